@@ -1,0 +1,44 @@
+# The front door: `make demo` shows it, `make test` proves it. Both install what is missing first.
+# Everything that is built goes to CARGO_TARGET_DIR, outside the clone, and is shared by all targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test tidy lint fmt build-times clean
+
+export DKC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dkc
+export CARGO_TARGET_DIR ?= $(DKC_CACHE)/target
+# Where tests find the real mails and a Python that has DuckDB and polars; scripts/setup.sh fills both.
+export DKC_CORPUS ?= $(DKC_CACHE)/corpus/package/data
+export DKC_PYTHON ?= $(DKC_CACHE)/venv/bin/python
+
+# nextest where it is installed; it leaves out the examples in doc comments, so those run after it.
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: ## Build, collect a generated mailbox into ./demo, show answers from it
+	@scripts/setup.sh build
+	@scripts/demo.sh
+
+test: ## Run all tests, after installing what they need
+	@scripts/setup.sh test
+	cargo fmt --all --check
+	cargo $(if $(NEXTEST),nextest run,test) --workspace
+	$(if $(NEXTEST),cargo test --workspace --doc)
+
+tidy: ## Check the shape of the tree: layers, headers, lengths, links
+	cargo tidy
+
+lint: ## Run clippy as CI does: a warning is an error
+	cargo lint
+
+fmt: ## Format all Rust files
+	cargo fmt --all
+
+build-times: ## Measure a warm build, and a one-line change to a collector rebuilt and tested
+	@scripts/setup.sh build
+	@scripts/build_times.sh
+
+clean: ## Remove ./demo; what cargo built and the cache stay
+	rm -rf demo

@@ -1,0 +1,74 @@
+//! The commands, each in its file: its arguments, with an example, and `run`.
+
+mod add;
+mod compact;
+mod cursor;
+mod doctor;
+mod export;
+mod init;
+mod rebuild;
+mod run;
+mod runs;
+mod schema;
+mod sql;
+mod verify;
+mod why;
+
+use crate::context::Context;
+use clap::Subcommand;
+use miette::Result;
+
+/// What dkc can be asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a first configuration and make the data directory
+    Init(init::Arguments),
+    /// Add a pipeline to the configuration
+    Add(add::Arguments),
+    /// Collect what is new
+    Run(run::Arguments),
+    /// List past runs
+    Runs(runs::Arguments),
+    /// Answer a question in SQL
+    Sql(sql::Arguments),
+    /// Write a dataset, or the answer to a query, to a file
+    Export(export::Arguments),
+    /// Show what a row was made from, and by which run
+    Why(why::Arguments),
+    /// Describe the datasets and their columns
+    Schema(schema::Arguments),
+    /// Show, set or clear how far a pipeline has come
+    Cursor(cursor::Arguments),
+    /// Make the rows of a dataset again from the originals, without network
+    Rebuild(rebuild::Arguments),
+    /// Merge small files, forget old snapshots, remove what nothing refers to
+    Compact(compact::Arguments),
+    /// Check that everything stored is whole
+    Verify(verify::Arguments),
+    /// Check configuration, sources and data directory, and say what to do
+    Doctor(doctor::Arguments),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Whatever stopped the command, in words for the user.
+    pub async fn run(self, context: &Context) -> Result<()> {
+        match self {
+            Self::Init(arguments) => init::run(arguments, context).await,
+            Self::Add(arguments) => add::run(arguments, context).await,
+            Self::Run(arguments) => run::run(arguments, context).await,
+            Self::Runs(arguments) => runs::run(arguments, context).await,
+            Self::Sql(arguments) => sql::run(arguments, context).await,
+            Self::Export(arguments) => export::run(arguments, context).await,
+            Self::Why(arguments) => why::run(arguments, context).await,
+            Self::Schema(arguments) => schema::run(arguments, context).await,
+            Self::Cursor(arguments) => cursor::run(arguments, context).await,
+            Self::Rebuild(arguments) => rebuild::run(arguments, context).await,
+            Self::Compact(arguments) => compact::run(arguments, context).await,
+            Self::Verify(arguments) => verify::run(arguments, context).await,
+            Self::Doctor(arguments) => doctor::run(arguments, context).await,
+        }
+    }
+}

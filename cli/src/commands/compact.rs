@@ -1,0 +1,42 @@
+//! `dkc compact`: fewer, larger files.
+
+use clap::Args;
+use crate::context::Context;
+use crate::print;
+use miette::IntoDiagnostic;
+use miette::Result;
+use store::Store;
+
+/// Merges small files, and removes files that no snapshot needs. Rows stay as they are.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc compact --expire-older-than 30d")]
+pub struct Arguments {
+    /// Forget snapshots older than this, such as 30d or 12h; the newest stays
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub expire_older_than: Option<jiff::SignedDuration>,
+}
+
+/// A length of time as people write it; a day has 24 hours.
+fn age(text: &str) -> Result<jiff::SignedDuration, String> {
+    let span: jiff::Span = text.parse().map_err(|_| "write a number and a unit, such as 30d or 12h".to_owned())?;
+    let age = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    if age.is_negative() { Err("it must not be negative".to_owned()) } else { Ok(age) }
+}
+
+/// Snapshots younger than this are kept unless the user says otherwise.
+const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
+    let before = jiff::Timestamp::now() - arguments.expire_older_than.unwrap_or(KEPT);
+    let compacted = store.compact(before).await.into_diagnostic()?;
+    store.close().await;
+    if context.json {
+        return print::json(&compacted);
+    }
+    print::text(&format!(
+        "{} data files are {} now; {} snapshots expired, {} files deleted",
+        compacted.files_before, compacted.files_after, compacted.snapshots_expired, compacted.files_deleted
+    ))
+}

@@ -1,0 +1,36 @@
+//! `dkc rebuild`: rows made again from their originals.
+
+use clap::Args;
+use crate::context::Context;
+use crate::{config, print};
+use miette::Result;
+use miette::{IntoDiagnostic, miette};
+use schemas::datasets;
+use store::Store;
+
+/// Converts every original again and replaces the rows of a dataset with what comes out. The sources are
+/// not asked.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc rebuild emails")]
+pub struct Arguments {
+    /// The dataset
+    pub dataset: String,
+}
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    let dataset = datasets::by_name(&arguments.dataset).ok_or_else(|| {
+        let names = datasets::ALL.iter().map(|dataset| dataset.name);
+        miette!(help = config::nearest(&arguments.dataset, names), "there is no dataset `{}`", arguments.dataset)
+    })?;
+    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
+    let rebuilt = pipelines::rebuild(&store, dataset).await.into_diagnostic()?;
+    store.close().await;
+    if context.json {
+        return print::json(&rebuilt);
+    }
+    print::text(&format!(
+        "{}: {} originals read, {} items changed, {} unchanged, {} rejected",
+        dataset.name, rebuilt.originals, rebuilt.changed, rebuilt.unchanged, rebuilt.rejected
+    ))
+}

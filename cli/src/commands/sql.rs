@@ -1,0 +1,48 @@
+//! `dkc sql`: SQL over the lake, read-only.
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use crate::context::Context;
+use crate::{config, print};
+use miette::Result;
+use miette::{IntoDiagnostic, WrapErr};
+use std::io::Read;
+use std::path::PathBuf;
+use store::Store;
+use store::export::Format;
+
+/// Runs one query and prints its rows as they come. Nothing can be written, and no other file be read.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc sql -c 'SELECT date, from_addr, subject FROM emails ORDER BY date DESC LIMIT 10'\n  dkc sql -f report.sql --format csv > report.csv\n  echo 'SELECT count(*) FROM emails' | dkc sql")]
+pub struct Arguments {
+    /// The query; without -c and -f it is read from standard input
+    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    pub command: Option<String>,
+    /// A file with the query
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How to print the rows; `--json` is the same as json
+    #[arg(long, default_value = "table", value_parser = PossibleValuesParser::new(Format::TEXT).try_map(|name| name.parse::<Format>()))]
+    pub format: Format,
+}
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    let query = match (arguments.command, arguments.file) {
+        (Some(query), _) => query,
+        (None, Some(path)) => std::fs::read_to_string(&path)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot read `{}`", path.display()))?,
+        (None, None) => {
+            let mut query = String::new();
+            std::io::stdin().read_to_string(&mut query).into_diagnostic().wrap_err("cannot read standard input")?;
+            query
+        }
+    };
+    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let rows = store.reader(config::query_limits(context)?).run_user_sql(&query).await.into_diagnostic()?;
+    let format = if context.json { Format::Json } else { arguments.format };
+    print::rows(rows, format, context).await?;
+    store.close().await;
+    Ok(())
+}

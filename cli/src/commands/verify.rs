@@ -1,0 +1,42 @@
+//! `dkc verify`: is everything that was stored still there, and whole?
+
+use clap::Args;
+use crate::context::Context;
+use crate::print;
+use miette::IntoDiagnostic;
+use miette::Result;
+use store::Store;
+
+/// Reads every file of the lake, compares row counts with the catalog and every original with its digest.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc verify")]
+pub struct Arguments {}
+
+/// Runs it.
+pub async fn run(_: Arguments, context: &Context) -> Result<()> {
+    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let verified = store.verify().await.into_diagnostic()?;
+    store.close().await;
+    if context.json {
+        print::json(&verified)?;
+    } else {
+        print::text(&format!(
+            "{} tables, {} files, {} rows, {} originals: {}",
+            verified.tables,
+            verified.files,
+            verified.rows,
+            verified.originals,
+            if verified.problems.is_empty() { "all as they were written" } else { "not as they were written" }
+        ))?;
+        if !verified.problems.is_empty() {
+            print::table(["place", "problem"], verified.problems.iter().map(|p| [p.place.clone(), p.problem.clone()]))?;
+        }
+    }
+    match verified.problems.len() {
+        0 => Ok(()),
+        problems => miette::bail!(
+            help = "restore the files named from a backup; `dkc rebuild` makes derived rows again when `raw` is whole",
+            "{problems} problems found"
+        ),
+    }
+}

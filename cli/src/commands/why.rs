@@ -1,0 +1,85 @@
+//! `dkc why`: from a row back to its original and its run.
+
+use arrow_array::cast::AsArray;
+use clap::Args;
+use crate::context::Context;
+use crate::{config, print};
+use miette::Result;
+use miette::{IntoDiagnostic, miette};
+use schemas::{SourceName, datasets};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::io::Write;
+use store::Store;
+use store::export::{self, Format};
+use store::query::Reader;
+
+/// Shows where an item was found, its original, the run that stored it, and the rows made of it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc why emails \"$(dkc sql --format csv -c 'SELECT _item FROM emails LIMIT 1' | tail -1)\"")]
+pub struct Arguments {
+    /// The dataset of the row
+    pub dataset: String,
+    /// The `_item` of the row
+    pub item: String,
+    /// Write the original's bytes to standard output instead, as they were fetched
+    #[arg(long)]
+    pub original: bool,
+}
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    let Arguments { dataset, item, original } = arguments;
+    let known = datasets::by_name(&dataset).ok_or_else(|| {
+        let names = datasets::ALL.iter().map(|dataset| dataset.name);
+        miette!(help = config::nearest(&dataset, names), "there is no dataset `{dataset}`")
+    })?;
+    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let reader = store.reader(config::query_limits(context)?);
+    let of_item = format!("WHERE _item = '{}'", item.replace('\'', "''"));
+    let rows = ask(&reader, &format!("SELECT * FROM {} {of_item}", known.name)).await?;
+    let first = rows.as_array().and_then(|rows| rows.first()).cloned().ok_or_else(|| {
+        miette!(help = "`dkc sql -c 'SELECT _item FROM …'` lists them", "`{dataset}` has no row of the item `{item}`")
+    })?;
+    let text = |column: &str| first.get(column).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if original {
+        write_original(&store, &text("_source"), item).await?;
+        store.close().await;
+        return Ok(());
+    }
+    let raw = "SELECT media_type, fetched_at, sha256, size_bytes, path, _run FROM raw";
+    let places = "SELECT location, folder, flags, received_at, _run FROM locations";
+    let story = json!({
+        "dataset": known.name,
+        "item": item,
+        "source": text("_source"),
+        "rows": rows,
+        "run": store.runs().get(&text("_run")).await.into_diagnostic()?,
+        "original": ask(&reader, &format!("{raw} {of_item}")).await?,
+        "locations": ask(&reader, &format!("{places} {of_item} ORDER BY location")).await?,
+        "rejects": ask(&reader, &format!("SELECT reason, raw FROM rejects {of_item}")).await?,
+    });
+    store.close().await;
+    print::json(&story)
+}
+
+/// The rows of a query as a JSON array.
+async fn ask(reader: &Reader, query: &str) -> Result<Value> {
+    let rows = reader.run_user_sql(query).await.into_diagnostic()?;
+    let mut text = Vec::new();
+    export::write_stream(rows, Format::Json, &mut text).await.into_diagnostic()?;
+    serde_json::from_slice(&text).into_diagnostic()
+}
+
+/// Writes the original's bytes to standard output, as they were fetched.
+async fn write_original(store: &Store, source: &str, item: String) -> Result<()> {
+    let source = SourceName::new(source).into_diagnostic()?;
+    let rows = store.rows_of(&datasets::raw::DATASET, &source, HashSet::from([item])).await.into_diagnostic()?;
+    let bytes = rows.iter().find_map(|batch| {
+        let column = batch.column_by_name("bytes")?.as_binary_opt::<i32>()?;
+        column.iter().flatten().next()
+    });
+    let bytes = bytes.ok_or_else(|| miette!("the original is not in the lake; its `path` says where it lies"))?;
+    let mut out = print::Output::stdout();
+    out.write_all(bytes).and_then(|()| out.flush()).into_diagnostic()
+}

@@ -1,0 +1,183 @@
+//! `dkc.toml`, all of it, in one struct; secrets are resolved here and nowhere else.
+//!
+//! - In: the text of the file. Out: pipelines that can be built, limits; or every mistake in it at once,
+//!   each with its line, its key and the nearest valid one.
+//! - Not here: what the keys of a `source` mean. Its collector says so, see [`collectors::Descriptor`].
+
+mod mistake;
+mod read;
+mod redact;
+mod schema;
+mod secret;
+
+pub use mistake::{Mistake, Mistakes, nearest};
+pub use schema::json_schema;
+pub use secret::Reference;
+
+use collectors::{Collector, Descriptor};
+use miette::{Report, Result, miette};
+use schemas::SourceName;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+
+/// The configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it was read from, absolute.
+    pub path: PathBuf,
+    /// Bounds on queries.
+    pub limits: Limits,
+    /// The pipelines, in the order of the file.
+    pub pipelines: Vec<Pipeline>,
+}
+
+/// Bounds on what one query may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory of one query in MiB; beyond it, sorts and joins use files, and then the query fails.
+    pub query_memory_mb: NonZeroU64,
+    /// Seconds until a query is stopped.
+    pub query_seconds: NonZeroU64,
+    /// Threads of a query and of the converters; all cores without it.
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // `NonZero::new` would give an option to unwrap.
+        Self {
+            query_memory_mb: NonZeroU64::MIN.saturating_add(511),
+            query_seconds: NonZeroU64::MIN.saturating_add(59),
+            threads: None,
+        }
+    }
+}
+
+/// What a query may use: as the configuration says, or as it would say by default when there is none.
+///
+/// # Errors
+/// [`Mistakes`] of a configuration that is there.
+pub fn query_limits(context: &crate::context::Context) -> Result<store::query::Limits> {
+    let limits = if context.config_path()?.exists() { context.load_config()?.limits } else { Limits::default() };
+    let cores = std::thread::available_parallelism();
+    Ok(store::query::Limits {
+        memory_bytes: usize::try_from(limits.query_memory_mb.get()).unwrap_or(usize::MAX).saturating_mul(1 << 20),
+        time: std::time::Duration::from_secs(limits.query_seconds.get()),
+        threads: limits.threads.map_or_else(|| cores.map_or(2, NonZeroUsize::get), NonZeroUsize::get),
+    })
+}
+
+/// One `[[pipeline]]`.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// Its name, and the `_source` of what it collects.
+    pub name: SourceName,
+    /// When it is due, as written.
+    pub schedule: Option<String>,
+    /// The kind of its source.
+    pub descriptor: &'static Descriptor,
+    /// Its `source` table without `kind`: paths are absolute, secrets are still references.
+    source: toml_edit::Table,
+    secrets: Vec<Secret>,
+    place: mistake::Place,
+}
+
+/// A key of a `source` table whose value is a secret.
+#[derive(Debug)]
+struct Secret {
+    key: String,
+    reference: Reference,
+    place: mistake::Place,
+}
+
+impl Config {
+    /// Reads and checks a file. No secret is looked up.
+    ///
+    /// # Errors
+    /// [`Mistakes`], or that the file cannot be read.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            miette!(help = "check that it is a text file that you may read", "cannot read `{}`: {error}", path.display())
+        })?;
+        Self::parse(&text, path, &path.display().to_string())
+    }
+
+    /// Checks the text of a configuration that is, or will be, at `path`; messages call it `title`.
+    ///
+    /// # Errors
+    /// [`Mistakes`].
+    pub fn parse(text: &str, path: &Path, title: &str) -> Result<Self> {
+        read::read(text, path, title).map_err(|mistakes| mistakes.into_report())
+    }
+
+    /// The pipelines of these names, in this order; all of them without names.
+    ///
+    /// # Errors
+    /// When a name is of no pipeline, or there are none at all.
+    pub fn chosen(&self, names: &[String]) -> Result<Vec<&Pipeline>> {
+        if self.pipelines.is_empty() {
+            return Err(miette!(
+                help = "`dkc add maildir path=~/Mail name=mail` adds one",
+                "`{}` has no pipeline",
+                self.path.display()
+            ));
+        }
+        if names.is_empty() {
+            return Ok(self.pipelines.iter().collect());
+        }
+        names.iter().map(|name| self.pipeline(name)).collect()
+    }
+
+    /// The pipeline of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn pipeline(&self, name: &str) -> Result<&Pipeline> {
+        self.pipelines.iter().find(|pipeline| pipeline.name.as_str() == name).ok_or_else(|| {
+            let names = self.pipelines.iter().map(|pipeline| pipeline.name.as_str());
+            miette!(help = mistake::nearest(name, names), "there is no pipeline `{name}`")
+        })
+    }
+}
+
+impl Pipeline {
+    /// Its collector, with its secrets looked up now.
+    ///
+    /// # Errors
+    /// [`Mistake`] when a secret cannot be read, or the collector refuses the table.
+    pub fn collector(&self) -> Result<Box<dyn Collector>, Mistake> {
+        let mut table = self.source.clone();
+        let mut values = Vec::new();
+        for Secret { key, reference, place } in &self.secrets {
+            let value = reference.resolve().map_err(|error| {
+                let help = format!("it is the `{key}` of pipeline `{}`", self.name);
+                place.mistake(error.to_string(), Some(format!("{}; {help}", error.next_step())))
+            })?;
+            use secrecy::ExposeSecret;
+            table.insert(key, toml_edit::value(value.expose_secret()));
+            values.push(value);
+        }
+        (self.descriptor.build)(table).map_err(|error| {
+            let message = values.iter().fold(error.message, |message, value| secret::hide(&message, value));
+            self.place.at(error.span).mistake(format!("`source` of `{}`: {message}", self.name), None)
+        })
+    }
+}
+
+impl From<Mistake> for Mistakes {
+    fn from(mistake: Mistake) -> Self {
+        Self::of(vec![mistake])
+    }
+}
+
+impl From<Mistakes> for Report {
+    fn from(mistakes: Mistakes) -> Self {
+        mistakes.into_report()
+    }
+}
+
+#[cfg(test)]
+mod tests;

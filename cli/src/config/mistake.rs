@@ -1,0 +1,91 @@
+//! What is wrong in the configuration, where, and what would be right.
+
+use miette::{Diagnostic, NamedSource, Report, SourceSpan};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// One mistake.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+pub struct Mistake {
+    message: String,
+    #[help]
+    help: Option<String>,
+    #[source_code]
+    text: NamedSource<Arc<str>>,
+    #[label]
+    span: SourceSpan,
+}
+
+/// All mistakes of a file, in its order.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{} mistakes in the configuration", .mistakes.len())]
+pub struct Mistakes {
+    #[related]
+    mistakes: Vec<Mistake>,
+}
+
+impl Mistakes {
+    /// Those mistakes, sorted by place.
+    pub fn of(mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by_key(|mistake| mistake.span.offset());
+        Self { mistakes }
+    }
+
+    /// The one mistake, or all under one title.
+    pub fn into_report(mut self) -> Report {
+        match self.mistakes.pop() {
+            Some(only) if self.mistakes.is_empty() => Report::new(only),
+            Some(last) => {
+                self.mistakes.push(last);
+                Report::new(self)
+            }
+            None => Report::new(self),
+        }
+    }
+}
+
+/// A place in the configuration. Its text holds no secret, see [`super::redact`].
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub title: Arc<str>,
+    pub text: Arc<str>,
+    pub span: Range<usize>,
+}
+
+impl Place {
+    /// The place at `span` of the same text; this place without one.
+    pub fn at(&self, span: Option<Range<usize>>) -> Self {
+        let span = span.filter(|span| span.end <= self.text.len());
+        Self { span: span.unwrap_or_else(|| self.span.clone()), ..self.clone() }
+    }
+
+    /// A mistake here.
+    pub fn mistake(&self, message: impl Into<String>, help: Option<String>) -> Mistake {
+        Mistake {
+            message: message.into(),
+            help,
+            text: NamedSource::new(&self.title, self.text.clone()),
+            span: self.span.clone().into(),
+        }
+    }
+}
+
+/// A help sentence: the name that was probably meant, else all names.
+pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    let close = names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&wrong.to_lowercase(), name), name))
+        .filter(|(likeness, _)| *likeness >= LIKENESS)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let all = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match close {
+        Some((_, name)) if names.len() > 1 => format!("did you mean `{name}`? all: {all}"),
+        Some((_, name)) => format!("did you mean `{name}`?"),
+        None => format!("use one of {all}"),
+    }
+}
+
+/// How alike (Jaro–Winkler, 0 to 1) a name must be to be offered. Lower: far-fetched offers.
+const LIKENESS: f64 = 0.7;

@@ -1,0 +1,56 @@
+//! `dkc`: the command line of the Data Knowledge Center.
+//!
+//! - In: arguments, `dkc.toml`. Out: results on standard output, words for the user on standard error,
+//!   an exit code: 0 done, 1 failed, 2 used wrongly.
+//! - Not here: logic. Parse, load, call one function, print.
+
+mod commands;
+mod config;
+mod context;
+mod print;
+
+use clap::Parser;
+use commands::Command;
+use context::{Context, Global};
+use std::process::ExitCode;
+
+/// Collects your own data, keeps every original, and answers questions about it in SQL.
+#[derive(Debug, Parser)]
+#[command(name = "dkc", version, max_term_width = 100, after_help = EXAMPLE)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLE: &str = "Example:
+  dkc init
+  dkc add maildir path=~/Mail name=mail
+  dkc run
+  dkc sql -c 'SELECT from_addr, count(*) FROM emails GROUP BY 1 ORDER BY 2 DESC LIMIT 10'";
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return print::usage(&error),
+    };
+    let json = cli.global.json;
+    let done = Context::new(cli.global).and_then(|context| {
+        print::start_log(&context);
+        // Two providers may be linked in; rustls wants to be told which one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| miette::miette!("cannot start: {error}"))?;
+        runtime.block_on(cli.command.run(&context))
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // `dkc … | head`: whoever read has seen enough.
+        Err(_) if print::reader_left() => ExitCode::SUCCESS,
+        Err(report) => {
+            print::error(&report, json);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The only place that writes to standard output and standard error.
+//!
+//! Nothing printed can command a terminal: what was collected, or what a server said, may hold control
+//! characters, and on a terminal they are shown as signs. So there is no colour either, and `NO_COLOR`
+//! is obeyed by nature.
+
+use crate::context::Context;
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, IntoDiagnostic, Report, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use store::export::{self, Format, SendableRecordBatchStream, Written};
+
+/// Prints lines of text.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn text(text: &str) -> Result<()> {
+    let mut out = Output::stdout();
+    writeln!(out, "{}", text.trim_end()).into_diagnostic()
+}
+
+/// Prints a value as JSON.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    text(&serde_json::to_string_pretty(value).into_diagnostic()?)
+}
+
+/// Prints a small table, as wide as it is.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Result<()> {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
+    table.set_header(header);
+    if let Some(width) = terminal_width() {
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    }
+    for row in rows {
+        table.add_row(row.map(|cell| export::visible(&cell).into_owned()));
+    }
+    text(&table.to_string())
+}
+
+/// Prints the rows of a query as they come, and notes about them on standard error.
+///
+/// # Errors
+/// When the query breaks off, or standard output is closed.
+pub async fn rows(stream: SendableRecordBatchStream, format: Format, context: &Context) -> Result<Written> {
+    let mut out = io::BufWriter::new(Output::stdout());
+    let written = export::write_fitted(stream, format, terminal_width(), &mut out).await.into_diagnostic()?;
+    if format == Format::Json {
+        out.write_all(b"\n").and_then(|()| out.flush()).into_diagnostic()?;
+    }
+    for line in &written.notes {
+        note(line, context);
+    }
+    Ok(written)
+}
+
+/// Tells the user something on standard error, unless `--quiet`.
+pub fn note(text: &str, context: &Context) {
+    if !context.quiet {
+        // There is nowhere left to say that standard error is closed.
+        let _ = writeln!(Output::stderr(), "{text}");
+    }
+}
+
+/// Prints why the command failed.
+pub fn error(report: &Report, json: bool) {
+    let text = if json { json!({ "error": as_json(report.as_ref()) }).to_string() } else { as_text(report) };
+    let _ = writeln!(Output::stderr(), "{}", text.trim_end());
+}
+
+/// Prints why the arguments are wrong, or the help that was asked for.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return match self::text(&text) {
+            Err(_) if !reader_left() => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        };
+    }
+    let text = if wants_json {
+        let mut lines = text.trim_start_matches("error: ").lines();
+        let message = lines.next().unwrap_or_default().to_owned();
+        let help = lines.filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n");
+        json!({ "error": { "message": message, "help": help, "causes": [] } }).to_string()
+    } else {
+        text
+    };
+    let _ = writeln!(Output::stderr(), "{}", text.trim_end());
+    ExitCode::from(2)
+}
+
+/// Begins to log to standard error: warnings, more with `-v`, or what the variable `DKC_LOG` says.
+pub fn start_log(context: &Context) {
+    let level = match (context.quiet, context.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("DKC_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Output::stderr).init();
+}
+
+/// Width of the terminal that standard output is, if it is one.
+pub fn terminal_width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+}
+
+/// Whether writing to standard output has failed because its reader is gone.
+pub fn reader_left() -> bool {
+    READER_LEFT.load(Ordering::Relaxed)
+}
+
+static READER_LEFT: AtomicBool = AtomicBool::new(false);
+
+fn as_text(report: &Report) -> String {
+    let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0).clamp(40, 120));
+    // Only the line of the mistake is shown: its neighbours may hold what is nobody's business.
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_context_lines(0)
+        .with_links(false)
+        .with_width(width);
+    let mut text = String::new();
+    match handler.render_report(&mut text, report.as_ref()) {
+        Ok(()) => text,
+        Err(_) => format!("{report}"),
+    }
+}
+
+/// The same for programs: message, help, causes, and where it is in a file.
+fn as_json(error: &dyn Diagnostic) -> Value {
+    let mut causes = Vec::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    let mut value = json!({
+        "message": error.to_string(),
+        "help": error.help().map(|help| help.to_string()),
+        "causes": causes,
+    });
+    let label = error.labels().and_then(|mut labels| labels.next());
+    let place = error.source_code().zip(label).and_then(|(text, label)| text.read_span(label.inner(), 0, 0).ok());
+    if let (Some(object), Some(place)) = (value.as_object_mut(), place) {
+        let at = json!({ "file": place.name(), "line": place.line() + 1, "column": place.column() + 1 });
+        object.insert("at".to_owned(), at);
+    }
+    if let (Some(object), Some(related)) = (value.as_object_mut(), error.related()) {
+        object.insert("mistakes".to_owned(), related.map(as_json).collect());
+    }
+    value
+}
+
+/// Standard output or standard error. On a terminal, control characters but the line end and the tab are
+/// shown as signs.
+pub struct Output {
+    out: Box<dyn Write + Send>,
+    is_stdout: bool,
+    is_terminal: bool,
+    /// The bytes of a character whose other bytes are still to come.
+    begun: Vec<u8>,
+}
+
+impl Output {
+    /// Standard output.
+    pub fn stdout() -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        Self { out: Box::new(io::stdout()), is_stdout: true, is_terminal, begun: Vec::new() }
+    }
+
+    fn stderr() -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        Self { out: Box::new(io::stderr()), is_stdout: false, is_terminal, begun: Vec::new() }
+    }
+
+    fn watch<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &done
+            && self.is_stdout
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            READER_LEFT.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.is_terminal {
+            let done = self.out.write(bytes);
+            return self.watch(done);
+        }
+        self.begun.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.begun) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.begun.len(),
+        };
+        let rest = self.begun.split_off(whole);
+        let text = std::mem::replace(&mut self.begun, rest);
+        let done = self.out.write_all(shown(&String::from_utf8_lossy(&text)).as_bytes());
+        self.watch(done).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.out.flush();
+        self.watch(done)
+    }
+}
+
+/// `text` as a terminal may have it.
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for part in text.split_inclusive(['\n', '\t']) {
+        let kept = part.trim_end_matches(['\n', '\t']);
+        shown.push_str(&export::visible(kept));
+        shown.push_str(part.get(kept.len()..).unwrap_or_default());
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_line_ends_and_tabs_but_no_other_control_character() {
+        assert_eq!(shown("a\tb\n\u{1b}[2J\r\n\u{9b}1m\u{7f}ü"), "a\tb\n␛[2J␍\n\\u{9b}1m␡ü");
+    }
+
+    #[test]
+    fn a_character_written_in_two_pieces_stays_one() {
+        let mut out = Output { out: Box::new(io::sink()), is_stdout: false, is_terminal: true, begun: Vec::new() };
+        assert_eq!(out.write(&[b'a', 0xc3]).unwrap(), 2);
+        assert_eq!(out.begun, [0xc3]);
+        assert_eq!(out.write(&[0xbc]).unwrap(), 1);
+        assert!(out.begun.is_empty());
+    }
+}

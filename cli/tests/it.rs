@@ -1,0 +1,24 @@
+//! The binary as its users meet it.
+
+mod it {
+    mod add;
+    mod config;
+    mod help;
+}
+
+use assert_cmd::Command;
+use std::path::Path;
+
+/// `dkc` in `folder`, with no configuration or data from outside it.
+fn dkc(folder: &Path) -> Command {
+    let mut dkc = Command::new(assert_cmd::cargo::cargo_bin!("dkc"));
+    dkc.current_dir(folder).env_clear().env("HOME", folder).env("COLUMNS", "100");
+    dkc
+}
+
+/// What `dkc` with these arguments says: its exit code, standard output and standard error.
+fn said(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = dkc(folder).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}

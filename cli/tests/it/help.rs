@@ -1,0 +1,118 @@
+//! Help, versions, exit codes, JSON errors.
+
+use crate::said;
+use serde_json::Value;
+
+const COMMANDS: [&[&str]; 16] = [
+    &["init"],
+    &["add"],
+    &["run"],
+    &["runs"],
+    &["sql"],
+    &["export"],
+    &["why"],
+    &["schema"],
+    &["cursor"],
+    &["cursor", "show"],
+    &["cursor", "set"],
+    &["cursor", "clear"],
+    &["rebuild"],
+    &["compact"],
+    &["verify"],
+    &["doctor"],
+];
+
+#[test]
+fn every_command_has_help_with_an_example_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in COMMANDS {
+        let (code, out, _) = said(folder.path(), &[command, &["--help"]].concat());
+        assert_eq!(code, 0, "{command:?}");
+        let example = out.split("Example:").nth(1).unwrap_or_else(|| panic!("{command:?}: {out}"));
+        assert!(example.contains(&format!("dkc {}", command.join(" "))), "{command:?}: {example}");
+    }
+}
+
+#[test]
+fn the_first_help_lists_every_command_tested_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, out, _) = said(folder.path(), &["--help"]);
+    let listed: Vec<&str> = out
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    let tested: Vec<&str> = COMMANDS.iter().filter(|command| command.len() == 1).map(|command| command[0]).collect();
+    assert_eq!(listed, tested);
+}
+
+#[test]
+fn a_wrong_argument_is_exit_code_2_and_a_failure_1() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(said(folder.path(), &["--version"]).0, 0);
+    for wrong in [&["rnu"][..], &["run", "--nope"], &["sql", "--format", "xml"], &["compact", "--expire-older-than", "soon"], &[]] {
+        let (code, out, err) = said(folder.path(), wrong);
+        assert_eq!((code, out.as_str()), (2, ""), "{wrong:?}");
+        assert!(!err.is_empty());
+    }
+    assert_eq!(said(folder.path(), &["run"]).0, 1);
+}
+
+#[test]
+fn with_json_errors_are_json_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, err) = said(folder.path(), &["rnu", "--json"]);
+    let error = &serde_json::from_str::<Value>(&err).unwrap()["error"];
+    assert_eq!((code, error["message"].as_str().unwrap()), (2, "unrecognized subcommand 'rnu'"));
+
+    let (code, _, err) = said(folder.path(), &["run", "--json"]);
+    let error = &serde_json::from_str::<Value>(&err).unwrap()["error"];
+    assert_eq!(code, 1);
+    assert!(error["message"].as_str().unwrap().contains("no configuration"), "{error}");
+    assert!(error["help"].as_str().unwrap().contains("dkc init"), "{error}");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("dkc"));
+    let output = command.args(["schema"]).env("HOME", folder.path()).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn the_schema_of_a_dataset_is_a_table_or_a_json_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, _) = said(folder.path(), &["schema", "emails"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("│ message_id") && out.contains("RFC 5322 §3.6.4"), "{out}");
+
+    let (_, out, _) = said(folder.path(), &["schema", "emails", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["title"], "emails");
+    let (_, out, _) = said(folder.path(), &["schema", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["runs"]["title"], "runs");
+
+    let (code, _, err) = said(folder.path(), &["schema", "email"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("did you mean `emails`?"), "{err}");
+}
+
+#[test]
+fn the_schema_of_the_configuration_has_a_variant_for_each_collector_and_no_loose_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, out, _) = said(folder.path(), &["schema", "config"]);
+    let schema: Value = serde_json::from_str(&out).unwrap();
+    let sources = &schema["properties"]["pipeline"]["items"]["properties"]["source"]["oneOf"];
+    let kinds: Vec<&str> =
+        sources.as_array().unwrap().iter().map(|of| of["properties"]["kind"]["const"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["imap", "maildir", "mbox"]);
+    for part in out.split("\"#/").skip(1) {
+        let pointer = format!("/{}", part.split('"').next().unwrap());
+        assert!(schema.pointer(&pointer).is_some(), "{pointer}");
+    }
+}

@@ -1,0 +1,163 @@
+//! The one trait of a collector, what it pushes, and what it is told.
+
+use crate::error::{CollectError, ConfigError};
+use async_trait::async_trait;
+use schemas::{Cursor, Instant, Location, RawItem, Reject, Touched};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+
+/// Fetches from one source, and only fetches.
+#[async_trait]
+pub trait Collector: Send {
+    /// Pushes what is new since `from` into `sink`, batch by batch, and returns at the end of the source.
+    ///
+    /// `from` is the cursor of the last batch that was stored; without one, nothing in `known` is
+    /// trusted to be unchanged and all bytes are read again (equal bytes are still recognised).
+    ///
+    /// # Errors
+    /// [`CollectError`] when the source as a whole cannot be read. One bad item is a [`Reject`] in a batch.
+    async fn collect(
+        &mut self,
+        from: Option<Cursor>,
+        known: Arc<Known>,
+        sink: Sink,
+    ) -> Result<(), CollectError>;
+}
+
+/// A kind of collector: its name, its words, and how its `source` table builds it.
+pub struct Descriptor {
+    /// The value of `kind` in a `source` table.
+    pub kind: &'static str,
+    /// One sentence: what it collects.
+    pub about: &'static str,
+    /// A command line that adds one, for help texts.
+    pub example: &'static str,
+    /// Datasets its items become.
+    pub datasets: &'static [&'static str],
+    /// Keys of the table whose values are secrets; they are written as references and arrive resolved.
+    pub secrets: &'static [&'static str],
+    /// Keys of the table that hold paths; they arrive absolute, with `~` expanded.
+    pub paths: &'static [&'static str],
+    /// JSON Schema of the table without `kind`.
+    pub schema: fn() -> schemars::Schema,
+    /// Builds it from the table without `kind`.
+    pub build: fn(toml_edit::Table) -> Result<Box<dyn Collector>, ConfigError>,
+}
+
+/// What the lake knows of a source when a run begins.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// All places where items of the source were seen, in no order.
+    pub locations: Vec<Location>,
+}
+
+/// What a collector hands over at once. It is stored wholly or not at all, together with its cursor.
+#[derive(Debug)]
+pub struct Batch {
+    /// New originals. Their items are not known yet.
+    pub originals: Vec<RawItem>,
+    /// Known items whose attributes changed.
+    pub touched: Vec<Touched>,
+    /// Known items that are nowhere at the source any more.
+    pub vanished: Vec<String>,
+    /// Places that are new or changed.
+    pub located: Vec<Location>,
+    /// Known places ([`Location::location`]) that are gone.
+    pub unlocated: Vec<String>,
+    /// Places that could not be read.
+    pub rejects: Vec<Reject>,
+    /// Places looked at that are as they were.
+    pub unchanged: u64,
+    /// Where to begin once this batch is stored.
+    pub cursor: Cursor,
+}
+
+impl Batch {
+    /// An empty batch that ends at `cursor`.
+    pub fn at(cursor: Cursor) -> Self {
+        Self {
+            originals: Vec::new(),
+            touched: Vec::new(),
+            vanished: Vec::new(),
+            located: Vec::new(),
+            unlocated: Vec::new(),
+            rejects: Vec::new(),
+            unchanged: 0,
+            cursor,
+        }
+    }
+}
+
+/// Items per batch. Fewer: many small Parquet files and commits. More: a crash repeats more work.
+pub const BATCH_ITEMS: usize = 4_096;
+
+/// Bytes of originals per batch: it bounds memory, whatever the size of the messages.
+pub const BATCH_BYTES: usize = 16 << 20;
+
+/// Where batches go. Waits while the store is behind, so that at most two batches are in memory.
+#[derive(Clone)]
+pub struct Sink {
+    batches: mpsc::Sender<Batch>,
+    progress: Arc<Progress>,
+}
+
+impl Sink {
+    /// A sink and the end it is read from.
+    pub fn channel(progress: Arc<Progress>) -> (Self, mpsc::Receiver<Batch>) {
+        let (batches, receiver) = mpsc::channel(1);
+        (Self { batches, progress }, receiver)
+    }
+
+    /// Hands over a batch.
+    ///
+    /// # Errors
+    /// [`CollectError::Stopped`] when nobody takes batches any more.
+    pub async fn push(&self, batch: Batch) -> Result<(), CollectError> {
+        self.batches.send(batch).await.map_err(|_| CollectError::Stopped)
+    }
+
+    /// Hands over a batch from a blocking thread.
+    ///
+    /// # Errors
+    /// [`CollectError::Stopped`] when nobody takes batches any more.
+    pub fn push_blocking(&self, batch: Batch) -> Result<(), CollectError> {
+        self.batches.blocking_send(batch).map_err(|_| CollectError::Stopped)
+    }
+
+    /// Where progress is told.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+}
+
+/// How far a run has come, for whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    seen: AtomicU64,
+    expected: AtomicU64,
+}
+
+impl Progress {
+    /// Adds items looked at.
+    pub fn add_seen(&self, items: u64) {
+        self.seen.fetch_add(items, Ordering::Relaxed);
+    }
+    /// Adds items that the source says it has; 0 as long as it is not known.
+    pub fn add_expected(&self, items: u64) {
+        self.expected.fetch_add(items, Ordering::Relaxed);
+    }
+    /// Items looked at.
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+    /// Items that the source says it has.
+    pub fn expected(&self) -> u64 {
+        self.expected.load(Ordering::Relaxed)
+    }
+}
+
+/// The moment now.
+pub(crate) fn now() -> Instant {
+    jiff::Timestamp::now().as_microsecond()
+}

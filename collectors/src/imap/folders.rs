@@ -1,0 +1,138 @@
+//! Names of folders: as the server writes them, as a person reads them, and which are wanted.
+
+use async_imap::imap_proto::{MailboxListData, NameAttribute};
+use base64::Engine;
+use base64::alphabet::IMAP_MUTF7;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use wildmatch::WildMatch;
+
+/// A folder of the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Folder {
+    /// As a person reads it.
+    pub name: String,
+    /// As a command needs it: modified UTF-7, quoted.
+    pub quoted: String,
+}
+
+impl Folder {
+    /// A folder that can be opened, from one line of `LIST`.
+    pub fn listed(data: &MailboxListData<'_>) -> Option<Self> {
+        let closed = data.name_attributes.iter().any(|attribute| match attribute {
+            NameAttribute::NoSelect => true,
+            NameAttribute::Extension(word) => word.eq_ignore_ascii_case("\\NonExistent"),
+            _ => false,
+        });
+        let raw = unescaped(&data.name);
+        if closed || raw.bytes().any(|byte| byte.is_ascii_control()) {
+            return None;
+        }
+        let quoted = format!("\"{}\"", raw.replace('\\', "\\\\").replace('"', "\\\""));
+        Some(Self { name: readable(&raw).unwrap_or(raw), quoted })
+    }
+}
+
+/// The text of a quoted string; imap-proto leaves its escapes in. A literal has none, and what is no escape
+/// stays as it is.
+pub(super) fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(char) = rest.next() {
+        match (char, rest.clone().next()) {
+            ('\\', Some(next @ ('\\' | '"'))) => {
+                rest.next();
+                out.push(next);
+            }
+            _ => out.push(char),
+        }
+    }
+    out
+}
+
+/// Modified base64 without padding (RFC 3501 §5.1.3).
+const MODIFIED_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &IMAP_MUTF7,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Reads modified UTF-7 (RFC 3501 §5.1.3): `&` begins UTF-16 in modified base64, `-` ends it, `&-` is `&`.
+fn readable(raw: &str) -> Option<String> {
+    let mut pieces = raw.split('&');
+    let mut out = pieces.next()?.to_owned();
+    for piece in pieces {
+        let (coded, plain) = piece.split_once('-')?;
+        if coded.is_empty() {
+            out.push('&');
+        } else {
+            let bytes = MODIFIED_BASE64.decode(coded).ok()?;
+            let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes(pair.try_into().unwrap_or_default()));
+            out.extend(char::decode_utf16(units).collect::<Result<String, _>>().ok());
+        }
+        out.push_str(plain);
+    }
+    Some(out)
+}
+
+/// Which folders are wanted.
+pub(super) struct Selection {
+    wanted: Vec<WildMatch>,
+    unwanted: Vec<WildMatch>,
+}
+
+impl Selection {
+    /// From the patterns of the configuration; no pattern in `wanted` means all.
+    pub fn new(wanted: &[String], unwanted: &[String]) -> Self {
+        let pattern = |text: &String| {
+            // The one name that is the same in any case (RFC 3501 §5.1).
+            WildMatch::new(if text.eq_ignore_ascii_case("INBOX") { "INBOX" } else { text })
+        };
+        Self { wanted: wanted.iter().map(pattern).collect(), unwanted: unwanted.iter().map(pattern).collect() }
+    }
+
+    /// Whether the folder of that name is wanted.
+    pub fn takes(&self, name: &str) -> bool {
+        let any = |patterns: &[WildMatch]| patterns.iter().any(|pattern| pattern.matches(name));
+        (self.wanted.is_empty() || any(&self.wanted)) && !any(&self.unwanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modified_utf_7_is_read() {
+        assert_eq!(readable("Entw&APw-rfe").as_deref(), Some("Entwürfe"));
+        assert_eq!(readable("R&-D").as_deref(), Some("R&D"));
+        assert_eq!(readable("~peter/mail/&U,BTFw-/&ZeVnLIqe-").as_deref(), Some("~peter/mail/台北/日本語"));
+        assert_eq!(readable("&2D3eAA-").as_deref(), Some("😀"));
+    }
+
+    #[test]
+    fn a_name_that_is_no_modified_utf_7_stays_as_it_is() {
+        for raw in ["a&b", "a&!!!-", "&2D0-x"] {
+            let data = MailboxListData { name_attributes: vec![], delimiter: None, name: raw.into() };
+            let name = Folder::listed(&data).map(|folder| folder.name);
+            assert!(name.is_some(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn quotes_and_backslashes_reach_the_server_as_they_came() {
+        let data = MailboxListData { name_attributes: vec![], delimiter: None, name: r#"a\"b\\c"#.into() };
+        let folder = Folder::listed(&data).unwrap();
+        assert_eq!((folder.name.as_str(), folder.quoted.as_str()), (r#"a"b\c"#, r#""a\"b\\c""#));
+    }
+
+    #[test]
+    fn patterns_choose_folders() {
+        let patterns = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let selection = Selection::new(&patterns(&["inbox", "Archive/*"]), &patterns(&["Archive/201?"]));
+        assert!(selection.takes("INBOX") && selection.takes("Archive/2020") && selection.takes("Archive/a/b"));
+        assert!(!selection.takes("Archive/2019") && !selection.takes("Sent"));
+        let gmail = Selection::new(&[], &patterns(&["[Gmail]/All Mail"]));
+        assert!(gmail.takes("[Gmail]/Spam") && !gmail.takes("[Gmail]/All Mail"));
+    }
+}

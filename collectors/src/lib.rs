@@ -1,0 +1,23 @@
+//! The outside world → originals (bytes), or rows where the source speaks rows.
+//!
+//! - In: one `[[pipeline]]` section's `source` table, what is known already, a cursor.
+//! - Out: batches pushed into a [`Sink`], each with the cursor that is true once it is stored.
+//! - Not here: conversion, storage, schedules. A collector never changes its source.
+
+pub mod collect;
+pub mod error;
+pub mod imap;
+mod mailbox;
+pub mod maildir;
+pub mod mbox;
+
+pub use collect::{Batch, Collector, Descriptor, Known, Progress, Sink};
+pub use error::{CollectError, ConfigError};
+
+/// Every collector, in the order the reference lists them.
+pub const ALL: &[&Descriptor] = &[&imap::DESCRIPTOR, &maildir::DESCRIPTOR, &mbox::DESCRIPTOR];
+
+/// The collector of that kind.
+pub fn by_kind(kind: &str) -> Option<&'static Descriptor> {
+    ALL.iter().copied().find(|descriptor| descriptor.kind == kind)
+}

@@ -1,0 +1,39 @@
+//! Why a run ended early.
+
+use collectors::CollectError;
+use store::StoreError;
+use transforms::TransformError;
+
+/// What stopped a run. What it had committed stays, and the next run goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The source could not be read.
+    #[error(transparent)]
+    Collect(#[from] CollectError),
+    /// The store could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Rows were not what a transform takes.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
+    /// A row does not fit its dataset: a mistake in dkc.
+    #[error("a row of dkc's own making does not fit its dataset; please report it")]
+    Misfit(#[from] schemas::Misfit),
+    /// Arrow could not build or change a batch.
+    #[error("cannot build rows")]
+    Arrow(#[from] arrow_schema::ArrowError),
+    /// A worker thread ended early.
+    #[error("a worker thread ended early")]
+    Worker(#[from] tokio::task::JoinError),
+    /// The dataset is not made from originals.
+    #[error("`{0}` is not made from originals, so it cannot be rebuilt; choose one of {1}")]
+    NotDerived(String, String),
+}
+
+impl RunError {
+    /// Whether the same run, later, can succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Collect(error) if error.is_transient())
+            || matches!(self, Self::Store(StoreError::Locked { .. } | StoreError::Conflict { .. }))
+    }
+}

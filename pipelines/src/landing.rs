@@ -1,0 +1,288 @@
+//! Where batches come down: converted on all cores, threaded, committed in one snapshot with their cursor.
+//!
+//! While one batch is committed the next is converted. At most two are in memory, beside the one that
+//! the collector is filling.
+
+use crate::error::RunError;
+use arrow_array::RecordBatch;
+use collectors::Batch;
+use schemas::datasets::raw::RawRow;
+use schemas::datasets::rejects::RejectRow;
+use schemas::datasets::runs::Counts;
+use schemas::datasets::{emails, locations, raw, rejects};
+use schemas::{Attributes, Dataset, Original, Provenance, RawItem, Reject, Rows, RunId, SourceName};
+use std::collections::{HashMap, HashSet};
+use store::{Commit, Committed, Committer, Store, StoreError};
+use tokio::task::JoinHandle;
+use transforms::thread_emails::Threads;
+use transforms::touch_emails::touch_emails;
+use transforms::{CONVERTERS, Converted, converter_of};
+
+/// Columns of `emails` that say which mails belong together.
+const LINKS: &[&str] = &["_source", "_item", "message_id", "thread_id", "in_reply_to", "references"];
+
+/// Rows of `emails` that are rewritten at once when their threads changed.
+const REWRITTEN_ROWS: usize = 4_096;
+
+type Table = (&'static Dataset, RecordBatch);
+
+/// Takes the batches of one run.
+pub struct Landing<'a> {
+    store: &'a Store,
+    provenance: Provenance,
+    committing: Committing,
+    /// The conversations, once they are needed.
+    threads: Option<Threads>,
+    /// Whether all stored mails have the thread that all stored links give them.
+    settled: bool,
+}
+
+/// The committer is here, or busy with the batch before.
+enum Committing {
+    Idle(Box<Committer>),
+    Busy(JoinHandle<(Box<Committer>, Result<Committed, StoreError>)>),
+    /// The task that had it ended early.
+    Lost,
+}
+
+impl<'a> Landing<'a> {
+    /// A landing for one run. `settled` says that the run before ended whole.
+    pub async fn new(
+        store: &'a Store,
+        source: &SourceName,
+        run: &RunId,
+        settled: bool,
+    ) -> Result<Self, RunError> {
+        let committer = Box::new(store.committer(source).await?);
+        let provenance = Provenance { source: source.clone(), run: run.clone() };
+        Ok(Self { store, provenance, committing: Committing::Idle(committer), threads: None, settled })
+    }
+
+    /// Converts a batch and begins to commit it, after the one before is committed.
+    pub async fn land(&mut self, mut batch: Batch, counts: &mut Counts) -> Result<(), RunError> {
+        let attributes: HashMap<String, Attributes> =
+            batch.touched.drain(..).map(|touched| (touched.item, touched.attributes)).collect();
+        let mut originals = std::mem::take(&mut batch.originals);
+        for original in &mut originals {
+            if let Some(newer) = attributes.get(&original.item) {
+                original.attributes = newer.clone();
+            }
+        }
+        counts.bytes_stored += originals.iter().map(size).sum::<u64>();
+        let fresh: HashSet<String> = originals.iter().map(|original| original.item.clone()).collect();
+        let provenance = self.provenance.clone();
+        let (kept, converted) = tokio::task::spawn_blocking(move || {
+            rayon::join(|| raw_rows(&originals, &provenance), || convert(&originals, &provenance))
+        })
+        .await?;
+        let Converted { rows: mut upserts, rejects: converted } = converted;
+        upserts.push((&raw::DATASET, kept?));
+
+        counts.items_seen += batch.located.len() as u64 + batch.unchanged + batch.rejects.len() as u64;
+        counts.items_unchanged += batch.unchanged;
+        counts.items_stored += (batch.located.len() as u64).saturating_sub(converted.len() as u64);
+        counts.items_rejected += (batch.rejects.len() + converted.len()) as u64;
+        counts.items_vanished += batch.vanished.len() as u64;
+
+        // What was rejected before and is taken in now, or is gone, is no reject any more.
+        let failed: HashSet<&str> = converted.iter().map(|reject| reject.item.as_str()).collect();
+        let mut forgiven: Vec<String> =
+            fresh.iter().filter(|item| !failed.contains(item.as_str())).cloned().collect();
+        forgiven.extend(batch.located.iter().map(|place| place.location.clone()));
+        forgiven.extend(batch.unlocated.iter().cloned());
+        forgiven.extend(batch.vanished.iter().cloned());
+        let mut removals: Vec<(&'static Dataset, Vec<String>)> = vec![
+            (&rejects::DATASET, forgiven),
+            (&locations::DATASET, std::mem::take(&mut batch.unlocated)),
+        ];
+        for dataset in CONVERTERS.iter().flat_map(|converter| converter.datasets) {
+            removals.push((dataset, batch.vanished.clone()));
+        }
+        let rejected: Vec<Reject> = batch.rejects.drain(..).chain(converted).collect();
+        upserts.push((&rejects::DATASET, reject_rows(&rejected, &self.provenance)?));
+        upserts.push((&locations::DATASET, self.location_rows(&batch)?));
+
+        self.flush(counts).await?;
+        if !fresh.is_empty() {
+            self.thread(&mut upserts).await?;
+        }
+        let touched: HashSet<String> =
+            attributes.keys().filter(|item| !fresh.contains(*item)).cloned().collect();
+        upserts.extend(self.touched_rows(touched, &attributes).await?);
+        let message = format!("{}: {} new, {} gone", self.provenance.source, fresh.len(), batch.vanished.len());
+        self.begin_commit(upserts, removals, Some(batch.cursor), message)
+    }
+
+    /// Waits for the batch being committed.
+    pub async fn flush(&mut self, counts: &mut Counts) -> Result<(), RunError> {
+        if let Committing::Busy(task) = &mut self.committing {
+            let done = task.await;
+            self.committing = Committing::Lost;
+            let (committer, committed) = done?;
+            self.committing = Committing::Idle(committer);
+            counts.snapshots += u64::from(committed?.snapshot.is_some());
+        }
+        Ok(())
+    }
+
+    /// Gives every stored mail the thread that all links together give it: a mail that came later may
+    /// have joined two conversations.
+    pub async fn settle(mut self, counts: &mut Counts) -> Result<(), RunError> {
+        self.flush(counts).await?;
+        if self.threads.is_none() && self.settled {
+            return Ok(());
+        }
+        let threads = match self.threads.take() {
+            Some(threads) => threads,
+            None => self.load_threads().await?,
+        };
+        let mut stale = Vec::new();
+        let mut batches = self.store.scan(&emails::DATASET, Some(LINKS), Some(&self.provenance.source)).await?;
+        while let Some(batch) = batches.recv().await {
+            stale.extend(threads.stale(&batch?)?.into_iter().map(|(item, _)| item));
+        }
+        for items in stale.chunks(REWRITTEN_ROWS) {
+            let items = items.iter().cloned().collect();
+            let rows = self.store.rows_of(&emails::DATASET, &self.provenance.source, items).await?;
+            let mut upserts = Vec::new();
+            for batch in &rows {
+                upserts.push((&emails::DATASET, self.by_this_run(&threads.assign(batch)?)?));
+            }
+            let message = format!("{}: conversations joined", self.provenance.source);
+            self.begin_commit(upserts, Vec::new(), None, message)?;
+            self.flush(counts).await?;
+        }
+        Ok(())
+    }
+
+    fn begin_commit(
+        &mut self,
+        upserts: Vec<Table>,
+        removals: Vec<(&'static Dataset, Vec<String>)>,
+        cursor: Option<schemas::Cursor>,
+        message: String,
+    ) -> Result<(), RunError> {
+        let Committing::Idle(mut committer) = std::mem::replace(&mut self.committing, Committing::Lost) else {
+            return Err(RunError::Collect(collectors::CollectError::Stopped));
+        };
+        let Provenance { source, run } = self.provenance.clone();
+        let commit = Commit { run, source, upserts, removals, cursor, message };
+        self.committing = Committing::Busy(tokio::spawn(async move {
+            let committed = committer.commit(commit).await;
+            (committer, committed)
+        }));
+        Ok(())
+    }
+
+    async fn load_threads(&self) -> Result<Threads, RunError> {
+        let mut threads = Threads::new();
+        let mut batches = self.store.scan(&emails::DATASET, Some(LINKS), Some(&self.provenance.source)).await?;
+        while let Some(batch) = batches.recv().await {
+            threads.add(&batch?)?;
+        }
+        Ok(threads)
+    }
+
+    /// Adds new mails to the conversations and tells them theirs.
+    async fn thread(&mut self, upserts: &mut [Table]) -> Result<(), RunError> {
+        let mut threads = match self.threads.take() {
+            Some(threads) => threads,
+            None => self.load_threads().await?,
+        };
+        let mails = || |table: &&mut Table| table.0.name == emails::DATASET.name;
+        for (_, batch) in upserts.iter_mut().filter(mails()) {
+            threads.add(batch)?;
+        }
+        for (_, batch) in upserts.iter_mut().filter(mails()) {
+            *batch = threads.assign(batch)?;
+        }
+        self.threads = Some(threads);
+        Ok(())
+    }
+
+    async fn touched_rows(
+        &self,
+        items: HashSet<String>,
+        attributes: &HashMap<String, Attributes>,
+    ) -> Result<Vec<Table>, RunError> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let by_item = attributes.iter().map(|(item, attributes)| (item.as_str(), attributes)).collect();
+        let rows = self.store.rows_of(&emails::DATASET, &self.provenance.source, items).await?;
+        rows.iter()
+            .map(|batch| Ok((&emails::DATASET, self.by_this_run(&touch_emails(batch, &by_item)?)?)))
+            .collect()
+    }
+
+    /// The same rows, as written by this run.
+    fn by_this_run(&self, batch: &RecordBatch) -> Result<RecordBatch, RunError> {
+        let run = arrow_array::StringArray::from(vec![self.provenance.run.0.as_str(); batch.num_rows()]);
+        let columns = batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .map(|(field, column)| if field.name() == "_run" { std::sync::Arc::new(run.clone()) } else { column.clone() })
+            .collect();
+        Ok(RecordBatch::try_new(batch.schema(), columns)?)
+    }
+
+    fn location_rows(&self, batch: &Batch) -> Result<RecordBatch, RunError> {
+        let mut rows = Rows::of_lake(&locations::DATASET, self.provenance.clone());
+        for location in &batch.located {
+            rows.push(location)?;
+        }
+        Ok(rows.finish()?)
+    }
+}
+
+fn size(item: &RawItem) -> u64 {
+    match &item.original {
+        Original::Bytes(bytes) => bytes.len() as u64,
+        Original::File { size, .. } => *size,
+    }
+}
+
+fn raw_rows(originals: &[RawItem], provenance: &Provenance) -> Result<RecordBatch, RunError> {
+    let mut rows = Rows::of_lake(&raw::DATASET, provenance.clone());
+    for original in originals {
+        rows.push(&RawRow::from(original))?;
+    }
+    Ok(rows.finish()?)
+}
+
+/// Rows of `rejects`.
+pub fn reject_rows(rejected: &[Reject], provenance: &Provenance) -> Result<RecordBatch, RunError> {
+    let mut rows = Rows::of_lake(&rejects::DATASET, provenance.clone());
+    for reject in rejected {
+        tracing::warn!(source = %provenance.source, item = reject.item, reason = reject.reason, "rejected");
+        rows.push(&RejectRow { source: &provenance.source, reject })?;
+    }
+    Ok(rows.finish()?)
+}
+
+/// Rows of the datasets that the originals' media types become, and what could not be converted.
+pub fn convert(originals: &[RawItem], provenance: &Provenance) -> Converted {
+    let mut all = Converted::default();
+    let mut rest = originals;
+    // Neighbours of one media type are converted together; collectors push them so.
+    while let Some(first) = rest.first() {
+        let same = rest.iter().take_while(|item| item.media_type == first.media_type).count();
+        let (group, others) = rest.split_at(same);
+        rest = others;
+        match converter_of(first.media_type) {
+            Some(converter) => {
+                let converted = (converter.convert)(group, provenance);
+                all.rows.extend(converted.rows);
+                all.rejects.extend(converted.rejects);
+            }
+            None => all.rejects.extend(group.iter().map(|item| Reject {
+                item: item.item.clone(),
+                reason: format!("no converter takes `{}`", item.media_type),
+                raw: Some(format!("sha256:{}", item.sha256)),
+            })),
+        }
+    }
+    all
+}

@@ -1,0 +1,14 @@
+//! From due to done: collect, convert, commit, settle, report.
+//!
+//! - In: a collector, a store, the name of a pipeline. Out: a [`Run`](schemas::datasets::runs::Run) in the history.
+//! - Not here: SQL text, file formats, configuration files, schedules.
+
+pub mod error;
+mod landing;
+pub mod rebuild;
+pub mod run;
+mod threads;
+
+pub use error::RunError;
+pub use rebuild::rebuild;
+pub use run::{Request, run};

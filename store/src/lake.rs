@@ -1,0 +1,12 @@
+//! The lake: Parquet files under a DuckLake catalog.
+//!
+//! - In: batches of rows by dataset, units to remove, a cursor. Out: one snapshot that holds all of it.
+//! - Order of a commit: data and delete files are written and fsynced, then their directories, then one
+//!   SQLite transaction names them (F5). What no snapshot names is swept when the lake is next opened.
+//! - Not here: SQL for readers (`query`), what the rows mean.
+
+pub mod catalog;
+pub mod compact;
+pub mod data_file;
+pub mod index;
+pub mod verify;

@@ -1,0 +1,100 @@
+//! Fewer, larger files; no snapshots older than wanted; no files that nothing names.
+
+use crate::error::StoreError;
+use crate::lake::catalog::{Catalog, CommitInfo, LiveFile, TableChange};
+use crate::lake::{data_file, index};
+use arrow_array::RecordBatch;
+use schemas::{Dataset, Home};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io;
+use std::iter;
+
+/// Smaller files are merged; so are files of which rows were deleted.
+const SMALL_BYTES: i64 = 32 << 20;
+
+/// A merged file ends once this many bytes of rows, uncompressed, are in it.
+const MERGED_BYTES: usize = 512 << 20;
+
+/// What a compaction came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Compacted {
+    /// Data files before, of all tables.
+    pub files_before: usize,
+    /// Data files after.
+    pub files_after: usize,
+    /// Snapshots forgotten.
+    pub snapshots_expired: u64,
+    /// Files deleted from disk.
+    pub files_deleted: usize,
+}
+
+/// Merges small files in one snapshot, then forgets snapshots older than `expire_before` and deletes
+/// the files that only they used.
+///
+/// # Errors
+/// [`StoreError`] when a file cannot be read or written. What was committed until then stays; the rest
+/// is done by the next call.
+pub async fn compact(catalog: &Catalog, expire_before: jiff::Timestamp) -> Result<Compacted, StoreError> {
+    let base = catalog.head().await?;
+    let mut compacted = Compacted::default();
+    let mut changes = Vec::new();
+    for dataset in schemas::datasets::ALL.iter().copied().filter(|d| d.home == Home::Lake) {
+        let files = catalog.files_at(dataset, base.id).await?;
+        compacted.files_before += files.len();
+        let worn: Vec<LiveFile> = files.iter().filter(|f| f.size < SMALL_BYTES || f.deleted > 0).cloned().collect();
+        let worth_it = worn.len() > 1 || worn.iter().any(|f| f.deleted > 0);
+        if !worth_it {
+            compacted.files_after += files.len();
+            continue;
+        }
+        let (catalog, kept) = (catalog.clone(), files.len() - worn.len());
+        let change = tokio::task::spawn_blocking(move || merge(&catalog, dataset, &worn)).await??;
+        compacted.files_after += kept + change.added.len();
+        changes.push(change);
+    }
+    let before = expire_before.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.6f+00").to_string();
+    let snapshots = catalog.snapshots().await?;
+    // The cursors of sources that have been quiet must outlive the snapshots that carry them.
+    let mut cursors = BTreeMap::new();
+    for (_, _, _, info) in &snapshots {
+        for (source, cursor) in &info.cursors {
+            cursors.entry(source.clone()).or_insert_with(|| cursor.clone());
+        }
+    }
+    let expires = snapshots.iter().skip(1).any(|(_, time, _, _)| *time < before);
+    if !changes.is_empty() || expires {
+        let info = CommitInfo { cursors, rearranged: true, ..CommitInfo::default() };
+        catalog.commit(base, &changes, "compact", &info).await?;
+    }
+    if expires {
+        compacted.snapshots_expired = catalog.expire(&before).await?;
+    }
+    for path in catalog.scheduled().await? {
+        match std::fs::remove_file(&path) {
+            Ok(()) => compacted.files_deleted += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::io("delete", &path)(error)),
+        }
+    }
+    catalog.forget_scheduled().await?;
+    Ok(compacted)
+}
+
+fn merge(catalog: &Catalog, dataset: &'static Dataset, files: &[LiveFile]) -> Result<TableChange, StoreError> {
+    let directory = catalog.directory(dataset);
+    let mut rows = files.iter().flat_map(|file| index::read_live_or_error(file, None)).peekable();
+    let mut added = Vec::new();
+    while rows.peek().is_some() {
+        let mut bytes = 0;
+        let some = iter::from_fn(|| {
+            let batch = (bytes < MERGED_BYTES).then(|| rows.next()).flatten()?;
+            bytes += batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+            Some(batch)
+        });
+        added.push(data_file::write_rows(&directory, dataset, some)?);
+    }
+    data_file::sync_directory(&directory)?;
+    let ended = files.iter().map(|file| file.id).collect();
+    Ok(TableChange { dataset, added, deletes: Vec::new(), ended })
+}

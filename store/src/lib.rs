@@ -1,0 +1,290 @@
+//! The only crate that keeps anything. Reading order: [`Store`], `commit`, `lake`, `runs`, `query`, `export`.
+//!
+//! - In: batches of rows with a cursor. Out: snapshots of a lake, answers to queries.
+//! - Not here: where rows come from, what they mean, who may ask.
+
+pub mod commit;
+pub mod error;
+pub mod export;
+pub mod lake;
+pub mod query;
+pub mod runs;
+
+pub use commit::{Commit, Committed, Committer, Merged};
+pub use error::StoreError;
+
+use arrow_array::{Array, RecordBatch};
+use lake::catalog::{Catalog, CommitInfo};
+use lake::compact::Compacted;
+use lake::verify::Verified;
+use lake::{data_file, index};
+use query::{Limits, Reader};
+use runs::Runs;
+use schemas::{Cursor, Dataset, Home, Location, SourceName, datasets};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
+
+/// An open data directory.
+///
+/// ```text
+/// DATA/lake/catalog.sqlite     the DuckLake catalog
+/// DATA/lake/files/main/TABLE/  Parquet files
+/// DATA/state.sqlite            history of runs
+/// DATA/.lock                   held by whoever writes
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    data: PathBuf,
+    catalog: Catalog,
+    runs: Runs,
+    _lock: Option<File>,
+}
+
+impl Store {
+    /// Opens a data directory for reading; it is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be made or read.
+    pub async fn open(data: &Path) -> Result<Self, StoreError> {
+        Self::open_locked(data, None).await
+    }
+
+    /// Opens a data directory for writing: nobody else writes meanwhile, and what a crash left is cleared.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another dkc writes there; else as [`Store::open`].
+    pub async fn open_writer(data: &Path) -> Result<Self, StoreError> {
+        make_private(data)?;
+        let path = data.join(".lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::io("create", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: data.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path)(error)),
+        }
+        let store = Self::open_locked(data, Some(lock)).await?;
+        store.sweep().await?;
+        store.runs.close_orphans().await?;
+        Ok(store)
+    }
+
+    async fn open_locked(data: &Path, lock: Option<File>) -> Result<Self, StoreError> {
+        make_private(data)?;
+        let data = fs::canonicalize(data).map_err(StoreError::io("read", data))?;
+        let lake = data.join("lake");
+        let files = lake.join("files");
+        for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
+            let directory = files.join("main").join(dataset.name);
+            if !directory.is_dir() {
+                fs::create_dir_all(&directory).map_err(StoreError::io("create", &directory))?;
+                // A directory that a power cut undoes would take its fsynced files with it.
+                for made in directory.ancestors().take_while(|path| path.starts_with(&data)) {
+                    data_file::sync_directory(made)?;
+                }
+            }
+        }
+        let catalog = Catalog::open(&lake.join("catalog.sqlite"), &files).await?;
+        let runs = Runs::open(&data.join("state.sqlite")).await?;
+        Ok(Self { data, catalog, runs, _lock: lock })
+    }
+
+    /// The data directory, absolute.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The history of runs.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Deletes files that no snapshot names: a crash left them between writing and committing.
+    async fn sweep(&self) -> Result<(), StoreError> {
+        let named = self.catalog.named_files().await?;
+        for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
+            for path in data_file::unnamed_files(&self.catalog.directory(dataset), |name| named.contains(name))? {
+                fs::remove_file(&path).map_err(StoreError::io("delete", &path))?;
+                tracing::info!(path = %path.display(), "deleted a file that a crash left");
+            }
+        }
+        Ok(())
+    }
+
+    /// A committer of one source; the store must be open for writing.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the catalog cannot be read.
+    pub async fn committer(&self, source: &SourceName) -> Result<Committer, StoreError> {
+        Committer::new(self.catalog.clone(), source.clone()).await
+    }
+
+    /// Where a source begins next.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the catalog cannot be read.
+    pub async fn cursor(&self, source: &SourceName) -> Result<Option<Cursor>, StoreError> {
+        self.catalog.cursor(source).await
+    }
+
+    /// Sets or forgets where a source begins next, as a snapshot of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the catalog cannot be written.
+    pub async fn set_cursor(&self, source: &SourceName, cursor: Option<Cursor>) -> Result<i64, StoreError> {
+        let info = CommitInfo {
+            cursors: BTreeMap::from([(source.to_string(), cursor)]),
+            ..CommitInfo::default()
+        };
+        self.catalog.commit(self.catalog.head().await?, &[], "set the cursor by hand", &info).await
+    }
+
+    /// Live rows of a lake dataset, of one source or all, batch by batch as they are taken.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the catalog cannot be read; a file that cannot be read comes through the channel.
+    pub async fn scan(
+        &self,
+        dataset: &'static Dataset,
+        columns: Option<&'static [&'static str]>,
+        source: Option<&SourceName>,
+    ) -> Result<mpsc::Receiver<Result<RecordBatch, StoreError>>, StoreError> {
+        let head = self.catalog.head().await?;
+        let files = self.catalog.files_at(dataset, head.id).await?;
+        let source = source.cloned();
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::task::spawn_blocking(move || {
+            let batches = files.iter().flat_map(|file| index::read_live_or_error(file, columns));
+            for batch in batches {
+                let batch = batch.and_then(|batch| match &source {
+                    Some(source) => of_source(batch, source),
+                    None => Ok(batch),
+                });
+                // Whoever stopped taking has seen enough.
+                if sender.blocking_send(batch).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    /// The live rows of some units of a source, whole.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub async fn rows_of(
+        &self,
+        dataset: &'static Dataset,
+        source: &SourceName,
+        units: HashSet<String>,
+    ) -> Result<Vec<RecordBatch>, StoreError> {
+        let head = self.catalog.head().await?;
+        let files = self.catalog.files_at(dataset, head.id).await?;
+        let source = source.clone();
+        tokio::task::spawn_blocking(move || {
+            let found = index::locate(dataset, &files, &source, &units)?;
+            index::read_located(dataset, &found)
+        })
+        .await?
+    }
+
+    /// All places where items of a source were seen.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub async fn locations(&self, source: &SourceName) -> Result<Vec<Location>, StoreError> {
+        let mut batches = self.scan(&datasets::locations::DATASET, None, Some(source)).await?;
+        let mut locations = Vec::new();
+        while let Some(batch) = batches.recv().await {
+            locations.extend(locations_of(&batch?)?);
+        }
+        Ok(locations)
+    }
+
+    /// Answers queries.
+    pub fn reader(&self, limits: Limits) -> Reader {
+        Reader::new(self.catalog.clone(), self.runs.clone(), limits)
+    }
+
+    /// Merges small files and forgets snapshots older than `expire_before`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read or written.
+    pub async fn compact(&self, expire_before: jiff::Timestamp) -> Result<Compacted, StoreError> {
+        lake::compact::compact(&self.catalog, expire_before).await
+    }
+
+    /// Reads everything and reports what is not as it was written.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the catalog cannot be read at all.
+    pub async fn verify(&self) -> Result<Verified, StoreError> {
+        lake::verify::verify(&self.catalog).await
+    }
+
+    /// Ends all use of the databases, so that what is in their logs moves into the files.
+    pub async fn close(self) {
+        self.catalog.close().await;
+        self.runs.close().await;
+    }
+}
+
+/// Makes a directory that only its owner may enter.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::DirBuilderExt;
+    match fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::io("create", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn of_source(batch: RecordBatch, source: &SourceName) -> Result<RecordBatch, StoreError> {
+    let sources = index::texts(&batch, "_source")
+        .ok_or_else(|| StoreError::Unfit { reason: "a data file lacks `_source`".to_owned() })?;
+    if sources.iter().all(|name| name == Some(source.as_str())) {
+        return Ok(batch);
+    }
+    let keep = sources.iter().map(|name| Some(name == Some(source.as_str()))).collect();
+    Ok(arrow::compute::filter_record_batch(&batch, &keep)?)
+}
+
+fn locations_of(batch: &RecordBatch) -> Result<Vec<Location>, StoreError> {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::TimestampMicrosecondType;
+    let unfit = |name: &str| StoreError::Unfit { reason: format!("`locations` lacks `{name}`") };
+    let text = |name: &str| index::texts(batch, name).ok_or_else(|| unfit(name));
+    let (items, places, folders, versions) =
+        (text("_item")?, text("location")?, text("folder")?, text("version")?);
+    let flags = batch.column_by_name("flags").and_then(|c| c.as_list_opt::<i32>()).ok_or_else(|| unfit("flags"))?;
+    let received = batch
+        .column_by_name("received_at")
+        .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
+        .ok_or_else(|| unfit("received_at"))?;
+    (0..batch.num_rows())
+        .map(|row| {
+            let listed = flags.value(row);
+            let listed = listed.as_string_opt::<i32>().ok_or_else(|| unfit("flags"))?;
+            Ok(Location {
+                location: places.value(row).to_owned(),
+                item: items.value(row).to_owned(),
+                folder: folders.value(row).to_owned(),
+                version: versions.value(row).to_owned(),
+                flags: listed.iter().flatten().map(str::to_owned).collect(),
+                received_at: received.is_valid(row).then(|| received.value(row)),
+            })
+        })
+        .collect()
+}

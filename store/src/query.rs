@@ -1,0 +1,276 @@
+//! SQL for readers: one statement, read-only, limited.
+//!
+//! - In: the text of a query. Out: a stream of batches, at the snapshot that was newest when it began (F13).
+//! - [`Reader::run_user_sql`] is the only way in for SQL that a person or an agent wrote (F4).
+//! - Not here: formats (`export`), who may ask.
+
+use crate::lake::catalog::Catalog;
+use crate::runs::Runs;
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvider};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion_ducklake::{DuckLakeCatalog, SqliteMetadataProvider};
+use futures::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer texts are refused before they are parsed (F1).
+const MAX_TEXT_BYTES: usize = 64 << 10;
+
+/// More operators in one statement are refused: a flat chain of some thousands overflows the planner's
+/// stack (F1).
+const MAX_OPERATORS: usize = 500;
+
+/// What one query may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes for sorts, joins and aggregates.
+    pub memory_bytes: usize,
+    /// Time from the start to the last row.
+    pub time: Duration,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// Why a query was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// Not a single read-only statement.
+    #[error("only one SELECT, VALUES, EXPLAIN or DESCRIBE is allowed here, and {found}")]
+    NotReadOnly {
+        /// What was found instead.
+        found: String,
+    },
+    /// The text is too long or too deep.
+    #[error("the query has {what}, and at most {most} are allowed; write it shorter")]
+    TooLarge {
+        /// What there is too much of.
+        what: String,
+        /// How much is allowed.
+        most: usize,
+    },
+    /// It took longer than allowed.
+    #[error("the query took longer than {} s; narrow it down, or raise `query_seconds` under [limits]", .0.as_secs())]
+    TooSlow(Duration),
+    /// The engine's own words.
+    #[error("{}", plain(.0))]
+    Engine(#[from] DataFusionError),
+}
+
+/// The innermost message: the prefixes say which part of the engine spoke, which helps nobody.
+fn plain(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(message) => {
+            format!("the query needs more memory than `query_memory_mb` under [limits] allows: {message}")
+        }
+        root => root.strip_backtrace(),
+    }
+}
+
+/// Answers queries over one data directory.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    catalog: Catalog,
+    runs: Runs,
+    limits: Limits,
+}
+
+impl Reader {
+    /// A reader of the lake and the history of runs.
+    pub fn new(catalog: Catalog, runs: Runs, limits: Limits) -> Self {
+        Self { catalog, runs, limits }
+    }
+
+    /// Runs one statement that somebody wrote.
+    ///
+    /// # Errors
+    /// [`QueryError`] when it is not one read-only statement, or is refused by the planner. Errors while
+    /// rows are made come through the stream.
+    pub async fn run_user_sql(&self, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
+        let deadline = tokio::time::Instant::now() + self.limits.time;
+        let statement = read_only_statement(text)?;
+        let context = self.session()?;
+        let state = context.state();
+        let plan = state.statement_to_plan(statement).await?;
+        let options =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        options.verify_plan(&plan)?;
+        let rows = context.execute_logical_plan(plan).await?.execute_stream().await?;
+        let time = self.limits.time;
+        let schema = rows.schema();
+        let limited = futures::stream::unfold(Some(rows), move |rows| async move {
+            let mut rows = rows?;
+            match tokio::time::timeout_at(deadline, rows.next()).await {
+                Ok(batch) => batch.map(|batch| (batch, Some(rows))),
+                Err(_) => {
+                    Some((Err(DataFusionError::External(Box::new(QueryError::TooSlow(time)))), None))
+                }
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, limited)))
+    }
+
+    /// A session bound to the newest snapshot; it has no writer and no way to name a file (F4).
+    fn session(&self) -> Result<SessionContext, QueryError> {
+        let config = SessionConfig::new()
+            .with_default_catalog_and_schema("lake", "main")
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(false)
+            .with_target_partitions(self.limits.threads);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(self.limits.memory_bytes)))
+            .build_arc()?;
+        let context = SessionContext::new_with_config_rt(config, runtime);
+        let provider = SqliteMetadataProvider::from_pool(self.catalog.pool());
+        let lake = DuckLakeCatalog::new(provider).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        context.register_catalog("lake", Arc::new(Tables { lake, runs: self.runs.clone() }));
+        Ok(context)
+    }
+}
+
+/// Parses a text that must be one read-only statement.
+fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(QueryError::TooLarge { what: format!("{} bytes", text.len()), most: MAX_TEXT_BYTES });
+    }
+    let dialect = GenericDialect {};
+    // A text that cannot be split into tokens cannot be parsed either; the parser words it better.
+    if let Ok(tokens) = Tokenizer::new(&dialect, text).tokenize() {
+        let operators = tokens.iter().filter(|token| is_operator(token)).count();
+        if operators > MAX_OPERATORS {
+            return Err(QueryError::TooLarge { what: format!("{operators} operators"), most: MAX_OPERATORS });
+        }
+    }
+    let mut statements = DFParser::parse_sql_with_dialect(text, &dialect)?;
+    let statement = statements.pop_front().ok_or(QueryError::NotReadOnly { found: "there is none".to_owned() })?;
+    if !statements.is_empty() {
+        return Err(QueryError::NotReadOnly { found: format!("there are {}", statements.len() + 1) });
+    }
+    let mut innermost = &statement;
+    while let Statement::Explain(explain) = innermost {
+        innermost = &explain.statement;
+    }
+    match innermost {
+        Statement::Statement(inner)
+            if matches!(**inner, ast::Statement::Query(_) | ast::Statement::ExplainTable { .. }) =>
+        {
+            Ok(statement)
+        }
+        other => {
+            let mut found = other.to_string();
+            found.truncate(found.floor_char_boundary(60));
+            Err(QueryError::NotReadOnly { found: format!("`{found}` is something else") })
+        }
+    }
+}
+
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            ["AND", "OR", "NOT", "UNION", "EXCEPT", "INTERSECT", "LIKE", "ILIKE", "IS", "BETWEEN", "CASE", "JOIN"]
+                .iter()
+                .any(|operator| word.quote_style.is_none() && word.value.eq_ignore_ascii_case(operator))
+        }
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Comma
+        | Token::Period
+        | Token::Whitespace(_)
+        | Token::SemiColon
+        | Token::EOF => false,
+        other => matches!(
+            other.to_string().as_str(),
+            "+" | "-" | "*" | "/" | "%" | "||" | "=" | "==" | "<>" | "!=" | "<" | ">" | "<=" | ">=" | "&" | "|" | "^"
+                | "<<" | ">>" | "~" | "!~" | "~*" | "!~*" | "->" | "->>" | "@>" | "<@" | "::" | "["
+        ),
+    }
+}
+
+/// The tables a reader sees: those of the lake, and `runs`.
+#[derive(Debug)]
+struct Tables {
+    lake: DuckLakeCatalog,
+    runs: Runs,
+}
+
+impl CatalogProvider for Tables {
+    fn schema_names(&self) -> Vec<String> {
+        self.lake.schema_names()
+    }
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let lake = self.lake.schema(name)?;
+        Some(Arc::new(TablesOfSchema { lake, runs: (name == "main").then(|| self.runs.clone()) }))
+    }
+}
+
+#[derive(Debug)]
+struct TablesOfSchema {
+    lake: Arc<dyn SchemaProvider>,
+    runs: Option<Runs>,
+}
+
+#[async_trait]
+impl SchemaProvider for TablesOfSchema {
+    fn table_names(&self) -> Vec<String> {
+        let mut names = self.lake.table_names();
+        names.extend(self.runs.as_ref().map(|_| schemas::datasets::runs::DATASET.name.to_owned()));
+        names
+    }
+
+    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        match &self.runs {
+            Some(runs) if name == schemas::datasets::runs::DATASET.name => {
+                let batch = runs.as_batch().await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+                Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))
+            }
+            _ => self.lake.table(name).await,
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|table| table == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_reading_statement_passes() {
+        for text in ["select 1", "values (1)", "explain select 1", "describe emails", "with a as (select 1) select * from a;"] {
+            assert!(read_only_statement(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "select 1; select 2",
+            "insert into emails values (1)",
+            "copy (select 1) to '/tmp/x'",
+            "explain analyze copy (select 1) to '/tmp/x'",
+            "create table a as select 1",
+            "create external table a stored as csv location '/etc/passwd'",
+            "set datafusion.execution.batch_size = 1",
+            "show all",
+            "drop table emails",
+            "prepare a as select 1",
+            "begin",
+        ] {
+            assert!(read_only_statement(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flat_chain_is_refused_before_it_is_planned() {
+        let chain = format!("select 1{}", "+1".repeat(5_000));
+        assert!(matches!(read_only_statement(&chain), Err(QueryError::TooLarge { .. })));
+    }
+}

@@ -1,0 +1,227 @@
+//! Header fields of a message → texts, addresses, ids, dates.
+//!
+//! - In: the fields mail-parser found, with their raw bytes. Out: the values of `emails`.
+//! - Not here: bodies; headers of parts (`parts`).
+//!
+//! The values are read by mail-parser's field parsers, after three repairs it does not make itself:
+//! bytes that are not UTF-8 are taken for windows-1252, encoded words that continue each other are joined
+//! (senders split characters over two), and folds are undone by removing the line break only.
+
+use super::text::printable;
+use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::parsers::MessageStream;
+use mail_parser::{DateTime, Header, HeaderName, HeaderValue};
+use memchr::memmem;
+use schemas::Instant;
+use std::borrow::Cow;
+
+/// The header fields of a message.
+pub(super) struct Headers<'x> {
+    /// The fields, in order.
+    pub(super) fields: &'x [Header<'x>],
+    /// The bytes their offsets point into.
+    pub(super) bytes: &'x [u8],
+}
+
+/// A display name and an address; one of them is there.
+pub(super) type Mailbox = (Option<String>, Option<String>);
+
+impl<'x> Headers<'x> {
+    /// Whether the message begins like one: with a field every mail may have, or at least a well-formed name.
+    pub(super) fn look_real(&self) -> bool {
+        let known = |field: &Header<'_>| !matches!(field.name, HeaderName::Other(_));
+        // RFC 5322 §2.2: printable ASCII without a colon.
+        let well_formed = |name: &str| name.len() > 1 && name.bytes().all(|b| b.is_ascii_graphic());
+        self.fields.iter().any(known)
+            || self.fields.first().is_some_and(|field| well_formed(field.name()) && field.offset_field == 0)
+    }
+
+    /// The repaired bytes of each field of that name; each ends in a line break.
+    fn values(&self, name: HeaderName<'static>) -> impl Iterator<Item = Cow<'x, [u8]>> {
+        let bytes = self.bytes;
+        self.fields.iter().filter(move |field| field.name == name).filter_map(move |field| {
+            bytes.get(field.offset_start as usize..bytes.len().min(field.offset_end as usize)).map(repair)
+        })
+    }
+
+    /// The first field of that name as text.
+    pub(super) fn text(&self, name: HeaderName<'static>) -> Option<String> {
+        let value = self.values(name).next()?;
+        let value = unfold(&value);
+        if memmem::find(&value, b"=?").is_some() {
+            let mut line = value.into_owned();
+            line.push(b'\n');
+            let HeaderValue::Text(text) = MessageStream::new(&line).parse_unstructured() else { return None };
+            return printable(&text);
+        }
+        printable(&String::from_utf8_lossy(&value))
+    }
+
+    /// All mailboxes in all fields of that name, groups flattened.
+    pub(super) fn mailboxes(&self, name: HeaderName<'static>) -> Vec<Mailbox> {
+        let mut mailboxes = Vec::new();
+        for value in self.values(name) {
+            let HeaderValue::Address(found) = MessageStream::new(&value).parse_address() else { continue };
+            mailboxes.extend(found.iter().filter_map(|found| {
+                let name = found.name.as_deref().and_then(printable);
+                match (name, found.address.as_deref().and_then(printable)) {
+                    (None, None) => None,
+                    // `From: root` is a local address, and `"a"@b` has its first half in quotes.
+                    (Some(name), None) if !name.contains(char::is_whitespace) => Some((None, Some(name))),
+                    (Some(name), Some(address)) if address.starts_with('@') && !name.contains(' ') => {
+                        Some((None, Some(name + &address)))
+                    }
+                    (name, address) => Some((name.map(single_spaced), address)),
+                }
+            }));
+        }
+        mailboxes
+    }
+
+    /// The addresses in all fields of that name.
+    pub(super) fn addresses(&self, name: HeaderName<'static>) -> Vec<String> {
+        self.mailboxes(name).into_iter().filter_map(|(_, address)| address).collect()
+    }
+
+    /// The first id in angle brackets, or the whole value where there are none.
+    pub(super) fn id(&self, name: HeaderName<'static>) -> Option<String> {
+        let value = self.values(name).next()?;
+        ids(&value).into_iter().next().or_else(|| printable(&String::from_utf8_lossy(&unfold(&value))))
+    }
+
+    /// The message ids in all fields of that name, in order.
+    ///
+    /// Old programs write `Message from NAME <ADDRESS> of "DATE" <ID>` into In-Reply-To: with words outside
+    /// the brackets only the last one is an id. Without brackets, words with an `@` are ids.
+    pub(super) fn message_ids(&self, name: HeaderName<'static>) -> Vec<String> {
+        let mut all = Vec::new();
+        for value in self.values(name) {
+            let mut ids = ids(&value);
+            if ids.is_empty() {
+                let text = String::from_utf8_lossy(&value);
+                let words = text.split_whitespace().filter(|word| word.contains('@') && text.len() < 1_000);
+                ids.extend(words.filter_map(printable));
+            } else if ids.len() > 1 && has_words_before_id(&value) {
+                ids.drain(..ids.len() - 1);
+            }
+            all.append(&mut ids);
+        }
+        all
+    }
+
+    /// The moment and the offset in minutes of the first Date.
+    pub(super) fn date(&self) -> Option<(Instant, i64)> {
+        let value = self.values(HeaderName::Date).next()?;
+        parse_date(&value).or_else(|| {
+            // RFC 5322 §3.3 demands a zone; without one, UTC.
+            let mut with_zone = value.trim_ascii_end().to_vec();
+            with_zone.extend_from_slice(b" +0000\n");
+            parse_date(&with_zone)
+        })
+    }
+}
+
+/// The words of a name, one blank between.
+fn single_spaced(name: String) -> String {
+    if name.bytes().any(|b| b.is_ascii_whitespace() && b != b' ') || name.contains("  ") {
+        return name.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
+    name
+}
+
+/// The ids in angle brackets.
+fn ids(value: &[u8]) -> Vec<String> {
+    if memchr::memchr(b'<', value).is_none() {
+        return Vec::new();
+    }
+    let unfolded = |id: &Cow<'_, str>| match id.contains('\n') {
+        true => printable(&id.replace(['\r', '\n'], "")),
+        false => printable(id),
+    };
+    match MessageStream::new(value).parse_id() {
+        HeaderValue::Text(id) => unfolded(&id).into_iter().collect(),
+        HeaderValue::TextList(ids) => ids.iter().filter_map(unfolded).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether there is a word before the first bracket.
+fn has_words_before_id(value: &[u8]) -> bool {
+    value.iter().take_while(|byte| **byte != b'<').any(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn parse_date(value: &[u8]) -> Option<(Instant, i64)> {
+    let HeaderValue::DateTime(date) = MessageStream::new(value).parse_date() else { return None };
+    // Years of three digits count from 1900 (RFC 5322 §4.3), a leap second is the second before it, and the
+    // 31st of a shorter month is no day.
+    let year = if date.year < 1_000 { date.year + 1_900 } else { date.year };
+    let date = DateTime { year, second: date.second.min(59), ..date };
+    let local = date.to_timestamp_local();
+    if !date.is_valid() || DateTime::from_timestamp(local).day != date.day {
+        return None;
+    }
+    let offset = i64::from(date.tz_hour) * 60 + i64::from(date.tz_minute);
+    let offset = if date.tz_before_gmt { -offset } else { offset };
+    Some(((local - offset * 60) * 1_000_000, offset))
+}
+
+/// The value in UTF-8, with encoded words joined and a line break at the end.
+pub(super) fn repair(value: &[u8]) -> Cow<'_, [u8]> {
+    let mut value = match (std::str::from_utf8(value), charset_decoder(b"windows-1252")) {
+        (Err(_), Some(decode)) => Cow::Owned(decode(value).into_bytes()),
+        _ => Cow::Borrowed(value),
+    };
+    if memmem::find(&value, b"=?").is_some() {
+        value = Cow::Owned(join_words(&value));
+    }
+    if value.last() != Some(&b'\n') {
+        value.to_mut().push(b'\n');
+    }
+    value
+}
+
+/// The value without its line breaks (RFC 5322 §2.2.3); blanks stay as they are.
+fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
+    let value = value.trim_ascii();
+    match memchr::memchr(b'\n', value) {
+        None => Cow::Borrowed(value),
+        Some(_) => Cow::Owned(value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()),
+    }
+}
+
+/// Makes one encoded word (RFC 2047) of neighbours in the same charset and encoding.
+fn join_words(value: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(value.len());
+    let mut rest = value;
+    let mut last: &[u8] = b""; // how the word that `joined` ends in began
+    while let Some(at) = memmem::find(rest, b"=?") {
+        let (gap, from_word) = rest.split_at(at);
+        let start = word_start(from_word);
+        let payload = gap.trim_ascii_end().strip_suffix(b"?=").filter(|text| !text.contains(&b'?'));
+        match payload {
+            Some(payload) if !last.is_empty() && last.eq_ignore_ascii_case(start) => {
+                joined.extend_from_slice(payload);
+            }
+            _ => {
+                joined.extend_from_slice(gap);
+                joined.extend_from_slice(if start.is_empty() { b"=?" } else { start });
+            }
+        }
+        rest = from_word.get(start.len().max(2)..).unwrap_or_default();
+        last = start;
+    }
+    joined.extend_from_slice(rest);
+    joined
+}
+
+/// `=?charset?encoding?` at the beginning of `text`, or nothing.
+fn word_start(text: &[u8]) -> &[u8] {
+    let charset = text.get(2..).unwrap_or_default();
+    let Some(end) = charset.iter().take(64).position(|byte| *byte == b'?' || byte.is_ascii_whitespace()) else {
+        return b"";
+    };
+    match charset.get(end..end + 3) {
+        Some([b'?', b'B' | b'b' | b'Q' | b'q', b'?']) => text.get(..end + 5).unwrap_or_default(),
+        _ => b"",
+    }
+}
