@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test tidy lint fmt build-times clean
+.PHONY: help demo test crash bench tidy lint fmt build-times clean
 
 export DKC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dkc
 export CARGO_TARGET_DIR ?= $(DKC_CACHE)/target
@@ -27,6 +27,10 @@ test: ## Run all tests, after installing what they need
 	cargo $(if $(NEXTEST),nextest run,test) --workspace
 	$(if $(NEXTEST),cargo test --workspace --doc)
 
+crash: ## Kill dkc at 100 random moments and at 300 system calls, and check the order of 200 commits
+	@scripts/setup.sh test
+	DKC_KILLS=100 DKC_WRITES=300 DKC_COMMITS=200 cargo test --workspace --test it crash:: -- --test-threads 2
+
 tidy: ## Check the shape of the tree: layers, headers, lengths, links
 	cargo tidy
 
@@ -35,6 +39,11 @@ lint: ## Run clippy as CI does: a warning is an error
 
 fmt: ## Format all Rust files
 	cargo fmt --all
+
+bench: ## Measure speed and memory beside mu, notmuch, mbsync and Python; QUICK=1 leaves out 60,000 mails
+	@scripts/setup.sh bench
+	cargo build-dkc
+	$(DKC_PYTHON) benches/run.py $(if $(QUICK),--quick)
 
 build-times: ## Measure a warm build, and a one-line change to a collector rebuilt and tested
 	@scripts/setup.sh build

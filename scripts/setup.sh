@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh build    a C compiler, for the crates that carry C (zstd, SQLite)
 #   scripts/setup.sh test     that, and a mail server, strace, a Python with DuckDB and polars, real mails
+#   scripts/setup.sh bench    that, and the programs that dkc is measured beside
 #
 # Debian packages come by apt-get (as root or by sudo without a password); everything else goes to the
 # cache directory, where deleting it is harmless.
@@ -45,13 +46,17 @@ rust() {
 # The Debian packages that the named part needs and that are not there.
 missing() {
   has cc || printf 'gcc libc6-dev '
-  [ "$1" = test ] || return 0
+  [ "$1" != build ] || return 0
   { has dovecot && [ -x /usr/lib/dovecot/imap ]; } || printf 'dovecot-imapd '
   has strace || printf 'strace '
   has openssl || printf 'openssl '
   has python3 || printf 'python3 '
   [ -x "$cache/venv/bin/python" ] || python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv '
   [ -d "$cache/corpus" ] || has npm || printf 'npm '
+  [ "$1" = bench ] || return 0
+  has mu || printf 'maildir-utils '
+  has notmuch || printf 'notmuch '
+  has mbsync || printf 'isync '
 }
 
 # A virtual environment with exactly scripts/requirements.txt; made anew when that file changes.
@@ -81,12 +86,12 @@ corpus() {
 }
 
 part=${1:-}
-case $part in build | test) ;; *) stop "say which part: scripts/setup.sh build, or scripts/setup.sh test" ;; esac
+case $part in build | test | bench) ;; *) stop "say which part: scripts/setup.sh build, test or bench" ;; esac
 rust "$part"
 mkdir -p "$cache"
 read -ra packages <<<"$(missing "$part")"
 [ ${#packages[@]} = 0 ] || apt "${packages[@]}"
-if [ "$part" = test ]; then
+if [ "$part" != build ]; then
   venv
   corpus
 fi

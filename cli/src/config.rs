@@ -15,9 +15,10 @@ pub use schema::json_schema;
 pub use secret::Reference;
 
 use collectors::{Collector, Descriptor};
-use miette::{Report, Result, miette};
-use schemas::SourceName;
+use miette::{Result, miette};
 use schemars::JsonSchema;
+use schemas::SourceName;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -61,12 +62,20 @@ impl Default for Limits {
 /// # Errors
 /// [`Mistakes`] of a configuration that is there.
 pub fn query_limits(context: &crate::context::Context) -> Result<store::query::Limits> {
-    let limits = if context.config_path()?.exists() { context.load_config()?.limits } else { Limits::default() };
+    let limits = if context.config_path()?.exists() {
+        context.load_config()?.limits
+    } else {
+        Limits::default()
+    };
     let cores = std::thread::available_parallelism();
     Ok(store::query::Limits {
-        memory_bytes: usize::try_from(limits.query_memory_mb.get()).unwrap_or(usize::MAX).saturating_mul(1 << 20),
+        memory_bytes: usize::try_from(limits.query_memory_mb.get())
+            .unwrap_or(usize::MAX)
+            .saturating_mul(1 << 20),
         time: std::time::Duration::from_secs(limits.query_seconds.get()),
-        threads: limits.threads.map_or_else(|| cores.map_or(2, NonZeroUsize::get), NonZeroUsize::get),
+        threads: limits
+            .threads
+            .map_or_else(|| cores.map_or(2, NonZeroUsize::get), NonZeroUsize::get),
     })
 }
 
@@ -100,7 +109,11 @@ impl Config {
     /// [`Mistakes`], or that the file cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            miette!(help = "check that it is a text file that you may read", "cannot read `{}`: {error}", path.display())
+            miette!(
+                help = "check that it is a text file that you may read",
+                "cannot read `{}`: {error}",
+                path.display()
+            )
         })?;
         Self::parse(&text, path, &path.display().to_string())
     }
@@ -136,10 +149,16 @@ impl Config {
     /// # Errors
     /// When there is none.
     pub fn pipeline(&self, name: &str) -> Result<&Pipeline> {
-        self.pipelines.iter().find(|pipeline| pipeline.name.as_str() == name).ok_or_else(|| {
-            let names = self.pipelines.iter().map(|pipeline| pipeline.name.as_str());
-            miette!(help = mistake::nearest(name, names), "there is no pipeline `{name}`")
-        })
+        self.pipelines
+            .iter()
+            .find(|pipeline| pipeline.name.as_str() == name)
+            .ok_or_else(|| {
+                let names = self.pipelines.iter().map(|pipeline| pipeline.name.as_str());
+                miette!(
+                    help = nearest(name, names),
+                    "there is no pipeline `{name}`"
+                )
+            })
     }
 }
 
@@ -151,18 +170,26 @@ impl Pipeline {
     pub fn collector(&self) -> Result<Box<dyn Collector>, Mistake> {
         let mut table = self.source.clone();
         let mut values = Vec::new();
-        for Secret { key, reference, place } in &self.secrets {
+        for Secret {
+            key,
+            reference,
+            place,
+        } in &self.secrets
+        {
             let value = reference.resolve().map_err(|error| {
                 let help = format!("it is the `{key}` of pipeline `{}`", self.name);
                 place.mistake(error.to_string(), Some(format!("{}; {help}", error.next_step())))
             })?;
-            use secrecy::ExposeSecret;
             table.insert(key, toml_edit::value(value.expose_secret()));
             values.push(value);
         }
         (self.descriptor.build)(table).map_err(|error| {
-            let message = values.iter().fold(error.message, |message, value| secret::hide(&message, value));
-            self.place.at(error.span).mistake(format!("`source` of `{}`: {message}", self.name), None)
+            let message = values
+                .iter()
+                .fold(error.message, |message, value| secret::hide(&message, value));
+            self.place
+                .at(error.span)
+                .mistake(format!("`source` of `{}`: {message}", self.name), None)
         })
     }
 }
@@ -170,12 +197,6 @@ impl Pipeline {
 impl From<Mistake> for Mistakes {
     fn from(mistake: Mistake) -> Self {
         Self::of(vec![mistake])
-    }
-}
-
-impl From<Mistakes> for Report {
-    fn from(mistakes: Mistakes) -> Self {
-        mistakes.into_report()
     }
 }
 

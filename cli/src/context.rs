@@ -49,15 +49,28 @@ impl Context {
     /// # Errors
     /// When the home directory or the working directory cannot be told.
     pub fn new(global: Global) -> Result<Self> {
-        let Global { config, data, json, quiet, verbose } = global;
+        let Global {
+            config,
+            data,
+            json,
+            quiet,
+            verbose,
+        } = global;
         let data = match data {
             Some(data) => data,
             None => xdg()?.data_dir().join("dkc"),
         };
         let absolute = |path: PathBuf| {
-            std::path::absolute(&path).map_err(|error| miette!("cannot resolve `{}`: {error}", path.display()))
+            std::path::absolute(&path)
+                .map_err(|error| miette!("cannot resolve `{}`: {error}", path.display()))
         };
-        Ok(Self { config: config.map(absolute).transpose()?, data: absolute(data)?, json, quiet, verbose })
+        Ok(Self {
+            config: config.map(absolute).transpose()?,
+            data: absolute(data)?,
+            json,
+            quiet,
+            verbose,
+        })
     }
 
     /// Where the configuration is, or, when there is none yet, belongs: `--config`, else `./dkc.toml`,
@@ -69,7 +82,8 @@ impl Context {
         if let Some(path) = &self.config {
             return Ok(path.clone());
         }
-        let here = std::path::absolute("dkc.toml").map_err(|error| miette!("cannot tell where I am: {error}"))?;
+        let here =
+            std::path::absolute("dkc.toml").map_err(|error| miette!("cannot tell where I am: {error}"))?;
         let own = own_config();
         Ok(match own {
             Some(own) if !here.exists() && own.exists() => own,
@@ -88,7 +102,10 @@ impl Context {
                 (None, Some(own)) => format!("neither `{}` nor `{}` exists", path.display(), own.display()),
                 _ => format!("`{}` does not exist", path.display()),
             };
-            return Err(miette!(help = "`dkc init` writes one, `--config FILE` names another", "no configuration: {places}"));
+            return Err(miette!(
+                help = "`dkc init` writes one, `--config FILE` names another",
+                "no configuration: {places}"
+            ));
         }
         Config::load(&path)
     }
@@ -99,7 +116,12 @@ fn own_config() -> Option<PathBuf> {
 }
 
 fn xdg() -> Result<Xdg> {
-    Xdg::new().map_err(|_| miette!(help = "set HOME, or give `--data` and `--config`", "there is no home directory"))
+    Xdg::new().map_err(|_| {
+        miette!(
+            help = "set HOME, or give `--data` and `--config`",
+            "there is no home directory"
+        )
+    })
 }
 
 /// `path` with `~` replaced by the home directory, and relative to `folder` unless absolute.
@@ -111,7 +133,9 @@ pub fn expand(path: &str, folder: &Path) -> Result<PathBuf, String> {
         return Ok(folder.join(path));
     };
     if !rest.is_empty() && !rest.starts_with('/') {
-        return Err(format!("`{path}` is of another user's home; write the whole path"));
+        return Err(format!(
+            "`{path}` is of another user's home; write the whole path"
+        ));
     }
     let home = etcetera::home_dir().map_err(|_| format!("`{path}` needs a home directory; set HOME"))?;
     Ok(home.join(rest.trim_start_matches('/')))

@@ -54,9 +54,13 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
 /// When the query breaks off, or standard output is closed.
 pub async fn rows(stream: SendableRecordBatchStream, format: Format, context: &Context) -> Result<Written> {
     let mut out = io::BufWriter::new(Output::stdout());
-    let written = export::write_fitted(stream, format, terminal_width(), &mut out).await.into_diagnostic()?;
+    let written = export::write_fitted(stream, format, terminal_width(), &mut out)
+        .await
+        .into_diagnostic()?;
     if format == Format::Json {
-        out.write_all(b"\n").and_then(|()| out.flush()).into_diagnostic()?;
+        out.write_all(b"\n")
+            .and_then(|()| out.flush())
+            .into_diagnostic()?;
     }
     for line in &written.notes {
         note(line, context);
@@ -74,7 +78,11 @@ pub fn note(text: &str, context: &Context) {
 
 /// Prints why the command failed.
 pub fn error(report: &Report, json: bool) {
-    let text = if json { json!({ "error": as_json(report.as_ref()) }).to_string() } else { as_text(report) };
+    let text = if json {
+        json!({ "error": as_json(&**report) }).to_string()
+    } else {
+        as_text(report)
+    };
     let _ = writeln!(Output::stderr(), "{}", text.trim_end());
 }
 
@@ -91,7 +99,10 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     let text = if wants_json {
         let mut lines = text.trim_start_matches("error: ").lines();
         let message = lines.next().unwrap_or_default().to_owned();
-        let help = lines.filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n");
+        let help = lines
+            .filter(|line| !line.trim().is_empty())
+            .collect::<Vec<_>>()
+            .join("\n");
         json!({ "error": { "message": message, "help": help, "causes": [] } }).to_string()
     } else {
         text
@@ -110,7 +121,11 @@ pub fn start_log(context: &Context) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("DKC_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Output::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Output::stderr)
+        .init();
 }
 
 /// Width of the terminal that standard output is, if it is one.
@@ -136,7 +151,7 @@ fn as_text(report: &Report) -> String {
         .with_links(false)
         .with_width(width);
     let mut text = String::new();
-    match handler.render_report(&mut text, report.as_ref()) {
+    match handler.render_report(&mut text, &**report) {
         Ok(()) => text,
         Err(_) => format!("{report}"),
     }
@@ -156,7 +171,10 @@ fn as_json(error: &dyn Diagnostic) -> Value {
         "causes": causes,
     });
     let label = error.labels().and_then(|mut labels| labels.next());
-    let place = error.source_code().zip(label).and_then(|(text, label)| text.read_span(label.inner(), 0, 0).ok());
+    let place = error
+        .source_code()
+        .zip(label)
+        .and_then(|(text, label)| text.read_span(label.inner(), 0, 0).ok());
     if let (Some(object), Some(place)) = (value.as_object_mut(), place) {
         let at = json!({ "file": place.name(), "line": place.line() + 1, "column": place.column() + 1 });
         object.insert("at".to_owned(), at);
@@ -181,12 +199,22 @@ impl Output {
     /// Standard output.
     pub fn stdout() -> Self {
         let is_terminal = io::stdout().is_terminal();
-        Self { out: Box::new(io::stdout()), is_stdout: true, is_terminal, begun: Vec::new() }
+        Self {
+            out: Box::new(io::stdout()),
+            is_stdout: true,
+            is_terminal,
+            begun: Vec::new(),
+        }
     }
 
     fn stderr() -> Self {
         let is_terminal = io::stderr().is_terminal();
-        Self { out: Box::new(io::stderr()), is_stdout: false, is_terminal, begun: Vec::new() }
+        Self {
+            out: Box::new(io::stderr()),
+            is_stdout: false,
+            is_terminal,
+            begun: Vec::new(),
+        }
     }
 
     fn watch<T>(&self, done: io::Result<T>) -> io::Result<T> {
@@ -213,7 +241,9 @@ impl Write for Output {
         };
         let rest = self.begun.split_off(whole);
         let text = std::mem::replace(&mut self.begun, rest);
-        let done = self.out.write_all(shown(&String::from_utf8_lossy(&text)).as_bytes());
+        let done = self
+            .out
+            .write_all(shown(&String::from_utf8_lossy(&text)).as_bytes());
         self.watch(done).map(|()| bytes.len())
     }
 
@@ -240,12 +270,20 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_line_ends_and_tabs_but_no_other_control_character() {
-        assert_eq!(shown("a\tb\n\u{1b}[2J\r\n\u{9b}1m\u{7f}ü"), "a\tb\n␛[2J␍\n\\u{9b}1m␡ü");
+        assert_eq!(
+            shown("a\tb\n\u{1b}[2J\r\n\u{9b}1m\u{7f}ü"),
+            "a\tb\n␛[2J␍\n\\u{9b}1m␡ü"
+        );
     }
 
     #[test]
     fn a_character_written_in_two_pieces_stays_one() {
-        let mut out = Output { out: Box::new(io::sink()), is_stdout: false, is_terminal: true, begun: Vec::new() };
+        let mut out = Output {
+            out: Box::new(io::sink()),
+            is_stdout: false,
+            is_terminal: true,
+            begun: Vec::new(),
+        };
         assert_eq!(out.write(&[b'a', 0xc3]).unwrap(), 2);
         assert_eq!(out.begun, [0xc3]);
         assert_eq!(out.write(&[0xbc]).unwrap(), 1);

@@ -2,8 +2,16 @@
 
 mod it {
     mod add;
+    mod bad_input;
     mod config;
+    mod crash;
+    mod faults;
     mod help;
+    mod interrupted;
+    mod journey;
+    mod lab;
+    mod open_formats;
+    mod oracle;
 }
 
 use assert_cmd::Command;
@@ -12,7 +20,10 @@ use std::path::Path;
 /// `dkc` in `folder`, with no configuration or data from outside it.
 fn dkc(folder: &Path) -> Command {
     let mut dkc = Command::new(assert_cmd::cargo::cargo_bin!("dkc"));
-    dkc.current_dir(folder).env_clear().env("HOME", folder).env("COLUMNS", "100");
+    dkc.current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .env("COLUMNS", "100");
     dkc
 }
 
@@ -20,5 +31,9 @@ fn dkc(folder: &Path) -> Command {
 fn said(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let output = dkc(folder).args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }

@@ -45,6 +45,12 @@ pub struct Descriptor {
     pub build: fn(toml_edit::Table) -> Result<Box<dyn Collector>, ConfigError>,
 }
 
+impl std::fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Descriptor").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
 /// What the lake knows of a source when a run begins.
 #[derive(Debug, Default)]
 pub struct Known {

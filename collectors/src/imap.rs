@@ -10,6 +10,7 @@
 mod connection;
 mod fingerprint;
 mod folders;
+mod sign_in;
 mod state;
 mod walk;
 
@@ -117,7 +118,8 @@ fn one_minute() -> u64 {
 
 impl ImapConfig {
     fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.tls == Tls::Implicit { 993 } else { 143 })
+        self.port
+            .unwrap_or(if self.tls == Tls::Implicit { 993 } else { 143 })
     }
 
     fn reply_timeout(&self) -> Duration {
@@ -128,7 +130,10 @@ impl ImapConfig {
 fn build(table: toml_edit::Table) -> Result<Box<dyn Collector>, ConfigError> {
     let config: ImapConfig = toml_edit::de::from_document(toml_edit::DocumentMut::from(table))?;
     let is_here = config.host.eq_ignore_ascii_case("localhost")
-        || config.host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        || config
+            .host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback());
     if config.tls == Tls::None && !is_here && !config.allow_plaintext {
         let message = format!(
             "`tls = \"none\"` would show the password and all mail to everyone between here and `{}`; \
@@ -177,7 +182,9 @@ impl Collector for Imap {
             if is_silence(&error) && std::mem::replace(&mut was_silent, true) {
                 return Err(error);
             }
-            let Some(delay) = delays.next() else { return Err(error) };
+            let Some(delay) = delays.next() else {
+                return Err(error);
+            };
             tracing::debug!(host = self.config.host, %error, ?delay, "connecting again");
             tokio::time::sleep(delay).await;
         }
@@ -185,8 +192,12 @@ impl Collector for Imap {
 }
 
 fn is_silence(error: &CollectError) -> bool {
-    let CollectError::Disconnected { source, .. } = error else { return false };
-    source.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+    let CollectError::Disconnected { source, .. } = error else {
+        return false;
+    };
+    source
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
 }
 
 impl Imap {

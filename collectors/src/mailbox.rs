@@ -9,7 +9,13 @@
 //!
 //! Memory: about 200 bytes a place with names of usual length; folders and flag sets are kept once.
 
-#![expect(clippy::indexing_slicing, reason = "every index comes from the arrays themselves")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "every index comes from the arrays themselves"
+)]
+
+#[cfg(test)]
+pub(crate) mod lake;
 
 use crate::collect::{Batch, Known};
 use hashbrown::{HashMap, HashTable};
@@ -106,7 +112,7 @@ struct Item {
     changed: bool,
 }
 
-/// No place, no item.
+/// No place.
 const NONE: u32 = u32::MAX;
 
 /// Between a location and the item that it no longer holds, in the stand-in's name.
@@ -132,17 +138,31 @@ impl Mailbox {
             unchanged: 0,
         };
         for location in &known.locations {
-            let Some((digest, copy)) = parse(&location.item) else { continue };
+            let Some((digest, copy)) = parse(&location.item) else {
+                continue;
+            };
             let item = mailbox.item(digest, copy);
-            let replaced =
-                location.location.strip_suffix(location.item.as_str()).is_some_and(|rest| rest.ends_with(REPLACED));
+            let replaced = location
+                .location
+                .strip_suffix(location.item.as_str())
+                .is_some_and(|rest| rest.ends_with(REPLACED));
+            let folder = mailbox.folders.id(&location.folder);
+            let is_copy = mailbox
+                .places_of(item)
+                .any(|place| mailbox.places[place as usize].folder == folder);
             let place = Place {
                 location: location.location.as_str().into(),
-                version: location.version.as_str().into(),
+                // A killed run left the place where the message was before: if there is one again, it must be
+                // read to become an item of its own.
+                version: if is_copy {
+                    "".into()
+                } else {
+                    location.version.as_str().into()
+                },
                 received_at: location.received_at,
                 item,
                 next: NONE,
-                folder: mailbox.folders.id(&location.folder),
+                folder,
                 flags: mailbox.flags.id(&location.flags),
                 seen: false,
                 stored: true,
@@ -162,7 +182,9 @@ impl Mailbox {
     /// An item seen with this fingerprint, anywhere.
     pub fn item_of_version(&self, version: &str) -> Option<String> {
         let hash = self.hasher.hash_one(version);
-        let place = self.by_version.find(hash, |&place| &*self.places[place as usize].version == version)?;
+        let place = self
+            .by_version
+            .find(hash, |&place| &*self.places[place as usize].version == version)?;
         Some(self.name(self.places[*place as usize].item))
     }
 
@@ -176,7 +198,9 @@ impl Mailbox {
 
     /// Marks a location as still there, as it was, if it is known with this version and these sorted flags.
     pub fn unchanged_if(&mut self, location: &str, version: &str, flags: &[&str]) -> bool {
-        let Some(index) = self.find(location) else { return false };
+        let Some(index) = self.find(location) else {
+            return false;
+        };
         let place = &mut self.places[index as usize];
         let equal = &*place.version == version && self.flags.get(place.flags) == flags;
         if equal {
@@ -200,7 +224,10 @@ impl Mailbox {
 
     /// Locations known at the start that were not seen in this run so far.
     pub fn missing(&self) -> Vec<String> {
-        let places = self.places.iter().filter(|place| place.state == State::Live && !place.seen);
+        let places = self
+            .places
+            .iter()
+            .filter(|place| place.state == State::Live && !place.seen);
         places.map(|place| place.location.to_string()).collect()
     }
 
@@ -210,7 +237,9 @@ impl Mailbox {
         if let Some(item) = self.item_for(&seen.location, folder, digest) {
             self.give(digest, folder, self.items[item as usize].copy);
             self.put(seen, folder, item);
-            return Placed::Known { item: self.name(item) };
+            return Placed::Known {
+                item: self.name(item),
+            };
         }
         let copy = match self.existing(digest, 0) {
             None => self.copies.get(&digest).copied().unwrap_or(0),
@@ -219,7 +248,9 @@ impl Mailbox {
         let item = self.item(digest, copy);
         self.give(digest, folder, copy);
         self.put(seen, folder, item);
-        Placed::New { item: self.name(item) }
+        Placed::New {
+            item: self.name(item),
+        }
     }
 
     /// Places a message whose bytes were not read, because they are known to be those of `item`: its flags
@@ -227,9 +258,13 @@ impl Mailbox {
     /// item of its own; read the bytes and call [`place`](Self::place).
     #[must_use]
     pub fn place_known(&mut self, seen: Seen, item: &str) -> bool {
-        let Some((digest, _)) = parse(item) else { return false };
+        let Some((digest, _)) = parse(item) else {
+            return false;
+        };
         let folder = self.folders.id(&seen.folder);
-        let Some(item) = self.item_for(&seen.location, folder, digest) else { return false };
+        let Some(item) = self.item_for(&seen.location, folder, digest) else {
+            return false;
+        };
         self.give(digest, folder, self.items[item as usize].copy);
         self.put(seen, folder, item);
         true
@@ -259,7 +294,11 @@ impl Mailbox {
         if changed.is_empty() {
             return;
         }
-        let originals: HashSet<&str> = batch.originals.iter().map(|original| original.item.as_str()).collect();
+        let originals: HashSet<&str> = batch
+            .originals
+            .iter()
+            .map(|original| original.item.as_str())
+            .collect();
         let mut touched = Vec::with_capacity(changed.len());
         for index in changed {
             let item = &mut self.items[index as usize];
@@ -267,12 +306,17 @@ impl Mailbox {
             let lives = item.place != NONE;
             let item = self.name(index);
             if lives && !originals.contains(item.as_str()) {
-                touched.push(Touched { item, attributes: self.attributes_of(index) });
+                touched.push(Touched {
+                    item,
+                    attributes: self.attributes_of(index),
+                });
             }
         }
         if !batch.touched.is_empty() {
             let again: HashSet<&str> = touched.iter().map(|touched| touched.item.as_str()).collect();
-            batch.touched.retain(|touched| !again.contains(touched.item.as_str()));
+            batch
+                .touched
+                .retain(|touched| !again.contains(touched.item.as_str()));
         }
         batch.touched.append(&mut touched);
     }
@@ -302,7 +346,9 @@ impl Mailbox {
                 }
             }
         }
-        batch.vanished.extend(lost.into_iter().map(|item| self.name(item)));
+        batch
+            .vanished
+            .extend(lost.into_iter().map(|item| self.name(item)));
         self.drain_into(batch);
     }
 
@@ -327,7 +373,13 @@ impl Mailbox {
 
     /// Makes `item` what lies at the seen location.
     fn put(&mut self, seen: Seen, folder: u32, item: u32) {
-        let Seen { location, version, mut flags, received_at, .. } = seen;
+        let Seen {
+            location,
+            version,
+            mut flags,
+            received_at,
+            ..
+        } = seen;
         flags.sort_unstable();
         flags.dedup();
         let flags = self.flags.id(&flags);
@@ -446,7 +498,9 @@ impl Mailbox {
         if let Ok(entry) = self.by_location.find_entry(hash, |&other| other == index) {
             entry.remove();
         }
-        let before = self.places_of(item).find(|&place| self.places[place as usize].next == index);
+        let before = self
+            .places_of(item)
+            .find(|&place| self.places[place as usize].next == index);
         match before {
             Some(before) => self.places[before as usize].next = next,
             None => self.items[item as usize].place = next,
@@ -476,7 +530,9 @@ impl Mailbox {
 
     fn find(&self, location: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(location);
-        self.by_location.find(hash, |&place| &*self.places[place as usize].location == location).copied()
+        self.by_location
+            .find(hash, |&place| &*self.places[place as usize].location == location)
+            .copied()
     }
 
     /// One more than the highest copy of a message that may have an item.
@@ -485,7 +541,9 @@ impl Mailbox {
     }
 
     fn places_of(&self, item: u32) -> impl Iterator<Item = u32> {
-        chain(self.items[item as usize].place, |place| self.places[place as usize].next)
+        chain(self.items[item as usize].place, |place| {
+            self.places[place as usize].next
+        })
     }
 
     fn existing(&self, digest: Digest, copy: u32) -> Option<u32> {
@@ -502,7 +560,12 @@ impl Mailbox {
             return item;
         }
         let index = self.items.len() as u32;
-        self.items.push(Item { digest, copy, place: NONE, changed: false });
+        self.items.push(Item {
+            digest,
+            copy,
+            place: NONE,
+            changed: false,
+        });
         let items = &self.items;
         let hash = |&item: &u32| {
             let item = &items[item as usize];
@@ -518,7 +581,11 @@ impl Mailbox {
 
     fn name(&self, item: u32) -> String {
         let Item { digest, copy, .. } = &self.items[item as usize];
-        if *copy == 0 { digest.to_string() } else { format!("{digest}-{copy}") }
+        if *copy == 0 {
+            digest.to_string()
+        } else {
+            format!("{digest}-{copy}")
+        }
     }
 
     fn location(&self, index: u32) -> Location {
@@ -535,12 +602,23 @@ impl Mailbox {
 
     fn attributes_of(&self, item: u32) -> Attributes {
         let (folders, flags, received_at) = self.summary(item);
-        let mut folders: Vec<String> = folders.into_iter().map(|id| self.folders.get(id).clone()).collect();
-        let mut flags: Vec<String> = flags.into_iter().flat_map(|id| self.flags.get(id)).cloned().collect();
+        let mut folders: Vec<String> = folders
+            .into_iter()
+            .map(|id| self.folders.get(id).clone())
+            .collect();
+        let mut flags: Vec<String> = flags
+            .into_iter()
+            .flat_map(|id| self.flags.get(id))
+            .cloned()
+            .collect();
         folders.sort_unstable();
         flags.sort_unstable();
         flags.dedup();
-        Attributes { folders, flags, received_at }
+        Attributes {
+            folders,
+            flags,
+            received_at,
+        }
     }
 
     /// What [`attributes_of`](Self::attributes_of) is made of: folders, flag sets, earliest arrival.
@@ -609,4 +687,254 @@ fn parse(item: &str) -> Option<(Digest, u32)> {
     let mut digest = [0; 32];
     hex::decode_to_slice(hex, &mut digest).ok()?;
     Some((Digest(digest), copy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lake::Lake;
+    use super::*;
+    use crate::collect::now;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use schemas::{Cursor, Original, RawItem};
+
+    fn seen(location: &str, folder: &str, version: &str, flags: &[&str]) -> Seen {
+        Seen {
+            location: location.to_owned(),
+            folder: folder.to_owned(),
+            version: version.to_owned(),
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            received_at: None,
+        }
+    }
+
+    /// Places a message and pushes its original if it is new.
+    fn place(mailbox: &mut Mailbox, batch: &mut Batch, seen: Seen, text: &str) {
+        let digest = Digest::of(text.as_bytes());
+        if let Placed::New { item } = mailbox.place(seen, digest) {
+            batch.originals.push(RawItem {
+                item,
+                media_type: "message/rfc822",
+                fetched_at: now(),
+                sha256: digest,
+                original: Original::Bytes(Bytes::from(text.to_owned())),
+                attributes: Attributes::default(),
+            });
+        }
+    }
+
+    fn batch() -> Batch {
+        Batch::at(Cursor(serde_json::Value::Null))
+    }
+
+    /// One run over messages given as (location, folder, text); all in one batch.
+    fn run(lake: &mut Lake, messages: &[(&str, &str, &str)]) {
+        let mut mailbox = Mailbox::new(&lake.known());
+        let mut batch = batch();
+        for (location, folder, text) in messages {
+            place(&mut mailbox, &mut batch, seen(location, folder, text, &[]), text);
+        }
+        mailbox.finish_into(&mut batch, |_| true);
+        lake.apply(batch);
+        lake.check_folders();
+    }
+
+    #[test]
+    fn copies_in_two_folders_are_one_item_and_in_one_folder_two() {
+        let mut lake = Lake::default();
+        run(
+            &mut lake,
+            &[
+                ("a/1", "a", "x"),
+                ("b/1", "b", "x"),
+                ("b/2", "b", "x"),
+                ("b/3", "b", "x"),
+            ],
+        );
+        let first = Digest::of(b"x").to_string();
+        assert_eq!(lake.items[&first].folders, ["a", "b"]);
+        assert_eq!(lake.items[&format!("{first}-1")].folders, ["b"]);
+        assert_eq!(lake.items[&format!("{first}-2")].folders, ["b"]);
+        assert_eq!(lake.items.len(), 3);
+    }
+
+    #[test]
+    fn a_shift_within_a_folder_keeps_the_items_and_touches_nothing() {
+        let mut lake = Lake::default();
+        run(
+            &mut lake,
+            &[
+                ("f@0", "f", "a"),
+                ("f@10", "f", "b"),
+                ("f@20", "f", "c"),
+                ("f@30", "f", "b"),
+            ],
+        );
+        let before = lake.items.clone();
+        let mut mailbox = Mailbox::new(&lake.known());
+        let mut last = batch();
+        for (location, text) in [("f@0", "b"), ("f@10", "c"), ("f@20", "b")] {
+            place(&mut mailbox, &mut last, seen(location, "f", text, &[]), text);
+        }
+        mailbox.finish_into(&mut last, |_| true);
+        assert!(last.originals.is_empty() && last.touched.is_empty());
+        assert_eq!(last.vanished, [Digest::of(b"a").to_string()]);
+        assert_eq!(last.unlocated, ["f@30"]);
+        lake.apply(last);
+        lake.check_folders();
+        assert_eq!(lake.items.len(), before.len() - 1);
+    }
+
+    #[test]
+    fn a_kill_after_a_location_was_reused_still_lets_the_old_item_vanish() {
+        let mut lake = Lake::default();
+        run(&mut lake, &[("a/1", "a", "old")]);
+        let mut mailbox = Mailbox::new(&lake.known());
+        let mut first = batch();
+        place(&mut mailbox, &mut first, seen("a/1", "a", "new", &[]), "new");
+        mailbox.drain_into(&mut first);
+        lake.apply(first);
+        assert_eq!(lake.items.len(), 2);
+        run(&mut lake, &[("a/1", "a", "new")]);
+        assert_eq!(lake.items.len(), 1);
+        assert_eq!(lake.locations.len(), 1);
+    }
+
+    #[test]
+    fn a_known_message_is_moved_and_flagged_without_its_bytes() {
+        let mut lake = Lake::default();
+        run(&mut lake, &[("a/1", "a", "x")]);
+        let item = Digest::of(b"x").to_string();
+        let mut mailbox = Mailbox::new(&lake.known());
+        assert_eq!(mailbox.item_of_version("x").as_deref(), Some(item.as_str()));
+        assert_eq!(mailbox.item_of_version("y"), None);
+        assert!(mailbox.place_known(seen("b/7", "b", "x", &["\\Seen", "$Junk"]), &item));
+        let mut last = batch();
+        mailbox.finish_into(&mut last, |_| true);
+        lake.apply(last);
+        let expected = Attributes {
+            folders: vec!["b".to_owned()],
+            flags: vec!["$Junk".to_owned(), "\\Seen".to_owned()],
+            received_at: None,
+        };
+        assert_eq!(lake.items[&item], expected);
+    }
+
+    #[test]
+    fn a_second_copy_in_a_folder_cannot_be_placed_without_its_bytes() {
+        let mut lake = Lake::default();
+        run(&mut lake, &[("a/1", "a", "x")]);
+        let mut mailbox = Mailbox::new(&lake.known());
+        mailbox.unchanged("a/1");
+        assert!(!mailbox.place_known(seen("a/2", "a", "x", &[]), &Digest::of(b"x").to_string()));
+        assert!(!mailbox.place_known(seen("a/2", "a", "x", &[]), "rubbish"));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_does_not_vanish() {
+        let mut lake = Lake::default();
+        run(&mut lake, &[("a/1", "a", "x"), ("b/1", "b", "y")]);
+        let mut mailbox = Mailbox::new(&lake.known());
+        let mut last = batch();
+        mailbox.finish_into(&mut last, |place| place.folder == "a");
+        assert_eq!(last.unlocated, ["a/1"]);
+        assert_eq!(last.vanished, [Digest::of(b"x").to_string()]);
+    }
+
+    #[test]
+    fn a_message_that_is_as_it_was_changes_nothing_even_if_it_is_read_again() {
+        let mut lake = Lake::default();
+        run(&mut lake, &[("a/1", "a", "x"), ("a/2", "a", "x")]);
+        let mut mailbox = Mailbox::new(&lake.known());
+        let mut last = batch();
+        for location in ["a/1", "a/2"] {
+            place(&mut mailbox, &mut last, seen(location, "a", "x", &[]), "x");
+        }
+        mailbox.finish_into(&mut last, |_| true);
+        assert!(last.located.is_empty() && last.touched.is_empty() && last.originals.is_empty());
+        assert_eq!(mailbox.take_unchanged(), 2);
+    }
+
+    #[test]
+    fn ten_thousand_equal_messages_in_one_folder_take_no_quadratic_time() {
+        let mut lake = Lake::default();
+        let locations: Vec<String> = (0..10_000).map(|number| format!("a/{number}")).collect();
+        let messages: Vec<_> = locations
+            .iter()
+            .map(|location| (location.as_str(), "a", "x"))
+            .collect();
+        let start = std::time::Instant::now();
+        run(&mut lake, &messages);
+        run(&mut lake, &messages);
+        assert_eq!(lake.items.len(), 10_000);
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    }
+
+    proptest! {
+        /// Each run shows the mailbox in another state, hands over batches of two places, may be killed, and
+        /// knows some places without reading them.
+        #[test]
+        fn after_any_runs_and_kills_the_lake_is_what_the_source_is(
+            runs in proptest::collection::vec(
+                (proptest::collection::btree_map(0_u8..12, (0_u8..4, 0_u8..3), 0..10), proptest::option::of(0_usize..4), any::<bool>()),
+                1..8,
+            ),
+        ) {
+            let mut lake = Lake::default();
+            for (source, kill, trusts) in runs {
+                let mut mailbox = Mailbox::new(&lake.known());
+                let name = |place: u8| (format!("{}/{place}", place % 3), (place % 3).to_string());
+                let flag = |flag: u8| format!("f{flag}");
+                let mut to_read = Vec::new();
+                for (&place, &(text, flags)) in &source {
+                    let (location, folder) = name(place);
+                    let same = mailbox.at(&location).filter(|at| trusts && at.version == text.to_string());
+                    match same {
+                        Some(at) if at.flags == [flag(flags)] => mailbox.unchanged(&location),
+                        Some(at) => {
+                            let seen = seen(&location, &folder, &text.to_string(), &[&flag(flags)]);
+                            prop_assert!(mailbox.place_known(seen, &at.item));
+                        }
+                        None => to_read.push((location, folder, text, flags)),
+                    }
+                }
+                let mut chunks = to_read.chunks(2);
+                let mut batches = 0;
+                let is_killed = loop {
+                    let mut batch = batch();
+                    for (location, folder, text, flags) in chunks.next().unwrap_or_default() {
+                        let text = text.to_string();
+                        place(&mut mailbox, &mut batch, seen(location, folder, &text, &[&flag(*flags)]), &text);
+                    }
+                    if chunks.len() == 0 {
+                        mailbox.finish_into(&mut batch, |_| true);
+                        lake.apply(batch);
+                        break false;
+                    }
+                    mailbox.drain_into(&mut batch);
+                    lake.apply(batch);
+                    batches += 1;
+                    if kill == Some(batches) {
+                        break true;
+                    }
+                };
+                if !is_killed {
+                    let expected: Vec<_> = source
+                        .iter()
+                        .map(|(&place, (text, flags))| (name(place).0, text.to_string(), vec![flag(*flags)]))
+                        .collect();
+                    let mut now: Vec<_> = lake
+                        .locations
+                        .values()
+                        .map(|at| (at.location.clone(), at.version.clone(), at.flags.clone()))
+                        .collect();
+                    let mut expected = expected;
+                    expected.sort();
+                    now.sort();
+                    prop_assert_eq!(now, expected);
+                    lake.check_folders();
+                }
+            }
+        }
+    }
 }

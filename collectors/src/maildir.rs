@@ -136,7 +136,10 @@ impl<'a> Run<'a> {
             sink,
             mailbox: Mailbox::new(known),
             trusts,
-            state: State { rereading, ..State::default() },
+            state: State {
+                rereading,
+                ..State::default()
+            },
             to_read: Vec::new(),
             bytes_to_read: 0,
             rejects: Vec::new(),
@@ -144,15 +147,22 @@ impl<'a> Run<'a> {
     }
 
     fn walk(mut self) -> Result<(), CollectError> {
-        let tree = folders::find(&self.config.path)
-            .map_err(|source| CollectError::Unreadable { path: self.config.path.clone(), source })?;
+        let tree = folders::find(&self.config.path).map_err(|source| CollectError::Unreadable {
+            path: self.config.path.clone(),
+            source,
+        })?;
+        self.sink.progress().add_seen(tree.rejects.len() as u64);
         self.rejects = tree.rejects;
         let mut unread = tree.unread;
         for folder in &tree.folders {
             let listing = folder.list();
             let seen = listing.entries.len() + listing.rejects.len();
             self.sink.progress().add_expected(seen as u64);
-            self.state.folders.entry(folder.name.clone()).or_default().messages += listing.entries.len();
+            self.state
+                .folders
+                .entry(folder.name.clone())
+                .or_default()
+                .messages += listing.entries.len();
             if !listing.is_whole {
                 unread.push(folder.prefix.clone());
             }
@@ -166,18 +176,24 @@ impl<'a> Run<'a> {
                 self.bytes_to_read += entry.size.min(self.config.max_message_bytes);
                 self.to_read.push((Arc::clone(folder), entry));
                 if self.to_read.len() >= BATCH_ITEMS || self.bytes_to_read >= BATCH_BYTES as u64 {
-                    let batch = self.read()?;
-                    self.sink.push_blocking(batch)?;
+                    let mut batch = self.read();
+                    self.mailbox.drain_into(&mut batch);
+                    self.push(batch)?;
                 }
             }
         }
         self.state.rereading = false;
-        let mut batch = self.read()?;
+        let mut batch = self.read();
         let still_there = still_there(&tree.folders, &self.mailbox.missing());
         self.mailbox.finish_into(&mut batch, |place| {
-            !unread.iter().any(|prefix| place.location.starts_with(prefix)) && !still_there.contains(&place.location)
+            !unread.iter().any(|prefix| place.location.starts_with(prefix))
+                && !still_there.contains(&place.location)
         });
-        batch.unchanged += self.mailbox.take_unchanged();
+        self.push(batch)
+    }
+
+    fn push(&mut self, mut batch: Batch) -> Result<(), CollectError> {
+        batch.unchanged = self.mailbox.take_unchanged();
         self.sink.push_blocking(batch)
     }
 
@@ -200,7 +216,10 @@ impl<'a> Run<'a> {
                 continue;
             }
             // Only flags changed: the bytes are those of the item known there.
-            let same = self.mailbox.at(&location).filter(|place| place.version == version);
+            let same = self
+                .mailbox
+                .at(&location)
+                .filter(|place| place.version == version);
             let is_placed = same.is_some_and(|place| {
                 let seen = seen(folder, &entry);
                 self.mailbox.place_known(seen, &place.item)
@@ -213,27 +232,35 @@ impl<'a> Run<'a> {
         changed
     }
 
-    /// Reads what waits, and makes a batch of it.
-    fn read(&mut self) -> Result<Batch, CollectError> {
+    /// Reads what waits, and begins a batch with it.
+    fn read(&mut self) -> Batch {
         let limit = self.config.max_message_bytes;
         let waiting = std::mem::take(&mut self.to_read);
         self.bytes_to_read = 0;
-        let outcomes: Vec<Outcome> =
-            waiting.par_iter().map(|(folder, entry)| read(&folder.path(entry), limit)).collect();
+        let outcomes: Vec<Outcome> = waiting
+            .par_iter()
+            .map(|(folder, entry)| read(&folder.path(entry), limit))
+            .collect();
         let mut batch = Batch::at(self.state.cursor());
-        self.sink.progress().add_seen(waiting.len() as u64);
         let mut renamed = HashMap::new();
         for ((folder, entry), outcome) in waiting.into_iter().zip(outcomes) {
             let (entry, outcome) = match outcome {
                 Outcome::Missing => {
-                    let listed = renamed.entry(folder.prefix.clone()).or_insert_with(|| folder.list().entries);
-                    let Some(entry) = listed.iter().find(|now| now.base() == entry.base()).cloned() else { continue };
+                    let listed = renamed
+                        .entry(folder.prefix.clone())
+                        .or_insert_with(|| folder.list().entries);
+                    let Some(entry) = listed.iter().find(|now| now.base() == entry.base()).cloned() else {
+                        continue;
+                    };
                     let outcome = read(&folder.path(&entry), limit);
                     (entry, outcome)
                 }
                 outcome => (entry, outcome),
             };
             let seen = seen(&folder, &entry);
+            self.sink
+                .progress()
+                .add_seen(u64::from(!matches!(outcome, Outcome::Missing)));
             match outcome {
                 Outcome::Message(digest, bytes) => {
                     if let Placed::New { item } = self.mailbox.place(seen, digest) {
@@ -250,15 +277,17 @@ impl<'a> Run<'a> {
                 Outcome::Rejected(reason) => {
                     self.mailbox.keep(&seen.location);
                     let raw = Some(folder.path(&entry).display().to_string());
-                    batch.rejects.push(Reject { item: seen.location, reason, raw });
+                    batch.rejects.push(Reject {
+                        item: seen.location,
+                        reason,
+                        raw,
+                    });
                 }
                 Outcome::Missing => {}
             }
         }
-        self.mailbox.drain_into(&mut batch);
         batch.rejects.append(&mut self.rejects);
-        batch.unchanged = self.mailbox.take_unchanged();
-        Ok(batch)
+        batch
     }
 }
 
@@ -287,7 +316,9 @@ fn still_there(folders: &[Arc<Folder>], missing: &[String]) -> HashSet<String> {
     }
     let mut found = HashSet::new();
     for folder in folders {
-        let Some(missing) = by_prefix.get(folder.prefix.as_str()) else { continue };
+        let Some(missing) = by_prefix.get(folder.prefix.as_str()) else {
+            continue;
+        };
         for entry in folder.list().entries {
             let mut location = String::new();
             folder.write_location(entry.base(), &mut location);
@@ -322,4 +353,321 @@ fn read_bytes(path: &std::path::Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(size as usize + 1);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::lake::Lake;
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    /// A Maildir with these folders.
+    fn maildir(folders: &[&str]) -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for folder in folders {
+            for part in ["cur", "new", "tmp"] {
+                fs::create_dir_all(root.path().join(folder).join(part)).unwrap();
+            }
+        }
+        root
+    }
+
+    fn write(root: &TempDir, name: &str, text: &str) {
+        fs::write(root.path().join(name), text).unwrap();
+    }
+
+    fn source(root: &Path) -> String {
+        format!("path = {:?}", root.to_str().unwrap())
+    }
+
+    fn collect(lake: &mut Lake, root: &TempDir) {
+        lake.collect(&DESCRIPTOR, &source(root.path())).unwrap();
+    }
+
+    fn rename(root: &TempDir, from: &str, to: &str) {
+        fs::rename(root.path().join(from), root.path().join(to)).unwrap();
+    }
+
+    #[test]
+    fn folders_of_all_layouts_are_found_by_their_names() {
+        let root = maildir(&["", ".Archive.2024", "work/todo", ".R%D"]);
+        for (folder, text) in [
+            ("cur", "a"),
+            (".Archive.2024/cur", "b"),
+            ("work/todo/new", "c"),
+            (".R%D/cur", "d"),
+        ] {
+            write(&root, &format!("{folder}/1.x"), text);
+            write(&root, &format!("{folder}/../tmp/2.x"), "not delivered");
+        }
+        fs::create_dir_all(root.path().join(".git/objects/cur")).unwrap();
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        let places: Vec<_> = lake
+            .locations
+            .values()
+            .map(|at| (at.folder.as_str(), at.location.as_str()))
+            .collect();
+        let expected = [
+            ("Archive/2024", ".Archive.2024/1.x"),
+            ("R%25D", ".R%25D/1.x"),
+            ("INBOX", "1.x"),
+            ("work/todo", "work/todo/1.x"),
+        ];
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn flags_and_keywords_are_read_from_names() {
+        let root = maildir(&[""]);
+        write(&root, "dovecot-keywords", "0 $Label1\n2 later\n");
+        for (name, text) in [
+            ("1.x:2,FRSTDP", "1"),
+            ("2.x:2,Sac", "2"),
+            ("3.x!2,S", "3"),
+            ("4.x;2,F", "4"),
+            ("5.x", "5"),
+        ] {
+            write(&root, &format!("cur/{name}"), text);
+        }
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        let flags = |place: &str| lake.locations[place].flags.join(" ");
+        assert_eq!(
+            flags("1.x"),
+            "$Forwarded \\Answered \\Deleted \\Draft \\Flagged \\Seen"
+        );
+        assert_eq!(flags("2.x"), "$Label1 \\Seen later");
+        assert_eq!(
+            [flags("3.x"), flags("4.x"), flags("5.x")],
+            ["\\Seen", "\\Flagged", ""]
+        );
+    }
+
+    #[test]
+    fn a_rerun_with_nothing_new_pushes_one_empty_batch_with_the_same_cursor() {
+        let root = maildir(&["", ".a"]);
+        write(&root, "new/1.x", "one");
+        write(&root, ".a/cur/1.x:2,S", "one");
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        let before = lake.clone();
+        assert_eq!((before.items.len(), before.locations.len()), (1, 2));
+        collect(&mut lake, &root);
+        assert_eq!(
+            (
+                lake.run.located,
+                lake.run.touched,
+                lake.run.batches,
+                lake.run.unchanged
+            ),
+            (0, 0, 1, 2)
+        );
+        assert_eq!(lake.cursor, before.cursor);
+        lake.cursor = None;
+        collect(&mut lake, &root);
+        assert_eq!(
+            (lake.run.located, lake.run.originals, lake.run.unchanged),
+            (0, 0, 2)
+        );
+        assert_eq!(lake.cursor, before.cursor);
+    }
+
+    #[test]
+    fn new_flagged_moved_and_deleted_messages_are_seen() {
+        let root = maildir(&["", ".a"]);
+        for number in 1..=5 {
+            write(&root, &format!("new/{number}.x"), &format!("text {number}"));
+        }
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        rename(&root, "new/2.x", "cur/2.x:2,S");
+        rename(&root, "new/3.x", ".a/cur/3.x:2,");
+        fs::remove_file(root.path().join("new/4.x")).unwrap();
+        write(&root, "new/6.x", "text 6");
+        write(&root, "new/5.x", "another text 5");
+        collect(&mut lake, &root);
+        let run = &lake.run;
+        assert_eq!(
+            (run.originals, run.touched, run.vanished, run.unchanged),
+            (2, 2, 2, 1)
+        );
+        let item = |text: &str| &lake.items[&Digest::of(text.as_bytes()).to_string()];
+        assert_eq!(item("text 2").flags, ["\\Seen"]);
+        assert_eq!(item("text 3").folders, ["a"]);
+        assert_eq!(lake.items.len(), 5);
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_are_kept_apart() {
+        let root = maildir(&[""]);
+        for (name, text) in [
+            (&b"1.\xff:2,S"[..], "a"),
+            (b"1.\xfe:2,S", "b"),
+            (b"1.%FF", "c"),
+            ("1.ü".as_bytes(), "d"),
+        ] {
+            fs::write(root.path().join("cur").join(OsStr::from_bytes(name)), text).unwrap();
+        }
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        let places: Vec<_> = lake.locations.keys().map(String::as_str).collect();
+        assert_eq!(places, ["1.%25FF", "1.%FE", "1.%FF", "1.ü"]);
+    }
+
+    #[test]
+    fn what_is_no_readable_message_is_rejected_with_a_reason() {
+        let root = maildir(&[""]);
+        write(&root, "cur/1.ok", "text");
+        write(&root, "cur/2.empty", "");
+        write(&root, "cur/3.large", &"x".repeat(101));
+        write(&root, "cur/.hidden", "no message");
+        fs::create_dir(root.path().join("cur/4.dir")).unwrap();
+        symlink("5.loop", root.path().join("cur/5.loop")).unwrap();
+        symlink("nowhere", root.path().join("cur/6.broken")).unwrap();
+        symlink("1.ok", root.path().join("cur/7.link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(root.path().join("cur/8.socket")).unwrap();
+        let mut lake = Lake::default();
+        let source = source(root.path()) + "\nmax_message_bytes = 100";
+        lake.collect(&DESCRIPTOR, &source).unwrap();
+        let mut reasons: Vec<_> = lake
+            .run
+            .rejects
+            .iter()
+            .map(|reject| format!("{}: {}", reject.item, reject.reason))
+            .collect();
+        reasons.sort();
+        let expected = [
+            "2.empty: empty file",
+            "3.large: larger than `max_message_bytes`, 100 bytes",
+            "4.dir: not a regular file",
+            "5.loop: cannot be read: Too many levels of symbolic links (os error 40)",
+            "6.broken: cannot be read: No such file or directory (os error 2)",
+            "8.socket: not a regular file",
+        ];
+        assert_eq!(reasons, expected);
+        assert_eq!(lake.locations.len(), 2);
+    }
+
+    #[test]
+    fn a_message_that_becomes_unreadable_does_not_vanish() {
+        let root = maildir(&["", ".a"]);
+        write(&root, "cur/1.x", "one");
+        write(&root, ".a/cur/2.x", "two");
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        write(&root, "cur/1.x", "");
+        fs::rename(root.path().join(".a/cur"), root.path().join(".a/elsewhere")).unwrap();
+        write(&root, ".a/cur", "a file where a directory must be");
+        collect(&mut lake, &root);
+        assert_eq!(
+            (lake.run.rejects.len(), lake.locations.len(), lake.run.vanished),
+            (2, 2, 0)
+        );
+        fs::remove_dir_all(root.path().join(".a")).unwrap();
+        collect(&mut lake, &root);
+        assert_eq!(
+            (lake.run.rejects.len(), lake.locations.len(), lake.run.vanished),
+            (1, 1, 1)
+        );
+    }
+
+    #[test]
+    fn links_to_directories_are_not_followed_and_those_that_lead_out_are_named() {
+        let root = maildir(&["", ".a"]);
+        let other = maildir(&[""]);
+        write(&root, "cur/1.x", "one");
+        symlink("..", root.path().join(".a/loop")).unwrap();
+        symlink(root.path(), root.path().join(".self")).unwrap();
+        symlink(other.path(), root.path().join(".other")).unwrap();
+        let tree = folders::find(root.path()).unwrap();
+        assert_eq!(tree.folders.len(), 2);
+        assert_eq!(
+            tree.rejects
+                .iter()
+                .map(|reject| reject.item.as_str())
+                .collect::<Vec<_>>(),
+            [".other"]
+        );
+    }
+
+    #[test]
+    fn a_path_that_is_missing_or_no_maildir_is_an_error_and_nothing_vanishes() {
+        let root = maildir(&[""]);
+        write(&root, "cur/1.x", "one");
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        let (locations, path) = (lake.locations.clone(), source(root.path()));
+        let error = |lake: &mut Lake| {
+            let error = lake.collect(&DESCRIPTOR, &path).unwrap_err();
+            std::error::Error::source(&error).unwrap().to_string()
+        };
+        for part in ["cur", "new"] {
+            fs::remove_dir_all(root.path().join(part)).unwrap();
+        }
+        assert!(error(&mut lake).contains("not a Maildir"));
+        fs::remove_dir_all(root.path()).unwrap();
+        assert!(error(&mut lake).contains("No such file"));
+        assert_eq!(lake.locations, locations);
+    }
+
+    #[test]
+    fn a_file_renamed_after_it_was_listed_is_found_under_its_new_name() {
+        let root = maildir(&[""]);
+        write(&root, "new/1.x", "one");
+        write(&root, "new/2.x", "two");
+        let config = MaildirConfig {
+            path: root.path().to_owned(),
+            max_message_bytes: 100,
+        };
+        let (sink, _receiver) = Sink::channel(Arc::default());
+        let mut run = Run::begin(&config, None, &Known::default(), &sink);
+        let tree = folders::find(root.path()).unwrap();
+        let entries = tree.folders[0].list().entries;
+        run.to_read = entries
+            .into_iter()
+            .map(|entry| (Arc::clone(&tree.folders[0]), entry))
+            .collect();
+        rename(&root, "new/1.x", "cur/1.x:2,S");
+        fs::remove_file(root.path().join("new/2.x")).unwrap();
+        let mut batch = run.read();
+        run.mailbox.drain_into(&mut batch);
+        assert_eq!((batch.located.len(), batch.rejects.len()), (1, 0));
+        assert_eq!(batch.located[0].flags, ["\\Seen"]);
+    }
+
+    #[test]
+    fn a_run_killed_between_batches_is_completed_by_the_next() {
+        let root = maildir(&["", ".a"]);
+        for number in 0..BATCH_ITEMS + 10 {
+            write(&root, &format!("cur/{number}.x"), &format!("text {}", number / 2));
+        }
+        let mut whole = Lake::default();
+        collect(&mut whole, &root);
+        let mut killed = Lake::default();
+        killed.kill_after(1, &DESCRIPTOR, &source(root.path()));
+        assert_eq!(killed.locations.len(), BATCH_ITEMS);
+        collect(&mut killed, &root);
+        assert_eq!(
+            (&killed.items, &killed.locations),
+            (&whole.items, &whole.locations)
+        );
+        assert_eq!((killed.run.originals, &killed.cursor), (10, &whole.cursor));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let table = "path = \"/x\"\nfolder = 1"
+            .parse::<toml_edit::DocumentMut>()
+            .unwrap()
+            .as_table()
+            .clone();
+        let error = build(table).err().unwrap();
+        assert!(error.message.contains("`folder`"), "{error}");
+    }
 }

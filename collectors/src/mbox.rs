@@ -107,28 +107,25 @@ struct Ready {
     seen: Seen,
 }
 
-fn read(
-    config: &MboxConfig,
-    from: Option<Cursor>,
-    known: &Known,
-    sink: &Sink,
-) -> Result<(), CollectError> {
-    let before = from.and_then(|Cursor(value)| serde_json::from_value(value).ok()).unwrap_or_default();
+fn read(config: &MboxConfig, from: Option<Cursor>, known: &Known, sink: &Sink) -> Result<(), CollectError> {
+    let before = from
+        .and_then(|Cursor(value)| serde_json::from_value(value).ok())
+        .unwrap_or_default();
     let places = Places::of(known);
     let mut mailbox = Mailbox::new(known);
     let mut state = State::default();
     let mut unread = HashSet::new();
-    let mut files = Files::find(config, before, &places)
-        .map_err(|source| CollectError::Unreadable { path: config.path.clone(), source })?;
+    let mut files = Files::find(config, before, &places).map_err(|source| CollectError::Unreadable {
+        path: config.path.clone(),
+        source,
+    })?;
     let mut steps = files.steps();
     loop {
-        let is_last = steps.is_empty();
         // The next batch is read while this one is hashed; the one before is with the consumer.
-        let (mut ready, next) =
-            rayon::join(|| prepare(&mut steps, config.format), || if is_last { Vec::new() } else { files.steps() });
+        let (ready, next) = rayon::join(|| prepare(&mut steps, config.format), || files.steps());
         let mut batch = Batch::at(state.cursor());
         let progress = sink.progress();
-        for (step, ready) in steps.into_iter().zip(ready.drain(..)) {
+        for (step, ready) in steps.into_iter().zip(ready) {
             match step {
                 Step::Unchanged { file, below } => {
                     for location in places.of_file(&file, below) {
@@ -137,7 +134,9 @@ fn read(
                     }
                 }
                 Step::Message { .. } => {
-                    let Some(Ready { digest, bytes, seen }) = ready else { continue };
+                    let Some(Ready { digest, bytes, seen }) = ready else {
+                        continue;
+                    };
                     progress.add_seen(1);
                     if let Placed::New { item } = mailbox.place(seen, digest) {
                         batch.originals.push(RawItem {
@@ -164,9 +163,12 @@ fn read(
             }
         }
         batch.cursor = state.cursor();
-        if is_last {
+        if next.is_empty() {
             mailbox.finish_into(&mut batch, |place| {
-                !place.location.rsplit_once('@').is_some_and(|(file, _)| unread.contains(file))
+                !place
+                    .location
+                    .rsplit_once('@')
+                    .is_some_and(|(file, _)| unread.contains(file))
             });
             batch.unchanged = mailbox.take_unchanged();
             return sink.push_blocking(batch);
@@ -187,16 +189,310 @@ fn read(
 /// Undoes quoting, reads flags and computes digests, on all cores.
 fn prepare(steps: &mut [Step], format: Format) -> Vec<Option<Ready>> {
     let prepare = |step: &mut Step| {
-        let Step::Message { file, message } = step else { return None };
+        let Step::Message { file, message } = step else {
+            return None;
+        };
         let bytes = message::unquote(message.bytes.take()?, format, message.is_counted);
         let seen = Seen {
             location: file.location(message.offset),
             folder: file.folder.clone(),
-            version: message.span.to_string(),
+            version: bytes.len().to_string(),
             flags: message::flags(&bytes),
             received_at: message.received_at,
         };
-        Some(Ready { digest: Digest::of(&bytes), bytes: bytes.into(), seen })
+        Some(Ready {
+            digest: Digest::of(&bytes),
+            bytes: bytes.into(),
+            seen,
+        })
     };
     steps.par_iter_mut().map(prepare).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::BATCH_ITEMS;
+    use crate::mailbox::lake::Lake;
+    use std::fs;
+    use std::io::Write;
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    const FROM: &str = "From a@b Sat Jan  3 01:05:34 1996\n";
+
+    fn message(text: &str) -> String {
+        format!("{FROM}Subject: {text}\n\n{text}\n\n")
+    }
+
+    fn messages(texts: &[&str]) -> String {
+        texts.iter().map(|text| message(text)).collect()
+    }
+
+    fn source(path: &Path) -> String {
+        format!("path = {:?}", path.to_str().unwrap())
+    }
+
+    fn write(root: &TempDir, name: &str, text: impl AsRef<[u8]>) {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn append(root: &TempDir, name: &str, text: &str) {
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(root.path().join(name))
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn collect(lake: &mut Lake, root: &TempDir) {
+        lake.collect(&DESCRIPTOR, &source(root.path())).unwrap();
+    }
+
+    fn reasons(lake: &Lake) -> Vec<String> {
+        lake.run
+            .rejects
+            .iter()
+            .map(|reject| format!("{}: {}", reject.item, reject.reason))
+            .collect()
+    }
+
+    #[test]
+    fn a_folder_of_many_files_is_collected_with_names_flags_and_dates() {
+        let root = tempfile::tempdir().unwrap();
+        write(&root, "Inbox", format!("{FROM}Status: RO\n\n>From x\n"));
+        write(&root, "Inbox.msf", "index");
+        write(&root, "Archives.sbd/2024.mbox", messages(&["b", "c", "c"]));
+        write(&root, "empty.mbox", "");
+        write(&root, "notes.txt", "hello");
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        let places: Vec<_> = lake
+            .locations
+            .values()
+            .map(|at| (at.folder.as_str(), at.location.as_str()))
+            .collect();
+        let archive = "Archives/2024";
+        let expected = [
+            (archive, "Archives.sbd/2024.mbox@0"),
+            (archive, "Archives.sbd/2024.mbox@49"),
+            (archive, "Archives.sbd/2024.mbox@98"),
+            ("Inbox", "Inbox@0"),
+        ];
+        assert_eq!(places, expected);
+        assert_eq!(
+            reasons(&lake),
+            ["notes.txt: not an mbox: it does not begin with a `From ` line"]
+        );
+        let inbox = &lake.locations["Inbox@0"];
+        assert_eq!(
+            (inbox.flags.as_slice(), inbox.received_at),
+            (&["\\Seen".to_owned()][..], Some(820_631_134_000_000))
+        );
+        assert_eq!(lake.originals[&inbox.item], b"Status: RO\n\nFrom x\n");
+    }
+
+    #[test]
+    fn a_rerun_does_not_open_the_file_and_pushes_one_empty_batch_with_the_same_cursor() {
+        let root = tempfile::tempdir().unwrap();
+        write(&root, "a.mbox", messages(&["1", "2"]));
+        write(&root, "empty.mbox", "");
+        let mut lake = Lake::default();
+        let path = root.path().join("a.mbox");
+        collect(&mut lake, &root);
+        let cursor = lake.cursor.clone();
+        // Other bytes, same size and time: were it opened, it would be rejected.
+        let times = fs::metadata(&path).unwrap();
+        fs::write(&path, "x".repeat(times.len() as usize)).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(times.modified().unwrap())
+            .unwrap();
+        collect(&mut lake, &root);
+        assert_eq!(
+            (lake.run.located, lake.run.batches, lake.run.unchanged),
+            (0, 1, 2)
+        );
+        assert_eq!(lake.cursor, cursor);
+        lake.cursor = None;
+        collect(&mut lake, &root);
+        assert_eq!((lake.run.rejects.len(), lake.run.vanished), (1, 0));
+    }
+
+    #[test]
+    fn a_grown_file_is_read_on_from_its_old_end() {
+        let root = tempfile::tempdir().unwrap();
+        write(
+            &root,
+            "a.mbox",
+            messages(&["1", "2"]).trim_end().to_owned() + "\n",
+        );
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        append(&root, "a.mbox", &format!("\n{}", message("3")));
+        collect(&mut lake, &root);
+        assert_eq!(
+            (
+                lake.run.originals,
+                lake.run.located,
+                lake.run.unchanged,
+                lake.run.vanished
+            ),
+            (1, 1, 2, 0)
+        );
+        // What is appended belongs to the last message: nothing but reading all again will do.
+        append(&root, "a.mbox", "more\n");
+        collect(&mut lake, &root);
+        assert_eq!(
+            (lake.run.originals, lake.run.vanished, lake.run.unchanged),
+            (1, 1, 2)
+        );
+    }
+
+    #[test]
+    fn a_compacted_file_makes_no_duplicates_and_lets_only_the_removed_vanish() {
+        let root = tempfile::tempdir().unwrap();
+        write(&root, "a.mbox", messages(&["1", "2", "3", "3", "44"]));
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        let before = lake.clone();
+        write(&root, "a.mbox", messages(&["2", "3", "3", "44"]));
+        collect(&mut lake, &root);
+        assert_eq!(
+            (lake.run.originals, lake.run.touched, lake.run.vanished),
+            (0, 0, 1)
+        );
+        assert_eq!(lake.items.len(), before.items.len() - 1);
+        write(&root, "a.mbox", "");
+        collect(&mut lake, &root);
+        assert_eq!((lake.items.len(), lake.locations.len()), (0, 0));
+    }
+
+    #[test]
+    fn gzip_is_read_and_damage_in_it_lets_nothing_vanish() {
+        let root = tempfile::tempdir().unwrap();
+        let gz = |text: &str| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let two = [gz(&message("1")), gz(&messages(&["2", "3"]))].concat();
+        write(&root, "old.mbox.gz", &two);
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        assert_eq!(
+            (lake.items.len(), lake.locations["old.mbox.gz@0"].folder.as_str()),
+            (3, "old")
+        );
+        collect(&mut lake, &root);
+        assert_eq!((lake.run.unchanged, lake.run.located), (3, 0));
+        write(&root, "old.mbox.gz", &two[..two.len() - 20]);
+        collect(&mut lake, &root);
+        assert!(
+            reasons(&lake)[0].starts_with("old.mbox.gz: cannot be read"),
+            "{:?}",
+            reasons(&lake)
+        );
+        assert_eq!((lake.items.len(), lake.run.vanished), (3, 0));
+    }
+
+    #[test]
+    fn the_format_decides_what_a_quote_is() {
+        let root = tempfile::tempdir().unwrap();
+        let body = "\n>From a\n>>From b\n";
+        write(
+            &root,
+            "a.mbox",
+            format!(
+                "{FROM}Content-Length: {}\n{body}\n{FROM}\n>>From c\n",
+                body.len() - 1
+            ),
+        );
+        let read = |format: &str| {
+            let mut lake = Lake::default();
+            let source = source(&root.path().join("a.mbox")) + format;
+            lake.collect(&DESCRIPTOR, &source).unwrap();
+            let texts = lake
+                .locations
+                .values()
+                .map(|at| String::from_utf8_lossy(&lake.originals[&at.item]).into_owned());
+            texts
+                .map(|text| text.split_once("\n").unwrap().1.replace('\n', "|"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(read(""), ["|>From a|>>From b|", ">From c|"]);
+        assert_eq!(read("\nformat = \"mboxrd\""), ["|From a|>From b|", ">From c|"]);
+        assert_eq!(read("\nformat = \"mboxo\""), ["|From a|>>From b|", ">>From c|"]);
+        assert_eq!(
+            read("\nformat = \"mboxcl2\""),
+            ["|>From a|>>From b|", ">>From c|"]
+        );
+    }
+
+    #[test]
+    fn empty_and_over_long_messages_are_rejected_and_the_next_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        let long = "x".repeat(1_000);
+        write(
+            &root,
+            "a.mbox",
+            format!("{FROM}\n{}{FROM}A: b\n\ncut of", messages(&[&long, "2"])),
+        );
+        let mut lake = Lake::default();
+        lake.collect(&DESCRIPTOR, &(source(root.path()) + "\nmax_message_bytes = 999"))
+            .unwrap();
+        let expected = [
+            "a.mbox@0: empty message",
+            "a.mbox@35: larger than `max_message_bytes`, 999 bytes",
+        ];
+        assert_eq!(reasons(&lake), expected);
+        assert_eq!(lake.items.len(), 2);
+        assert!(lake.originals.values().any(|bytes| bytes == b"A: b\n\ncut of"));
+    }
+
+    #[test]
+    fn a_run_killed_between_batches_is_completed_by_the_next() {
+        let root = tempfile::tempdir().unwrap();
+        let texts: Vec<String> = (0..BATCH_ITEMS + 10)
+            .map(|number| (number / 2).to_string())
+            .collect();
+        write(
+            &root,
+            "a.mbox",
+            texts.iter().map(|text| message(text)).collect::<String>(),
+        );
+        let mut whole = Lake::default();
+        collect(&mut whole, &root);
+        let mut killed = Lake::default();
+        killed.kill_after(1, &DESCRIPTOR, &source(root.path()));
+        assert!((1..BATCH_ITEMS + 10).contains(&killed.locations.len()));
+        collect(&mut killed, &root);
+        assert_eq!(
+            (&killed.items, &killed.locations),
+            (&whole.items, &whole.locations)
+        );
+        assert!(killed.run.unchanged > 4_000, "{:?}", killed.run);
+        assert_eq!(killed.cursor, whole.cursor);
+    }
+
+    #[test]
+    fn an_emptied_directory_is_an_error_and_nothing_vanishes() {
+        let root = tempfile::tempdir().unwrap();
+        write(&root, "a.mbox", message("1"));
+        write(&root, "b.mbox", message("2"));
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        fs::remove_file(root.path().join("a.mbox")).unwrap();
+        collect(&mut lake, &root);
+        assert_eq!((lake.run.vanished, lake.locations.len()), (1, 1));
+        fs::remove_file(root.path().join("b.mbox")).unwrap();
+        lake.collect(&DESCRIPTOR, &source(root.path())).unwrap_err();
+        lake.collect(&DESCRIPTOR, &source(&root.path().join("b.mbox")))
+            .unwrap_err();
+        assert_eq!(lake.locations.len(), 1);
+    }
 }

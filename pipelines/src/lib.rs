@@ -7,7 +7,6 @@ pub mod error;
 mod landing;
 pub mod rebuild;
 pub mod run;
-mod threads;
 
 pub use error::RunError;
 pub use rebuild::rebuild;

@@ -57,9 +57,9 @@ impl Format {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("txt") => Ok(Self::Table),
             Some("table") | None => Err(ExportError::Format(path.display().to_string())),
-            Some(extension) => {
-                extension.parse().map_err(|_| ExportError::Format(path.display().to_string()))
-            }
+            Some(extension) => extension
+                .parse()
+                .map_err(|_| ExportError::Format(path.display().to_string())),
         }
     }
 }
@@ -146,7 +146,11 @@ pub async fn write_fitted(
     width: Option<usize>,
     out: &mut (dyn Write + Send),
 ) -> Result<Written, ExportError> {
-    let mut out = Counted { out, bytes: 0, failure: None };
+    let mut out = Counted {
+        out,
+        bytes: 0,
+        failure: None,
+    };
     let poured = pour(stream, format, width, &mut out).await;
     // The encoders bury the cause in words of their own.
     if let Some(failure) = out.failure {
@@ -154,7 +158,11 @@ pub async fn write_fitted(
     }
     let (rows, notes) = poured?;
     out.out.flush()?;
-    Ok(Written { rows, bytes: out.bytes, notes })
+    Ok(Written {
+        rows,
+        bytes: out.bytes,
+        notes,
+    })
 }
 
 /// Writes all rows of `stream` to the file `path`, in the format of its extension. The file appears
@@ -171,19 +179,35 @@ pub async fn write_file(
     if !force && path.symlink_metadata().is_ok() {
         return Err(ExportError::Exists(path.to_owned()));
     }
-    let refused = |source| ExportError::File { path: path.to_owned(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new().prefix(".dkc-").suffix(".tmp").tempfile_in(folder).map_err(refused)?;
+    let refused = |source| ExportError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new()
+        .prefix(".dkc-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(refused)?;
     let mut out = io::BufWriter::with_capacity(FILE_BUFFER_BYTES, file);
     let written = write_stream(stream, format, &mut out).await?;
     let file = out.into_inner().map_err(|error| refused(error.into_error()))?;
     file.as_file().sync_all().map_err(refused)?;
-    let renamed = if force { file.persist(path) } else { file.persist_noclobber(path) };
+    let renamed = if force {
+        file.persist(path)
+    } else {
+        file.persist_noclobber(path)
+    };
     renamed.map_err(|error| match error.error.kind() {
         io::ErrorKind::AlreadyExists => ExportError::Exists(path.to_owned()),
         _ => refused(error.error),
     })?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused)?;
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(refused)?;
     Ok(written)
 }
 
@@ -204,9 +228,7 @@ async fn pour(
         Format::Table => Box::new(table::Table::new(schema.clone(), width, out)),
         Format::Csv => Box::new(Csv::new(schema.clone(), out)?),
         Format::Json => Box::new(cells::json_options().build::<_, arrow::json::writer::JsonArray>(out)),
-        Format::Ndjson => {
-            Box::new(cells::json_options().build::<_, arrow::json::writer::LineDelimited>(out))
-        }
+        Format::Ndjson => Box::new(cells::json_options().build::<_, arrow::json::writer::LineDelimited>(out)),
         Format::Markdown => Box::new(markdown::Markdown::new(&schema, out)?),
         Format::Parquet => Box::new(parquet_writer(schema.clone(), out)?),
     };

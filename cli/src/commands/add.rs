@@ -25,7 +25,9 @@ pub struct Arguments {
 }
 
 fn example() -> String {
-    let examples = collectors::ALL.iter().map(|descriptor| format!("\n  {}", descriptor.example));
+    let examples = collectors::ALL
+        .iter()
+        .map(|descriptor| format!("\n  {}", descriptor.example));
     format!("Example:{}", examples.collect::<String>())
 }
 
@@ -40,9 +42,17 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         .ok_or_else(|| miette!("unknown kind of source `{}`", arguments.kind))?;
     let path = context.config_path()?;
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        miette!(help = "`dkc init` writes a configuration", "cannot read `{}`: {error}", path.display())
+        miette!(
+            help = "`dkc init` writes a configuration",
+            "cannot read `{}`: {error}",
+            path.display()
+        )
     })?;
-    let (name, block) = block(descriptor, &arguments.settings, path.parent().unwrap_or(Path::new("/")))?;
+    let (name, block) = block(
+        descriptor,
+        &arguments.settings,
+        path.parent().unwrap_or(Path::new("/")),
+    )?;
     let gap = match text.as_str() {
         "" => "",
         text if text.ends_with('\n') => "\n",
@@ -71,7 +81,10 @@ fn block(descriptor: &Descriptor, settings: &[(String, String)], folder: &Path) 
     let mut given = Vec::new();
     for (key, text) in settings {
         if given.contains(&key) {
-            return Err(miette!(help = "separate several values by commas", "`{key}` is given twice"));
+            return Err(miette!(
+                help = "separate several values by commas",
+                "`{key}` is given twice"
+            ));
         }
         given.push(key);
         if key == "name" || key == "schedule" {
@@ -82,7 +95,11 @@ fn block(descriptor: &Descriptor, settings: &[(String, String)], folder: &Path) 
             source.insert(key, typed(text, &schema, key, str::to_owned));
         }
     }
-    let name = pipeline.get("name").and_then(Item::as_str).unwrap_or_default().to_owned();
+    let name = pipeline
+        .get("name")
+        .and_then(Item::as_str)
+        .unwrap_or_default()
+        .to_owned();
     pipeline.insert("source", toml_edit::value(source));
     let mut pipelines = ArrayOfTables::new();
     pipelines.push(pipeline);
@@ -99,7 +116,11 @@ fn typed(text: &str, schema: &Json, key: &str, of_text: impl Fn(&str) -> String)
         Wanted::Other => text.parse().unwrap_or_else(|_| text.into()),
         Wanted::List => match text.parse() {
             Ok(Value::Array(list)) => Value::Array(list),
-            _ => text.split(',').map(|text| of_text(text.trim())).collect::<Array>().into(),
+            _ => text
+                .split(',')
+                .map(|text| of_text(text.trim()))
+                .collect::<Array>()
+                .into(),
         },
     }
 }
@@ -130,14 +151,21 @@ fn from_here(path: &str, folder: &Path) -> String {
         return path.to_owned();
     }
     let absolute = std::path::absolute(path).ok();
-    absolute.as_deref().and_then(Path::to_str).unwrap_or(path).to_owned()
+    absolute
+        .as_deref()
+        .and_then(Path::to_str)
+        .unwrap_or(path)
+        .to_owned()
 }
 
 /// Replaces the file at once, keeping its rights; a link stays a link.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = path.canonicalize()?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".dkc-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".dkc-")
+        .suffix(".tmp")
+        .tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().set_permissions(path.metadata()?.permissions())?;
     file.as_file().sync_all()?;

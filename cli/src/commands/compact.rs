@@ -1,8 +1,8 @@
 //! `dkc compact`: fewer, larger files.
 
-use clap::Args;
 use crate::context::Context;
 use crate::print;
+use clap::Args;
 use miette::IntoDiagnostic;
 use miette::Result;
 use store::Store;
@@ -18,9 +18,17 @@ pub struct Arguments {
 
 /// A length of time as people write it; a day has 24 hours.
 fn age(text: &str) -> Result<jiff::SignedDuration, String> {
-    let span: jiff::Span = text.parse().map_err(|_| "write a number and a unit, such as 30d or 12h".to_owned())?;
-    let age = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
-    if age.is_negative() { Err("it must not be negative".to_owned()) } else { Ok(age) }
+    let span: jiff::Span = text
+        .parse()
+        .map_err(|_| "write a number and a unit, such as 30d or 12h".to_owned())?;
+    let age = span
+        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+        .map_err(|error| error.to_string())?;
+    if age.is_negative() {
+        Err("it must not be negative".to_owned())
+    } else {
+        Ok(age)
+    }
 }
 
 /// Snapshots younger than this are kept unless the user says otherwise.

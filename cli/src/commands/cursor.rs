@@ -1,8 +1,8 @@
 //! `dkc cursor`: how far a pipeline has come.
 
-use clap::{Args, Subcommand};
 use crate::context::Context;
 use crate::print;
+use clap::{Args, Subcommand};
 use miette::IntoDiagnostic;
 use miette::Result;
 use schemas::{Cursor, SourceName};
@@ -27,7 +27,9 @@ pub enum Action {
         pipeline: String,
     },
     /// Replace it: the next run begins there
-    #[command(after_help = "Example:\n  dkc cursor show inbox > cursor.json\n  dkc cursor set inbox \"$(cat cursor.json)\"")]
+    #[command(
+        after_help = "Example:\n  dkc cursor show inbox > cursor.json\n  dkc cursor set inbox \"$(cat cursor.json)\""
+    )]
     Set {
         /// The pipeline
         pipeline: String,
@@ -67,10 +69,15 @@ async fn set(pipeline: &SourceName, cursor: Option<Cursor>, context: &Context) -
         miette::bail!(help = "`dkc cursor show` prints one", "a cursor is a JSON object");
     }
     let store = Store::open_writer(&context.data).await.into_diagnostic()?;
-    let snapshot = store.set_cursor(pipeline, cursor.clone()).await.into_diagnostic()?;
+    let snapshot = store
+        .set_cursor(pipeline, cursor.clone())
+        .await
+        .into_diagnostic()?;
     store.close().await;
     if context.json {
-        return print::json(&serde_json::json!({ "pipeline": pipeline, "cursor": cursor, "snapshot": snapshot }));
+        return print::json(
+            &serde_json::json!({ "pipeline": pipeline, "cursor": cursor, "snapshot": snapshot }),
+        );
     }
     let done = if cursor.is_some() { "set" } else { "cleared" };
     print::text(&format!("{pipeline}: cursor {done}, snapshot {snapshot}"))

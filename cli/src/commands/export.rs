@@ -1,8 +1,8 @@
 //! `dkc export`: a dataset or a query as a file.
 
-use clap::Args;
 use crate::context::Context;
 use crate::{config, print};
+use clap::Args;
 use miette::Result;
 use miette::{IntoDiagnostic, miette};
 use schemas::datasets;
@@ -12,7 +12,9 @@ use store::export;
 
 /// Writes rows to a file in the format of its extension. The file appears whole or not at all.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dkc export emails --to emails.parquet\n  dkc export --query 'SELECT date, subject FROM emails' --to subjects.csv")]
+#[command(
+    after_help = "Example:\n  dkc export emails --to emails.parquet\n  dkc export --query 'SELECT date, subject FROM emails' --to subjects.csv"
+)]
 pub struct Arguments {
     /// A whole dataset
     #[arg(required_unless_present = "query", conflicts_with = "query")]
@@ -36,21 +38,32 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             let name = dataset.unwrap_or_default();
             let dataset = datasets::by_name(&name).ok_or_else(|| {
                 let names = datasets::ALL.iter().map(|dataset| dataset.name);
-                miette!(help = config::nearest(&name, names), "there is no dataset `{name}`")
+                miette!(
+                    help = config::nearest(&name, names),
+                    "there is no dataset `{name}`"
+                )
             })?;
             format!("SELECT * FROM {}", dataset.name)
         }
     };
     let store = Store::open(&context.data).await.into_diagnostic()?;
-    let rows = store.reader(config::query_limits(context)?).run_user_sql(&query).await.into_diagnostic()?;
-    let written = export::write_file(rows, &arguments.to, arguments.force).await.into_diagnostic()?;
+    let rows = store
+        .reader(config::query_limits(context)?)
+        .run_user_sql(&query)
+        .await
+        .into_diagnostic()?;
+    let written = export::write_file(rows, &arguments.to, arguments.force)
+        .await
+        .into_diagnostic()?;
     store.close().await;
     for line in &written.notes {
         print::note(line, context);
     }
     let path = arguments.to.display().to_string();
     if context.json {
-        return print::json(&serde_json::json!({ "file": path, "rows": written.rows, "bytes": written.bytes }));
+        return print::json(
+            &serde_json::json!({ "file": path, "rows": written.rows, "bytes": written.bytes }),
+        );
     }
     print::text(&format!("{path}: {} rows, {} bytes", written.rows, written.bytes))
 }

@@ -24,7 +24,11 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let old = if arguments.force { put_aside(&path)? } else { None };
     write_new(&path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            miette!(help = "`dkc add` extends it; `--force` puts it aside", "`{}` exists", path.display())
+            miette!(
+                help = "`dkc add` extends it; `--force` puts it aside",
+                "`{}` exists",
+                path.display()
+            )
         }
         _ => miette!("cannot write `{}`: {error}", path.display()),
     })?;
@@ -33,12 +37,21 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if context.json {
         return print::json(&json!({ "config": path, "data": data, "old_config": old }));
     }
-    print::text(&format!("Wrote {}; data goes to {}.", path.display(), data.display()))?;
+    print::text(&format!(
+        "Wrote {}; data goes to {}.",
+        path.display(),
+        data.display()
+    ))?;
     if let Some(old) = old {
         print::text(&format!("The old configuration is {}.", old.display()))?;
     }
-    let kinds = collectors::ALL.iter().map(|descriptor| format!("\n  {}", descriptor.example));
-    print::note(&format!("Next, add what to collect, such as:{}", kinds.collect::<String>()), context);
+    let kinds = collectors::ALL
+        .iter()
+        .map(|descriptor| format!("\n  {}", descriptor.example));
+    print::note(
+        &format!("Next, add what to collect, such as:{}", kinds.collect::<String>()),
+        context,
+    );
     Ok(())
 }
 
@@ -49,7 +62,11 @@ fn put_aside(path: &Path) -> Result<Option<PathBuf>> {
     }
     let named = |n: u32| {
         let mut name = path.as_os_str().to_owned();
-        name.push(if n == 1 { ".old".to_owned() } else { format!(".old{n}") });
+        name.push(if n == 1 {
+            ".old".to_owned()
+        } else {
+            format!(".old{n}")
+        });
         PathBuf::from(name)
     };
     // A hard link, unlike a rename, never replaces what has that name.
@@ -75,7 +92,10 @@ fn write_new(path: &Path) -> io::Result<()> {
 #[cfg(unix)]
 fn make_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }
 
 #[cfg(not(unix))]

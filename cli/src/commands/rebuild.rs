@@ -1,8 +1,8 @@
 //! `dkc rebuild`: rows made again from their originals.
 
-use clap::Args;
 use crate::context::Context;
 use crate::{config, print};
+use clap::Args;
 use miette::Result;
 use miette::{IntoDiagnostic, miette};
 use schemas::datasets;
@@ -21,7 +21,11 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let dataset = datasets::by_name(&arguments.dataset).ok_or_else(|| {
         let names = datasets::ALL.iter().map(|dataset| dataset.name);
-        miette!(help = config::nearest(&arguments.dataset, names), "there is no dataset `{}`", arguments.dataset)
+        miette!(
+            help = config::nearest(&arguments.dataset, names),
+            "there is no dataset `{}`",
+            arguments.dataset
+        )
     })?;
     let store = Store::open_writer(&context.data).await.into_diagnostic()?;
     let rebuilt = pipelines::rebuild(&store, dataset).await.into_diagnostic()?;

@@ -1,9 +1,9 @@
 //! `dkc run`: from the sources into the lake.
 
-use clap::Args;
-use collectors::Progress;
 use crate::context::Context;
 use crate::print;
+use clap::Args;
+use collectors::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::IntoDiagnostic;
 use miette::Result;
@@ -28,7 +28,10 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let config = context.load_config()?;
     let chosen = config.chosen(&arguments.pipelines)?;
     // All of them, before the first begins: a secret that is missing should not be found at night.
-    let collectors = chosen.iter().map(|pipeline| pipeline.collector()).collect::<Result<Vec<_>, _>>()?;
+    let collectors = chosen
+        .iter()
+        .map(|pipeline| pipeline.collector())
+        .collect::<Result<Vec<_>, _>>()?;
     let store = Store::open_writer(&context.data).await.into_diagnostic()?;
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));
@@ -36,15 +39,22 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     for (pipeline, collector) in chosen.iter().zip(collectors) {
         let progress = Arc::new(Progress::default());
         let shown = show(pipeline.name.as_str(), &progress, context);
-        let request =
-            Request { pipeline: pipeline.name.clone(), collector, progress, cancel: cancel.clone() };
+        let request = Request {
+            pipeline: pipeline.name.clone(),
+            collector,
+            progress,
+            cancel: cancel.clone(),
+        };
         let run = pipelines::run(&store, request).await;
         shown.abort();
         let (run, error) = run.into_diagnostic()?;
         if let Some(error) = error {
             let report = Err::<(), _>(error).into_diagnostic();
             if let Err(report) = report {
-                print::error(&report.wrap_err(format!("pipeline `{}` failed", run.pipeline)), context.json);
+                print::error(
+                    &report.wrap_err(format!("pipeline `{}` failed", run.pipeline)),
+                    context.json,
+                );
             }
         }
         if !context.json {
@@ -59,16 +69,25 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if context.json {
         print::json(&serde_json::json!({ "runs": runs }))?;
     }
-    let bad = runs.iter().filter(|run| matches!(run.state, RunState::Failed | RunState::Cancelled)).count();
+    let bad = runs
+        .iter()
+        .filter(|run| matches!(run.state, RunState::Failed | RunState::Cancelled))
+        .count();
     if bad > 0 {
-        miette::bail!(help = "`dkc runs` lists them; what was committed stays, and the next run goes on from there", "{bad} of {} runs did not end whole", runs.len());
+        miette::bail!(
+            help = "`dkc runs` lists them; what was committed stays, and the next run goes on from there",
+            "{bad} of {} runs did not end whole",
+            runs.len()
+        );
     }
     Ok(())
 }
 
 async fn cancel_on_signal(cancel: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
@@ -78,7 +97,11 @@ async fn cancel_on_signal(cancel: CancellationToken) {
 
 /// Draws a bar on a terminal until aborted: items, rate, time left when the source says how many there are.
 fn show(pipeline: &str, progress: &Arc<Progress>, context: &Context) -> Shown {
-    let bar = if context.quiet || context.json { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    let bar = if context.quiet || context.json {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(0)
+    };
     bar.set_prefix(pipeline.to_owned());
     let style = "{prefix} {wide_bar} {human_pos}/{human_len} ({per_sec}, {eta})";
     if let Ok(style) = ProgressStyle::with_template(style) {
@@ -110,7 +133,9 @@ impl Shown {
 
 fn summary(run: &Run) -> String {
     let counts = run.counts;
-    let seconds = run.ended_at.map_or(0.0, |ended| (ended - run.started_at) as f64 / 1e6);
+    let seconds = run
+        .ended_at
+        .map_or(0.0, |ended| (ended - run.started_at) as f64 / 1e6);
     format!(
         "{}: {}: {} seen = {} stored + {} unchanged + {} rejected; {} vanished; {seconds:.2} s",
         run.pipeline,

@@ -22,27 +22,49 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         Some("config") => return print::json(&config::json_schema()),
         Some(name) => vec![datasets::by_name(name).ok_or_else(|| {
             let names = datasets::ALL.iter().map(|dataset| dataset.name);
-            miette!(help = config::nearest(name, names), "there is no dataset `{name}`")
+            miette!(
+                help = config::nearest(name, names),
+                "there is no dataset `{name}`"
+            )
         })?],
     };
     if context.json {
         return match (chosen.as_slice(), arguments.dataset) {
             ([dataset], Some(_)) => print::json(&to_arrow::json_schema(dataset)),
-            _ => print::json(&chosen.iter().map(|of| (of.name, to_arrow::json_schema(of))).collect::<std::collections::BTreeMap<_, _>>()),
+            _ => print::json(
+                &chosen
+                    .iter()
+                    .map(|of| (of.name, to_arrow::json_schema(of)))
+                    .collect::<std::collections::BTreeMap<_, _>>(),
+            ),
         };
     }
     for dataset in chosen {
         print::text(&format!("{}: {}", dataset.name, dataset.about))?;
-        print::table(["column", "kind", "null", "meaning"], dataset.all_columns().map(|column| {
-            let key = if dataset.key.contains(&column.name) { " (key)" } else { "" };
-            let source = column.source.map(|source| format!(" [{source}]")).unwrap_or_default();
-            [
-                format!("{}{key}", column.name),
-                format!("{:?}", column.kind),
-                if column.nullable { "yes".to_owned() } else { String::new() },
-                format!("{}{source}", column.doc),
-            ]
-        }))?;
+        print::table(
+            ["column", "kind", "null", "meaning"],
+            dataset.all_columns().map(|column| {
+                let key = if dataset.key.contains(&column.name) {
+                    " (key)"
+                } else {
+                    ""
+                };
+                let source = column
+                    .source
+                    .map(|source| format!(" [{source}]"))
+                    .unwrap_or_default();
+                [
+                    format!("{}{key}", column.name),
+                    format!("{:?}", column.kind),
+                    if column.nullable {
+                        "yes".to_owned()
+                    } else {
+                        String::new()
+                    },
+                    format!("{}{source}", column.doc),
+                ]
+            }),
+        )?;
         print::text("")?;
     }
     Ok(())

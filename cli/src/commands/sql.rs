@@ -1,9 +1,9 @@
 //! `dkc sql`: SQL over the lake, read-only.
 
-use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::context::Context;
 use crate::{config, print};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::Result;
 use miette::{IntoDiagnostic, WrapErr};
 use std::io::Read;
@@ -13,7 +13,9 @@ use store::export::Format;
 
 /// Runs one query and prints its rows as they come. Nothing can be written, and no other file be read.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dkc sql -c 'SELECT date, from_addr, subject FROM emails ORDER BY date DESC LIMIT 10'\n  dkc sql -f report.sql --format csv > report.csv\n  echo 'SELECT count(*) FROM emails' | dkc sql")]
+#[command(
+    after_help = "Example:\n  dkc sql -c 'SELECT date, from_addr, subject FROM emails ORDER BY date DESC LIMIT 10'\n  dkc sql -f report.sql --format csv > report.csv\n  echo 'SELECT count(*) FROM emails' | dkc sql"
+)]
 pub struct Arguments {
     /// The query; without -c and -f it is read from standard input
     #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
@@ -35,13 +37,24 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             .wrap_err_with(|| format!("cannot read `{}`", path.display()))?,
         (None, None) => {
             let mut query = String::new();
-            std::io::stdin().read_to_string(&mut query).into_diagnostic().wrap_err("cannot read standard input")?;
+            std::io::stdin()
+                .read_to_string(&mut query)
+                .into_diagnostic()
+                .wrap_err("cannot read standard input")?;
             query
         }
     };
     let store = Store::open(&context.data).await.into_diagnostic()?;
-    let rows = store.reader(config::query_limits(context)?).run_user_sql(&query).await.into_diagnostic()?;
-    let format = if context.json { Format::Json } else { arguments.format };
+    let rows = store
+        .reader(config::query_limits(context)?)
+        .run_user_sql(&query)
+        .await
+        .into_diagnostic()?;
+    let format = if context.json {
+        Format::Json
+    } else {
+        arguments.format
+    };
     print::rows(rows, format, context).await?;
     store.close().await;
     Ok(())

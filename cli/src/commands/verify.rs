@@ -1,8 +1,8 @@
 //! `dkc verify`: is everything that was stored still there, and whole?
 
-use clap::Args;
 use crate::context::Context;
 use crate::print;
+use clap::Args;
 use miette::IntoDiagnostic;
 use miette::Result;
 use store::Store;
@@ -26,10 +26,20 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
             verified.files,
             verified.rows,
             verified.originals,
-            if verified.problems.is_empty() { "all as they were written" } else { "not as they were written" }
+            if verified.problems.is_empty() {
+                "all as they were written"
+            } else {
+                "not as they were written"
+            }
         ))?;
         if !verified.problems.is_empty() {
-            print::table(["place", "problem"], verified.problems.iter().map(|p| [p.place.clone(), p.problem.clone()]))?;
+            print::table(
+                ["place", "problem"],
+                verified
+                    .problems
+                    .iter()
+                    .map(|p| [p.place.clone(), p.problem.clone()]),
+            )?;
         }
     }
     match verified.problems.len() {

@@ -1,9 +1,9 @@
 //! `dkc why`: from a row back to its original and its run.
 
-use arrow_array::cast::AsArray;
-use clap::Args;
 use crate::context::Context;
 use crate::{config, print};
+use arrow_array::cast::AsArray;
+use clap::Args;
 use miette::Result;
 use miette::{IntoDiagnostic, miette};
 use schemas::{SourceName, datasets};
@@ -16,7 +16,9 @@ use store::query::Reader;
 
 /// Shows where an item was found, its original, the run that stored it, and the rows made of it.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dkc why emails \"$(dkc sql --format csv -c 'SELECT _item FROM emails LIMIT 1' | tail -1)\"")]
+#[command(
+    after_help = "Example:\n  dkc why emails \"$(dkc sql --format csv -c 'SELECT _item FROM emails LIMIT 1' | tail -1)\""
+)]
 pub struct Arguments {
     /// The dataset of the row
     pub dataset: String,
@@ -29,19 +31,39 @@ pub struct Arguments {
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
-    let Arguments { dataset, item, original } = arguments;
+    let Arguments {
+        dataset,
+        item,
+        original,
+    } = arguments;
     let known = datasets::by_name(&dataset).ok_or_else(|| {
         let names = datasets::ALL.iter().map(|dataset| dataset.name);
-        miette!(help = config::nearest(&dataset, names), "there is no dataset `{dataset}`")
+        miette!(
+            help = config::nearest(&dataset, names),
+            "there is no dataset `{dataset}`"
+        )
     })?;
     let store = Store::open(&context.data).await.into_diagnostic()?;
     let reader = store.reader(config::query_limits(context)?);
     let of_item = format!("WHERE _item = '{}'", item.replace('\'', "''"));
     let rows = ask(&reader, &format!("SELECT * FROM {} {of_item}", known.name)).await?;
-    let first = rows.as_array().and_then(|rows| rows.first()).cloned().ok_or_else(|| {
-        miette!(help = "`dkc sql -c 'SELECT _item FROM …'` lists them", "`{dataset}` has no row of the item `{item}`")
-    })?;
-    let text = |column: &str| first.get(column).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let first = rows
+        .as_array()
+        .and_then(|rows| rows.first())
+        .cloned()
+        .ok_or_else(|| {
+            miette!(
+                help = "`dkc sql -c 'SELECT _item FROM …'` lists them",
+                "`{dataset}` has no row of the item `{item}`"
+            )
+        })?;
+    let text = |column: &str| {
+        first
+            .get(column)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     if original {
         write_original(&store, &text("_source"), item).await?;
         store.close().await;
@@ -67,19 +89,25 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 async fn ask(reader: &Reader, query: &str) -> Result<Value> {
     let rows = reader.run_user_sql(query).await.into_diagnostic()?;
     let mut text = Vec::new();
-    export::write_stream(rows, Format::Json, &mut text).await.into_diagnostic()?;
+    export::write_stream(rows, Format::Json, &mut text)
+        .await
+        .into_diagnostic()?;
     serde_json::from_slice(&text).into_diagnostic()
 }
 
 /// Writes the original's bytes to standard output, as they were fetched.
 async fn write_original(store: &Store, source: &str, item: String) -> Result<()> {
     let source = SourceName::new(source).into_diagnostic()?;
-    let rows = store.rows_of(&datasets::raw::DATASET, &source, HashSet::from([item])).await.into_diagnostic()?;
+    let rows = store
+        .rows_of(&datasets::raw::DATASET, &source, HashSet::from([item]))
+        .await
+        .into_diagnostic()?;
     let bytes = rows.iter().find_map(|batch| {
         let column = batch.column_by_name("bytes")?.as_binary_opt::<i32>()?;
         column.iter().flatten().next()
     });
-    let bytes = bytes.ok_or_else(|| miette!("the original is not in the lake; its `path` says where it lies"))?;
+    let bytes =
+        bytes.ok_or_else(|| miette!("the original is not in the lake; its `path` says where it lies"))?;
     let mut out = print::Output::stdout();
     out.write_all(bytes).and_then(|()| out.flush()).into_diagnostic()
 }

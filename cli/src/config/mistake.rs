@@ -57,7 +57,10 @@ impl Place {
     /// The place at `span` of the same text; this place without one.
     pub fn at(&self, span: Option<Range<usize>>) -> Self {
         let span = span.filter(|span| span.end <= self.text.len());
-        Self { span: span.unwrap_or_else(|| self.span.clone()), ..self.clone() }
+        Self {
+            span: span.unwrap_or_else(|| self.span.clone()),
+            ..self.clone()
+        }
     }
 
     /// A mistake here.
@@ -79,7 +82,11 @@ pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Str
         .map(|name| (strsim::jaro_winkler(&wrong.to_lowercase(), name), name))
         .filter(|(likeness, _)| *likeness >= LIKENESS)
         .max_by(|a, b| a.0.total_cmp(&b.0));
-    let all = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let all = names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     match close {
         Some((_, name)) if names.len() > 1 => format!("did you mean `{name}`? all: {all}"),
         Some((_, name)) => format!("did you mean `{name}`?"),

@@ -5,8 +5,8 @@ use super::secret::{FORMS, Reference};
 use super::{Config, Limits, Pipeline, Secret, redact, schema};
 use crate::context::expand;
 use collectors::Descriptor;
-use schemas::SourceName;
 use schemars::schema_for;
+use schemas::SourceName;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::collections::HashMap;
@@ -22,7 +22,11 @@ const PIPELINE: [&str; 3] = ["name", "schedule", "source"];
 
 /// Checks `text`.
 pub(super) fn read(text: &str, path: &Path, title: &str) -> Result<Config, Mistakes> {
-    let place = |text: String, span| Place { title: title.into(), text: text.into(), span };
+    let place = |text: String, span| Place {
+        title: title.into(),
+        text: text.into(),
+        span,
+    };
     let document = Document::parse(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         let message = error.message().replace('\n', ", ");
@@ -30,7 +34,11 @@ pub(super) fn read(text: &str, path: &Path, title: &str) -> Result<Config, Mista
     })?;
     let start = place(redact::parsed(text, &document), 0..0);
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut reader = Reader { start, folder, mistakes: Vec::new() };
+    let mut reader = Reader {
+        start,
+        folder,
+        mistakes: Vec::new(),
+    };
     let config = reader.config(document.as_table(), path);
     match reader.mistakes.is_empty() {
         true => Ok(config),
@@ -55,9 +63,17 @@ impl Reader<'_> {
         if let Some(store) = top.get("store") {
             self.store(store);
         }
-        let limits = top.get("limits").map_or_else(Limits::default, |limits| self.limits(limits));
-        let pipelines = top.get("pipeline").map_or_else(Vec::new, |pipelines| self.pipelines(pipelines));
-        Config { path: path.to_owned(), limits, pipelines }
+        let limits = top
+            .get("limits")
+            .map_or_else(Limits::default, |limits| self.limits(limits));
+        let pipelines = top
+            .get("pipeline")
+            .map_or_else(Vec::new, |pipelines| self.pipelines(pipelines));
+        Config {
+            path: path.to_owned(),
+            limits,
+            pipelines,
+        }
     }
 
     /// Reports the keys of `table` that are not among `keys`.
@@ -65,7 +81,11 @@ impl Reader<'_> {
         for (key, _) in table.iter() {
             if !keys.contains(&key) {
                 let span = table.key(key).and_then(|key| key.span());
-                self.wrong(span, format!("unknown key `{key}` {place}"), nearest(key, keys.iter().copied()));
+                self.wrong(
+                    span,
+                    format!("unknown key `{key}` {place}"),
+                    nearest(key, keys.iter().copied()),
+                );
             }
         }
     }
@@ -75,7 +95,10 @@ impl Reader<'_> {
             return self.wrong(store.span(), "`store` takes a table", "write `[store]`");
         };
         self.only_keys(table, "in `store`", &["postgres", "objects"]);
-        for key in ["postgres", "objects"].into_iter().filter(|key| table.contains_key(key)) {
+        for key in ["postgres", "objects"]
+            .into_iter()
+            .filter(|key| table.contains_key(key))
+        {
             let span = table.key(key).and_then(|key| key.span());
             self.wrong(
                 span,
@@ -96,31 +119,48 @@ impl Reader<'_> {
         if table.iter().any(|(key, _)| !keys.contains(&key)) {
             return Limits::default();
         }
-        let inline = limits.clone().into_table().unwrap_or_default().into_inline_table();
+        let inline = limits
+            .clone()
+            .into_table()
+            .unwrap_or_default()
+            .into_inline_table();
         let read = Limits::deserialize(Value::InlineTable(inline).into_deserializer());
         read.unwrap_or_else(|error: toml_edit::de::Error| {
             let key = key_at(table, error.span()).map_or("limits".to_owned(), |key| format!("limits.{key}"));
-            self.wrong(error.span().or(limits.span()), format!("`{key}`: {}", error.message()), "");
+            self.wrong(
+                error.span().or(limits.span()),
+                format!("`{key}`: {}", error.message()),
+                "",
+            );
             Limits::default()
         })
     }
 
     fn pipelines(&mut self, pipelines: &Item) -> Vec<Pipeline> {
         let Ok(tables) = pipelines.clone().into_array_of_tables() else {
-            self.wrong(pipelines.span(), "`pipeline` takes a list of tables", "write `[[pipeline]]`, with two brackets");
+            self.wrong(
+                pipelines.span(),
+                "`pipeline` takes a list of tables",
+                "write `[[pipeline]]`, with two brackets",
+            );
             return Vec::new();
         };
         let mut read = Vec::new();
         let mut names = HashMap::new();
         for table in tables.iter() {
             let place = self.start.at(table.span());
-            let Some(pipeline) = self.pipeline(table, &place) else { continue };
+            let Some(pipeline) = self.pipeline(table, &place) else {
+                continue;
+            };
             let span = table.get("name").and_then(Item::span);
             let line = self.line(span.as_ref());
             if let Some(first) = names.insert(pipeline.name.clone(), line) {
                 self.wrong(
                     span,
-                    format!("a second pipeline `{}`; the first is in line {first}", pipeline.name),
+                    format!(
+                        "a second pipeline `{}`; the first is in line {first}",
+                        pipeline.name
+                    ),
                     "give it a name of its own",
                 );
             }
@@ -130,13 +170,16 @@ impl Reader<'_> {
     }
 
     fn line(&self, span: Option<&Range<usize>>) -> usize {
-        let before = span.and_then(|span| self.start.text.get(..span.start)).unwrap_or_default();
+        let before = span
+            .and_then(|span| self.start.text.get(..span.start))
+            .unwrap_or_default();
         before.matches('\n').count() + 1
     }
 
     fn pipeline(&mut self, table: &Table, place: &Place) -> Option<Pipeline> {
         for (key, _) in table.iter().filter(|(key, _)| !PIPELINE.contains(key)) {
-            let of_source = |descriptor: &&Descriptor| schema::properties(&(descriptor.schema)()).any(|of| of == key);
+            let of_source =
+                |descriptor: &&Descriptor| schema::properties(&(descriptor.schema)()).any(|of| of == key);
             let help = match key == "kind" || collectors::ALL.iter().any(of_source) {
                 true => format!("`{key}` belongs into the table `source`: source = {{ kind = …, … }}"),
                 false => nearest(key, PIPELINE),
@@ -144,10 +187,17 @@ impl Reader<'_> {
             let span = table.key(key).and_then(|key| key.span());
             self.wrong(span, format!("unknown key `{key}` in `pipeline`"), help);
         }
-        let name = self.text(table, "name", place, "every pipeline has one, such as name = \"mail\"");
+        let name = self.text(
+            table,
+            "name",
+            place,
+            "every pipeline has one, such as name = \"mail\"",
+        );
         let name = name.and_then(|name| {
             let checked = SourceName::new(name);
-            checked.map_err(|error| self.wrong(table.get("name").and_then(Item::span), error.to_string(), "")).ok()
+            checked
+                .map_err(|error| self.wrong(table.get("name").and_then(Item::span), error.to_string(), ""))
+                .ok()
         });
         let schedule = match table.contains_key("schedule") {
             true => self.text(table, "schedule", place, ""),
@@ -163,18 +213,35 @@ impl Reader<'_> {
         };
         let ((descriptor, source, secrets), name) = (source?, name?);
         let place = place.at(table.get("source").and_then(Item::span));
-        Some(Pipeline { name, schedule, descriptor, source, secrets, place })
+        Some(Pipeline {
+            name,
+            schedule: schedule.map(str::to_owned),
+            descriptor,
+            source,
+            secrets,
+            place,
+        })
     }
 
     /// The text under a key that must be there.
-    fn text<'t>(&mut self, table: &'t dyn TableLike, key: &str, place: &Place, help: &str) -> Option<&'t str> {
+    fn text<'t>(
+        &mut self,
+        table: &'t dyn TableLike,
+        key: &str,
+        place: &Place,
+        help: &str,
+    ) -> Option<&'t str> {
         let Some(item) = table.get(key) else {
             self.wrong(Some(place.span.clone()), format!("`{key}` is missing"), help);
             return None;
         };
         let text = item.as_str();
         if text.is_none() {
-            self.wrong(item.span(), format!("`{key}` takes a text, this is {}", with_article(item)), "put it in quotes");
+            self.wrong(
+                item.span(),
+                format!("`{key}` takes a text, this is {}", with_article(item)),
+                "put it in quotes",
+            );
         }
         text
     }
@@ -183,14 +250,27 @@ impl Reader<'_> {
         let mistakes = self.mistakes.len();
         let place = self.start.at(item.span());
         let Some(table) = item.as_table_like() else {
-            self.wrong(item.span(), "`source` takes a table", "write source = { kind = …, … }");
+            self.wrong(
+                item.span(),
+                "`source` takes a table",
+                "write source = { kind = …, … }",
+            );
             return None;
         };
         let kinds = || collectors::ALL.iter().map(|descriptor| descriptor.kind);
-        let kind = self.text(table, "kind", &place, &format!("use one of {}", kinds().collect::<Vec<_>>().join(", ")))?;
+        let kind = self.text(
+            table,
+            "kind",
+            &place,
+            &format!("use one of {}", kinds().collect::<Vec<_>>().join(", ")),
+        )?;
         let Some(descriptor) = collectors::by_kind(kind) else {
             let span = table.get("kind").and_then(Item::span);
-            self.wrong(span, format!("unknown kind of source `{kind}`"), nearest(kind, kinds()));
+            self.wrong(
+                span,
+                format!("unknown kind of source `{kind}`"),
+                nearest(kind, kinds()),
+            );
             return None;
         };
         let schema = (descriptor.schema)();
@@ -198,9 +278,17 @@ impl Reader<'_> {
         self.only_keys(table, &format!("in a `source` of kind `{kind}`"), &keys);
         for key in schema::required(&schema).filter(|key| !table.contains_key(key)) {
             let message = format!("`{key}` is missing in a `source` of kind `{kind}`");
-            self.wrong(item.span(), message, format!("for example: {}", descriptor.example));
+            self.wrong(
+                item.span(),
+                message,
+                format!("for example: {}", descriptor.example),
+            );
         }
-        let secrets = descriptor.secrets.iter().filter_map(|key| self.secret(key, table.get(key)?)).collect();
+        let secrets = descriptor
+            .secrets
+            .iter()
+            .filter_map(|key| self.secret(key, table.get(key)?))
+            .collect();
         let mut source = item.clone().into_table().unwrap_or_default();
         source.remove("kind");
         for key in descriptor.paths {
@@ -215,11 +303,18 @@ impl Reader<'_> {
     /// Has the collector check the types and values of its table, with words in place of the secrets.
     fn trial(&mut self, descriptor: &Descriptor, source: &Table, place: &Place) {
         let mut source = source.clone();
-        for key in descriptor.secrets.iter().filter(|key| source.contains_key(key)).copied().collect::<Vec<_>>() {
+        for key in descriptor
+            .secrets
+            .iter()
+            .filter(|key| source.contains_key(key))
+            .copied()
+            .collect::<Vec<_>>()
+        {
             source.insert(key, toml_edit::value("a secret"));
         }
         if let Err(error) = (descriptor.build)(source.clone()) {
-            let key = key_at(&source, error.span.clone()).map_or("source".to_owned(), |key| format!("source.{key}"));
+            let key = key_at(&source, error.span.clone())
+                .map_or("source".to_owned(), |key| format!("source.{key}"));
             let message = format!("`{key}`: {}", error.message);
             self.mistakes.push(place.at(error.span).mistake(message, None));
         }
@@ -227,13 +322,21 @@ impl Reader<'_> {
 
     fn secret(&mut self, key: &str, item: &Item) -> Option<Secret> {
         match item.as_str().and_then(|text| Reference::parse(text, self.folder)) {
-            Some(Ok(reference)) => Some(Secret { key: key.to_owned(), reference, place: self.start.at(item.span()) }),
+            Some(Ok(reference)) => Some(Secret {
+                key: key.to_owned(),
+                reference,
+                place: self.start.at(item.span()),
+            }),
             Some(Err(reason)) => {
                 self.wrong(item.span(), format!("`{key}`: {reason}"), "");
                 None
             }
             None => {
-                self.wrong(item.span(), format!("`{key}` is a secret and must not be in the file"), FORMS);
+                self.wrong(
+                    item.span(),
+                    format!("`{key}` is a secret and must not be in the file"),
+                    FORMS,
+                );
                 None
             }
         }
@@ -246,7 +349,10 @@ impl Reader<'_> {
             let Some(text) = value.as_str() else { return };
             match expand(text, folder).map(|path| path.to_str().map(str::to_owned)) {
                 Ok(Some(path)) => *value = path.into(),
-                Ok(None) => wrong.push((value.span(), format!("`{text}` is in a folder whose name is not UTF-8"))),
+                Ok(None) => wrong.push((
+                    value.span(),
+                    format!("`{text}` is in a folder whose name is not UTF-8"),
+                )),
                 Err(reason) => wrong.push((value.span(), reason)),
             }
         };

@@ -21,12 +21,21 @@ pub(super) fn unparsed(text: &str) -> String {
     let mut spans = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        let after = secrets().filter_map(|key| Some(line.find(key)? + key.len())).min();
-        if let Some(value) = after.and_then(|after| line.get(after..)?.find('=').map(|sign| after + sign + 1)) {
+        let after = secrets()
+            .filter_map(|key| Some(line.find(key)? + key.len()))
+            .min();
+        if let Some(value) = after.and_then(|after| line.get(after..)?.find('=').map(|sign| after + sign + 1))
+        {
             // A text of several lines ends who knows where.
             let rest = line.get(value..).unwrap_or_default();
             let open = rest.contains("\"\"\"") || rest.contains("'''");
-            spans.push(start + value..if open { text.len() } else { start + line.trim_end().len() });
+            spans.push(
+                start + value..if open {
+                    text.len()
+                } else {
+                    start + line.trim_end().len()
+                },
+            );
         }
         start += line.len();
     }
@@ -36,7 +45,12 @@ pub(super) fn unparsed(text: &str) -> String {
 fn starred(text: &str, spans: Vec<Range<usize>>) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for span in spans {
-        for byte in bytes.get_mut(span).into_iter().flatten().filter(|byte| **byte != b'\n') {
+        for byte in bytes
+            .get_mut(span)
+            .into_iter()
+            .flatten()
+            .filter(|byte| **byte != b'\n')
+        {
             *byte = b'*';
         }
     }
@@ -76,8 +90,12 @@ fn is_harmless(key: &str) -> bool {
     let of_source = |descriptor: &&collectors::Descriptor| {
         super::schema::properties(&(descriptor.schema)()).any(|property| property == key)
     };
-    let is_secret = collectors::ALL.iter().any(|descriptor| descriptor.secrets.contains(&key));
+    let is_secret = collectors::ALL
+        .iter()
+        .any(|descriptor| descriptor.secrets.contains(&key));
     !is_secret
-        && (matches!(key, "name" | "schedule" | "kind" | "query_memory_mb" | "query_seconds" | "threads")
-            || collectors::ALL.iter().any(of_source))
+        && (matches!(
+            key,
+            "name" | "schedule" | "kind" | "query_memory_mb" | "query_seconds" | "threads"
+        ) || collectors::ALL.iter().any(of_source))
 }

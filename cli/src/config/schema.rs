@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 /// The JSON Schema (draft 2020-12) of the configuration: one variant of `source` for each collector.
 pub fn json_schema() -> Value {
     let mut definitions = Map::new();
-    let sources: Vec<Value> =
-        collectors::ALL.iter().map(|descriptor| source_schema(descriptor, &mut definitions)).collect();
+    let sources: Vec<Value> = collectors::ALL
+        .iter()
+        .map(|descriptor| source_schema(descriptor, &mut definitions))
+        .collect();
     let mut limits = schema_for!(Limits).to_value();
     if let Some(limits) = limits.as_object_mut() {
         limits.remove("$schema");
@@ -57,7 +59,9 @@ pub fn json_schema() -> Value {
 /// The names of the keys of a `source` table.
 pub(super) fn properties(schema: &Schema) -> impl Iterator<Item = &str> {
     let properties = schema.get("properties").and_then(Value::as_object);
-    properties.into_iter().flat_map(|properties| properties.keys().map(String::as_str))
+    properties
+        .into_iter()
+        .flat_map(|properties| properties.keys().map(String::as_str))
 }
 
 /// The names of the keys that a `source` table must have.
@@ -75,15 +79,26 @@ fn source_schema(descriptor: &Descriptor, definitions: &mut Map<String, Value>) 
     };
     table.remove("$schema");
     if let Some(Value::Object(own)) = table.remove("$defs") {
-        definitions.extend(own.into_iter().map(|(name, schema)| (format!("{}-{name}", descriptor.kind), schema)));
+        definitions.extend(
+            own.into_iter()
+                .map(|(name, schema)| (format!("{}-{name}", descriptor.kind), schema)),
+        );
     }
     table.insert("title".to_owned(), descriptor.kind.into());
     table.insert("description".to_owned(), descriptor.about.into());
     table.insert("additionalProperties".to_owned(), false.into());
-    if let Some(required) = table.entry("required").or_insert_with(|| json!([])).as_array_mut() {
+    if let Some(required) = table
+        .entry("required")
+        .or_insert_with(|| json!([]))
+        .as_array_mut()
+    {
         required.insert(0, "kind".into());
     }
-    if let Some(properties) = table.entry("properties").or_insert_with(|| json!({})).as_object_mut() {
+    if let Some(properties) = table
+        .entry("properties")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+    {
         properties.insert("kind".to_owned(), json!({ "const": descriptor.kind }));
         for secret in descriptor.secrets {
             if let Some(secret) = properties.get_mut(*secret).and_then(Value::as_object_mut) {

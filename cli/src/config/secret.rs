@@ -74,12 +74,15 @@ impl Reference {
     /// A sentence, when its path cannot be told.
     pub fn parse(text: &str, folder: &Path) -> Option<Result<Self, String>> {
         match text.split_once(':')? {
-            ("env", name) if !name.is_empty() && !name.contains(['=', '\0']) => Some(Ok(Self::Env(name.to_owned()))),
+            ("env", name) if !name.is_empty() && !name.contains(['=', '\0']) => {
+                Some(Ok(Self::Env(name.to_owned())))
+            }
             ("file", path) if !path.is_empty() => Some(expand(path, folder).map(Self::File)),
             ("keyring", entry) => match entry.split_once('/')? {
-                (service, user) if !service.is_empty() && !user.is_empty() => {
-                    Some(Ok(Self::Keyring { service: service.to_owned(), user: user.to_owned() }))
-                }
+                (service, user) if !service.is_empty() && !user.is_empty() => Some(Ok(Self::Keyring {
+                    service: service.to_owned(),
+                    user: user.to_owned(),
+                })),
                 _ => None,
             },
             _ => None,
@@ -92,12 +95,21 @@ impl Reference {
     /// [`SecretError`] when it is not where it should be.
     pub fn resolve(&self) -> Result<SecretString, SecretError> {
         let secret: SecretString = match self {
-            Self::Env(name) => std::env::var(name).map_err(|_| SecretError::Unset(name.clone()))?.into(),
-            Self::File(path) => {
-                read(path).map_err(|source| SecretError::File { path: path.clone(), source })?.into()
-            }
+            Self::Env(name) => std::env::var(name)
+                .map_err(|_| SecretError::Unset(name.clone()))?
+                .into(),
+            Self::File(path) => read(path)
+                .map_err(|source| SecretError::File {
+                    path: path.clone(),
+                    source,
+                })?
+                .into(),
             Self::Keyring { service, user } => {
-                let failed = |reason| SecretError::Keyring { service: service.clone(), user: user.clone(), reason };
+                let failed = |reason| SecretError::Keyring {
+                    service: service.clone(),
+                    user: user.clone(),
+                    reason,
+                };
                 from_keyring(service, user).map_err(failed)?.into()
             }
         };
@@ -158,7 +170,9 @@ fn warn_if_shared(_: &Path, _: &std::fs::File) -> io::Result<()> {
 fn from_keyring(service: &str, user: &str) -> Result<String, String> {
     use keyring_core::api::CredentialStoreApi;
     let store = dbus_secret_service_keyring_store::Store::new().map_err(|error| error.to_string())?;
-    let entry = store.build(service, user, None).map_err(|error| error.to_string())?;
+    let entry = store
+        .build(service, user, None)
+        .map_err(|error| error.to_string())?;
     entry.get_password().map_err(|error| error.to_string())
 }
 

@@ -9,8 +9,20 @@ fn parse(text: &str) -> Result<Config> {
 fn an_empty_configuration_has_the_default_limits() {
     let config = parse("").unwrap();
     assert!(config.pipelines.is_empty());
-    assert_eq!(config.limits, Limits { threads: None, ..Limits::default() });
-    assert_eq!((config.limits.query_memory_mb.get(), config.limits.query_seconds.get()), (512, 60));
+    assert_eq!(
+        config.limits,
+        Limits {
+            threads: None,
+            ..Limits::default()
+        }
+    );
+    assert_eq!(
+        (
+            config.limits.query_memory_mb.get(),
+            config.limits.query_seconds.get()
+        ),
+        (512, 60)
+    );
 }
 
 #[test]
@@ -27,7 +39,10 @@ fn a_source_may_be_a_table_of_its_own_and_pipelines_an_array() {
     let array = "pipeline = [{ name = \"a\", source.kind = \"maildir\", source.path = \"b\" }]";
     for text in [table, array] {
         let config = parse(text).unwrap();
-        assert_eq!(config.pipelines[0].source.get("path").unwrap().as_str(), Some("/etc/dkc/b"));
+        assert_eq!(
+            config.pipelines[0].source.get("path").unwrap().as_str(),
+            Some("/etc/dkc/b")
+        );
     }
 }
 
@@ -40,18 +55,40 @@ fn paths_are_relative_to_the_file_or_the_home_directory() {
         ("~/Mail", home.join("Mail").display().to_string()),
         ("~", home.display().to_string()),
     ] {
-        let text = format!("[[pipeline]]\nname = \"a\"\nsource = {{ kind = \"maildir\", path = \"{written}\" }}");
-        assert_eq!(parse(&text).unwrap().pipelines[0].source.get("path").unwrap().as_str(), Some(meant.as_str()));
+        let text =
+            format!("[[pipeline]]\nname = \"a\"\nsource = {{ kind = \"maildir\", path = \"{written}\" }}");
+        assert_eq!(
+            parse(&text).unwrap().pipelines[0]
+                .source
+                .get("path")
+                .unwrap()
+                .as_str(),
+            Some(meant.as_str())
+        );
     }
 }
 
 #[test]
 fn references_are_told_from_plain_secrets() {
-    let parse = |text| Reference::parse(text, Path::new("/etc")).map(|reference| reference.map(|of| of.to_string()));
+    let parse =
+        |text| Reference::parse(text, Path::new("/etc")).map(|reference| reference.map(|of| of.to_string()));
     assert_eq!(parse("env:A"), Some(Ok("`env:A`".to_owned())));
     assert_eq!(parse("file:a"), Some(Ok("`file:/etc/a`".to_owned())));
-    assert_eq!(parse("keyring:mail/me@host"), Some(Ok("`keyring:mail/me@host`".to_owned())));
-    for plain in ["", "hunter2", "env:", "env:A=B", "file:", "keyring:mail", "keyring:/me", "ENV:A", "a:b"] {
+    assert_eq!(
+        parse("keyring:mail/me@host"),
+        Some(Ok("`keyring:mail/me@host`".to_owned()))
+    );
+    for plain in [
+        "",
+        "hunter2",
+        "env:",
+        "env:A=B",
+        "file:",
+        "keyring:mail",
+        "keyring:/me",
+        "ENV:A",
+        "a:b",
+    ] {
         assert_eq!(parse(plain), None, "{plain}");
     }
 }
@@ -62,7 +99,10 @@ fn one_line_end_after_a_secret_in_a_file_is_not_part_of_it() {
     let secret = |bytes: &[u8]| {
         let path = folder.path().join("secret");
         std::fs::write(&path, bytes).unwrap();
-        Reference::File(path).resolve().map(|secret| secret.expose_secret().to_owned()).map_err(|error| error.to_string())
+        Reference::File(path)
+            .resolve()
+            .map(|secret| secret.expose_secret().to_owned())
+            .map_err(|error| error.to_string())
     };
     assert_eq!(secret(b"a b\n").unwrap(), "a b");
     assert_eq!(secret(b"a\r\n").unwrap(), "a");
@@ -74,13 +114,19 @@ fn one_line_end_after_a_secret_in_a_file_is_not_part_of_it() {
 
 #[test]
 fn an_error_of_a_collector_does_not_repeat_the_secret() {
-    assert_eq!(secret::hide("bad value `hunter2`", &"hunter2".to_owned().into()), "bad value `***`");
+    assert_eq!(
+        secret::hide("bad value `hunter2`", &"hunter2".to_owned().into()),
+        "bad value `***`"
+    );
 }
 
 #[test]
 fn what_is_shown_of_a_broken_text_ends_where_a_secret_may_begin() {
     let shown = redact::unparsed("user = \"me\"\npassword = \"\"\"\nhunter2\nx = 1\n");
-    assert!(shown.starts_with("user = \"me\"\npassword =***") && !shown.contains("hunter2"), "{shown}");
+    assert!(
+        shown.starts_with("user = \"me\"\npassword =***") && !shown.contains("hunter2"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -30,7 +30,10 @@ fn init_never_loses_a_configuration() {
     for _ in 0..2 {
         assert_eq!(said(folder.path(), &["init", "--force"]).0, 0);
     }
-    assert_eq!(fs::read_to_string(folder.path().join("dkc.toml.old")).unwrap(), "# mine\n");
+    assert_eq!(
+        fs::read_to_string(folder.path().join("dkc.toml.old")).unwrap(),
+        "# mine\n"
+    );
     assert!(folder.path().join("dkc.toml.old2").exists());
 }
 
@@ -42,9 +45,20 @@ fn add_appends_and_leaves_the_rest_as_it_was() {
     fs::write(&path, before).unwrap();
     let (code, out, err) = said(folder.path(), &["add", "maildir", "path=~/Mail", "name=mail"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("Added `mail`") && err.contains("dkc run mail"), "{out}{err}");
-    let arguments =
-        ["add", "imap", "host=mail.example.org", "port=1143", "user=me \"x\"", "password=env:PW", "folders=INBOX,Sent", "schedule=@daily"];
+    assert!(
+        out.contains("Added `mail`") && err.contains("dkc run mail"),
+        "{out}{err}"
+    );
+    let arguments = [
+        "add",
+        "imap",
+        "host=mail.example.org",
+        "port=1143",
+        "user=me \"x\"",
+        "password=env:PW",
+        "folders=INBOX,Sent",
+        "schedule=@daily",
+    ];
     assert_eq!(said(folder.path(), &arguments).0, 0);
     let after = fs::read_to_string(&path).unwrap();
     assert_snapshot!(after.strip_prefix(before).unwrap(), @"");
@@ -55,7 +69,10 @@ fn add_of_every_kind_works_as_its_example_says() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(said(folder.path(), &["init"]).0, 0);
     let (_, help, _) = said(folder.path(), &["add", "--help"]);
-    let examples: Vec<&str> = help.lines().filter_map(|line| line.trim().strip_prefix("dkc ")).collect();
+    let examples: Vec<&str> = help
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("dkc "))
+        .collect();
     assert_eq!(examples.len(), 3, "{help}");
     for example in examples {
         let (code, _, err) = said(folder.path(), &example.split(' ').collect::<Vec<_>>());
@@ -72,12 +89,30 @@ fn add_writes_nothing_when_the_result_would_be_wrong() {
     let before = fs::read_to_string(&path).unwrap();
     let imap = ["add", "imap", "host=h", "user=u", "name=inbox"];
     for (wrong, why) in [
-        (vec!["add", "maildir", "path=~/Other"], "second pipeline `maildir`"),
-        (vec!["add", "maildir", "pth=~/Other", "name=o"], "did you mean `path`?"),
-        (vec!["add", "maildir", "path=~/Other", "name=Other Mail"], "not a pipeline name"),
-        ([&imap[..], &["password=hunter2"]].concat(), "must not be in the file"),
-        ([&imap[..], &["password=env:PW", "port=many"]].concat(), "source.port"),
-        ([&imap[..], &["password=env:PW", "user=again"]].concat(), "given twice"),
+        (
+            vec!["add", "maildir", "path=~/Other"],
+            "second pipeline `maildir`",
+        ),
+        (
+            vec!["add", "maildir", "pth=~/Other", "name=o"],
+            "did you mean `path`?",
+        ),
+        (
+            vec!["add", "maildir", "path=~/Other", "name=Other Mail"],
+            "not a pipeline name",
+        ),
+        (
+            [&imap[..], &["password=hunter2"]].concat(),
+            "must not be in the file",
+        ),
+        (
+            [&imap[..], &["password=env:PW", "port=many"]].concat(),
+            "source.port",
+        ),
+        (
+            [&imap[..], &["password=env:PW", "user=again"]].concat(),
+            "given twice",
+        ),
     ] {
         let (code, _, err) = said(folder.path(), &wrong);
         assert_eq!(code, 1, "{wrong:?}");
@@ -94,10 +129,20 @@ fn add_makes_a_path_absolute_when_the_configuration_is_elsewhere() {
     fs::create_dir(folder.path().join("etc")).unwrap();
     let config = ["--config", "etc/dkc.toml"];
     assert_eq!(said(folder.path(), &[&["init"], &config[..]].concat()).0, 0);
-    assert_eq!(said(folder.path(), &[&["add", "maildir", "path=Mail"], &config[..]].concat()).0, 0);
+    assert_eq!(
+        said(
+            folder.path(),
+            &[&["add", "maildir", "path=Mail"], &config[..]].concat()
+        )
+        .0,
+        0
+    );
     let text = fs::read_to_string(folder.path().join("etc/dkc.toml")).unwrap();
     let here = folder.path().canonicalize().unwrap();
-    assert!(text.contains(&format!("path = \"{}\"", here.join("Mail").display())), "{text}");
+    assert!(
+        text.contains(&format!("path = \"{}\"", here.join("Mail").display())),
+        "{text}"
+    );
 }
 
 #[test]

@@ -207,13 +207,19 @@ source = { kind = "maildir", path = "~root/Mail" }
 #[test]
 fn all_mistakes_are_told_at_once_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("dkc.toml"), "[limit]\n[[pipeline]]\nname = \"A\"\n[[pipeline]]\nnme = \"b\"\n").unwrap();
+    fs::write(
+        folder.path().join("dkc.toml"),
+        "[limit]\n[[pipeline]]\nname = \"A\"\n[[pipeline]]\nnme = \"b\"\n",
+    )
+    .unwrap();
     let (code, _, err) = said(folder.path(), &["run", "--json"]);
     assert_eq!(code, 1);
     let error: Value = serde_json::from_str(&err).unwrap();
     let mistakes = error["error"]["mistakes"].as_array().unwrap();
-    let told: Vec<String> =
-        mistakes.iter().map(|of| format!("{}: {}", of["at"]["line"], of["message"].as_str().unwrap())).collect();
+    let told: Vec<String> = mistakes
+        .iter()
+        .map(|of| format!("{}: {}", of["at"]["line"], of["message"].as_str().unwrap()))
+        .collect();
     assert_snapshot!(told.join("\n"), @"");
 }
 
@@ -222,7 +228,11 @@ fn a_secret_comes_from_a_file_without_its_line_end_and_a_shared_file_is_warned_o
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("pw"), "hunter2\n").unwrap();
     let source = "{ kind = \"imap\", host = \"h\", user = \"u\", password = \"file:pw\" }";
-    fs::write(folder.path().join("dkc.toml"), format!("[[pipeline]]\nname = \"inbox\"\nsource = {source}\n")).unwrap();
+    fs::write(
+        folder.path().join("dkc.toml"),
+        format!("[[pipeline]]\nname = \"inbox\"\nsource = {source}\n"),
+    )
+    .unwrap();
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(folder.path().join("pw"), fs::Permissions::from_mode(0o644)).unwrap();
     let (_, out, err) = said(folder.path(), &["run"]);

@@ -28,8 +28,14 @@ fn every_command_has_help_with_an_example_that_names_it() {
     for command in COMMANDS {
         let (code, out, _) = said(folder.path(), &[command, &["--help"]].concat());
         assert_eq!(code, 0, "{command:?}");
-        let example = out.split("Example:").nth(1).unwrap_or_else(|| panic!("{command:?}: {out}"));
-        assert!(example.contains(&format!("dkc {}", command.join(" "))), "{command:?}: {example}");
+        let example = out
+            .split("Example:")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{command:?}: {out}"));
+        assert!(
+            example.contains(&format!("dkc {}", command.join(" "))),
+            "{command:?}: {example}"
+        );
     }
 }
 
@@ -45,7 +51,11 @@ fn the_first_help_lists_every_command_tested_here() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")
         .collect();
-    let tested: Vec<&str> = COMMANDS.iter().filter(|command| command.len() == 1).map(|command| command[0]).collect();
+    let tested: Vec<&str> = COMMANDS
+        .iter()
+        .filter(|command| command.len() == 1)
+        .map(|command| command[0])
+        .collect();
     assert_eq!(listed, tested);
 }
 
@@ -53,7 +63,13 @@ fn the_first_help_lists_every_command_tested_here() {
 fn a_wrong_argument_is_exit_code_2_and_a_failure_1() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(said(folder.path(), &["--version"]).0, 0);
-    for wrong in [&["rnu"][..], &["run", "--nope"], &["sql", "--format", "xml"], &["compact", "--expire-older-than", "soon"], &[]] {
+    for wrong in [
+        &["rnu"][..],
+        &["run", "--nope"],
+        &["sql", "--format", "xml"],
+        &["compact", "--expire-older-than", "soon"],
+        &[],
+    ] {
         let (code, out, err) = said(folder.path(), wrong);
         assert_eq!((code, out.as_str()), (2, ""), "{wrong:?}");
         assert!(!err.is_empty());
@@ -66,12 +82,18 @@ fn with_json_errors_are_json_too() {
     let folder = tempfile::tempdir().unwrap();
     let (code, _, err) = said(folder.path(), &["rnu", "--json"]);
     let error = &serde_json::from_str::<Value>(&err).unwrap()["error"];
-    assert_eq!((code, error["message"].as_str().unwrap()), (2, "unrecognized subcommand 'rnu'"));
+    assert_eq!(
+        (code, error["message"].as_str().unwrap()),
+        (2, "unrecognized subcommand 'rnu'")
+    );
 
     let (code, _, err) = said(folder.path(), &["run", "--json"]);
     let error = &serde_json::from_str::<Value>(&err).unwrap()["error"];
     assert_eq!(code, 1);
-    assert!(error["message"].as_str().unwrap().contains("no configuration"), "{error}");
+    assert!(
+        error["message"].as_str().unwrap().contains("no configuration"),
+        "{error}"
+    );
     assert!(error["help"].as_str().unwrap().contains("dkc init"), "{error}");
 }
 
@@ -81,8 +103,16 @@ fn a_reader_that_leaves_early_is_no_failure() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("dkc"));
-    let output = command.args(["schema"]).env("HOME", folder.path()).stdout(writer).output().unwrap();
-    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    let output = command
+        .args(["schema"])
+        .env("HOME", folder.path())
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(0), &b""[..])
+    );
 }
 
 #[test]
@@ -90,12 +120,18 @@ fn the_schema_of_a_dataset_is_a_table_or_a_json_schema() {
     let folder = tempfile::tempdir().unwrap();
     let (code, out, _) = said(folder.path(), &["schema", "emails"]);
     assert_eq!(code, 0);
-    assert!(out.contains("│ message_id") && out.contains("RFC 5322 §3.6.4"), "{out}");
+    assert!(
+        out.contains("│ message_id") && out.contains("RFC 5322 §3.6.4"),
+        "{out}"
+    );
 
     let (_, out, _) = said(folder.path(), &["schema", "emails", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["title"], "emails");
     let (_, out, _) = said(folder.path(), &["schema", "--json"]);
-    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["runs"]["title"], "runs");
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap()["runs"]["title"],
+        "runs"
+    );
 
     let (code, _, err) = said(folder.path(), &["schema", "email"]);
     assert_eq!(code, 1);
@@ -108,8 +144,12 @@ fn the_schema_of_the_configuration_has_a_variant_for_each_collector_and_no_loose
     let (_, out, _) = said(folder.path(), &["schema", "config"]);
     let schema: Value = serde_json::from_str(&out).unwrap();
     let sources = &schema["properties"]["pipeline"]["items"]["properties"]["source"]["oneOf"];
-    let kinds: Vec<&str> =
-        sources.as_array().unwrap().iter().map(|of| of["properties"]["kind"]["const"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = sources
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| of["properties"]["kind"]["const"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds, ["imap", "maildir", "mbox"]);
     for part in out.split("\"#/").skip(1) {
         let pointer = format!("/{}", part.split('"').next().unwrap());

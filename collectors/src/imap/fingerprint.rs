@@ -30,7 +30,10 @@ impl Outline {
         let mut parts = fingerprint.split(':').skip(1);
         let size = parts.next()?.parse().ok()?;
         let received_at: Instant = parts.next()?.parse().ok()?;
-        Some(Self { size, received_at: (received_at != 0).then_some(received_at) })
+        Some(Self {
+            size,
+            received_at: (received_at != 0).then_some(received_at),
+        })
     }
 }
 
@@ -56,26 +59,42 @@ pub(super) fn moment(date_time: &str) -> Option<Instant> {
 mod tests {
     use super::*;
 
-    const OUTLINE: Outline = Outline { size: 40, received_at: Some(1_700_000_000_000_000) };
+    const OUTLINE: Outline = Outline {
+        size: 40,
+        received_at: Some(1_700_000_000_000_000),
+    };
 
     #[test]
     fn header_and_whole_message_have_the_same_fingerprint() {
         for (header, message) in [
-            (&b"A: 1\r\nB: 2\r\n\r\n"[..], &b"A: 1\r\nB: 2\r\n\r\nbody\r\n\r\nmore"[..]),
+            (
+                &b"A: 1\r\nB: 2\r\n\r\n"[..],
+                &b"A: 1\r\nB: 2\r\n\r\nbody\r\n\r\nmore"[..],
+            ),
             (b"A: 1\r\n", b"A: 1\r\n\r\nbody"),
             (b"A: 1\r\n\r\n", b"A: 1\r\n"),
             (b"A: 1\r\n\r\n", b"A: 1"),
             (b"\r\n", b"\r\nbody"),
         ] {
-            assert_eq!(OUTLINE.fingerprint(header), OUTLINE.fingerprint(message), "{message:?}");
+            assert_eq!(
+                OUTLINE.fingerprint(header),
+                OUTLINE.fingerprint(message),
+                "{message:?}"
+            );
         }
-        assert_ne!(OUTLINE.fingerprint(b"A: 1\r\n\r\n"), OUTLINE.fingerprint(b"A: 2\r\n\r\n"));
+        assert_ne!(
+            OUTLINE.fingerprint(b"A: 1\r\n\r\n"),
+            OUTLINE.fingerprint(b"A: 2\r\n\r\n")
+        );
     }
 
     #[test]
     fn an_outline_is_found_in_its_fingerprint() {
         assert_eq!(Outline::of_fingerprint(&OUTLINE.fingerprint(b"")), Some(OUTLINE));
-        let undated = Outline { received_at: None, ..OUTLINE };
+        let undated = Outline {
+            received_at: None,
+            ..OUTLINE
+        };
         assert_eq!(Outline::of_fingerprint(&undated.fingerprint(b"")), Some(undated));
     }
 

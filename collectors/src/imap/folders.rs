@@ -28,7 +28,10 @@ impl Folder {
             return None;
         }
         let quoted = format!("\"{}\"", raw.replace('\\', "\\\\").replace('"', "\\\""));
-        Some(Self { name: readable(&raw).unwrap_or(raw), quoted })
+        Some(Self {
+            name: readable(&raw).unwrap_or(raw),
+            quoted,
+        })
     }
 }
 
@@ -67,7 +70,9 @@ fn readable(raw: &str) -> Option<String> {
             out.push('&');
         } else {
             let bytes = MODIFIED_BASE64.decode(coded).ok()?;
-            let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes(pair.try_into().unwrap_or_default()));
+            let units = bytes
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes(pair.try_into().unwrap_or_default()));
             out.extend(char::decode_utf16(units).collect::<Result<String, _>>().ok());
         }
         out.push_str(plain);
@@ -86,9 +91,16 @@ impl Selection {
     pub fn new(wanted: &[String], unwanted: &[String]) -> Self {
         let pattern = |text: &String| {
             // The one name that is the same in any case (RFC 3501 §5.1).
-            WildMatch::new(if text.eq_ignore_ascii_case("INBOX") { "INBOX" } else { text })
+            WildMatch::new(if text.eq_ignore_ascii_case("INBOX") {
+                "INBOX"
+            } else {
+                text
+            })
         };
-        Self { wanted: wanted.iter().map(pattern).collect(), unwanted: unwanted.iter().map(pattern).collect() }
+        Self {
+            wanted: wanted.iter().map(pattern).collect(),
+            unwanted: unwanted.iter().map(pattern).collect(),
+        }
     }
 
     /// Whether the folder of that name is wanted.
@@ -106,14 +118,21 @@ mod tests {
     fn modified_utf_7_is_read() {
         assert_eq!(readable("Entw&APw-rfe").as_deref(), Some("Entwürfe"));
         assert_eq!(readable("R&-D").as_deref(), Some("R&D"));
-        assert_eq!(readable("~peter/mail/&U,BTFw-/&ZeVnLIqe-").as_deref(), Some("~peter/mail/台北/日本語"));
+        assert_eq!(
+            readable("~peter/mail/&U,BTFw-/&ZeVnLIqe-").as_deref(),
+            Some("~peter/mail/台北/日本語")
+        );
         assert_eq!(readable("&2D3eAA-").as_deref(), Some("😀"));
     }
 
     #[test]
     fn a_name_that_is_no_modified_utf_7_stays_as_it_is() {
         for raw in ["a&b", "a&!!!-", "&2D0-x"] {
-            let data = MailboxListData { name_attributes: vec![], delimiter: None, name: raw.into() };
+            let data = MailboxListData {
+                name_attributes: vec![],
+                delimiter: None,
+                name: raw.into(),
+            };
             let name = Folder::listed(&data).map(|folder| folder.name);
             assert!(name.is_some(), "{raw}");
         }
@@ -121,16 +140,25 @@ mod tests {
 
     #[test]
     fn quotes_and_backslashes_reach_the_server_as_they_came() {
-        let data = MailboxListData { name_attributes: vec![], delimiter: None, name: r#"a\"b\\c"#.into() };
+        let data = MailboxListData {
+            name_attributes: vec![],
+            delimiter: None,
+            name: r#"a\"b\\c"#.into(),
+        };
         let folder = Folder::listed(&data).unwrap();
-        assert_eq!((folder.name.as_str(), folder.quoted.as_str()), (r#"a"b\c"#, r#""a\"b\\c""#));
+        assert_eq!(
+            (folder.name.as_str(), folder.quoted.as_str()),
+            (r#"a"b\c"#, r#""a\"b\\c""#)
+        );
     }
 
     #[test]
     fn patterns_choose_folders() {
         let patterns = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let selection = Selection::new(&patterns(&["inbox", "Archive/*"]), &patterns(&["Archive/201?"]));
-        assert!(selection.takes("INBOX") && selection.takes("Archive/2020") && selection.takes("Archive/a/b"));
+        assert!(
+            selection.takes("INBOX") && selection.takes("Archive/2020") && selection.takes("Archive/a/b")
+        );
         assert!(!selection.takes("Archive/2019") && !selection.takes("Sent"));
         let gmail = Selection::new(&[], &patterns(&["[Gmail]/All Mail"]));
         assert!(gmail.takes("[Gmail]/Spam") && !gmail.takes("[Gmail]/All Mail"));

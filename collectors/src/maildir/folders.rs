@@ -74,31 +74,49 @@ pub(super) fn find(root: &Path) -> io::Result<Tree> {
             // Removed since its parent was listed: gone, like anything else that is not there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
-                tree.rejects.push(unreadable(prefix.trim_end_matches('/'), &dir, &error));
+                tree.rejects
+                    .push(unreadable(prefix.trim_end_matches('/'), &dir, &error));
                 tree.unread.push(prefix);
                 continue;
             }
         };
         let is_box = |entry: &DirEntry| entry.file_name() == "cur" || entry.file_name() == "new";
         let is_folder = entries.iter().any(is_box);
-        let is_hidden = dir != root && dir.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
-        for entry in entries.iter().filter(|entry| !is_box(entry) && entry.file_name() != "tmp") {
+        let is_hidden = dir != root
+            && dir
+                .file_name()
+                .is_some_and(|name| name.as_bytes().starts_with(b"."));
+        for entry in entries
+            .iter()
+            .filter(|entry| !is_box(entry) && entry.file_name() != "tmp")
+        {
             let file_name = entry.file_name();
             let child = format!("{prefix}{}", escape(file_name.as_bytes()));
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
             if is_dir && (is_folder || !is_hidden) {
                 let name = join(&name, &file_name);
                 waiting.push((entry.path(), child + "/", name));
-            } else if entry.file_type().is_ok_and(|kind| kind.is_symlink()) && leads_out(root, &entry.path()) {
-                let reason = "a link to a folder elsewhere is not followed; add its target as a source of its own";
+            } else if entry.file_type().is_ok_and(|kind| kind.is_symlink()) && leads_out(root, &entry.path())
+            {
+                let reason =
+                    "a link to a folder elsewhere is not followed; add its target as a source of its own";
                 let raw = Some(entry.path().display().to_string());
-                tree.rejects.push(Reject { item: child, reason: reason.to_owned(), raw });
+                tree.rejects.push(Reject {
+                    item: child,
+                    reason: reason.to_owned(),
+                    raw,
+                });
             }
         }
         if is_folder {
             let name = if name.is_empty() { "INBOX".to_owned() } else { name };
             let keywords = keywords(&dir);
-            tree.folders.push(Arc::new(Folder { name, prefix, dir, keywords }));
+            tree.folders.push(Arc::new(Folder {
+                name,
+                prefix,
+                dir,
+                keywords,
+            }));
         }
     }
     if tree.folders.is_empty() && tree.unread.is_empty() {
@@ -112,7 +130,11 @@ pub(super) fn find(root: &Path) -> io::Result<Tree> {
 impl Folder {
     /// Lists its messages: one metadata call each.
     pub fn list(&self) -> Listing {
-        let mut listing = Listing { entries: Vec::new(), rejects: Vec::new(), is_whole: true };
+        let mut listing = Listing {
+            entries: Vec::new(),
+            rejects: Vec::new(),
+            is_whole: true,
+        };
         // `new` first: what moves to `cur` meanwhile is then seen twice rather than never.
         for is_new in [true, false] {
             let dir = self.dir.join(if is_new { "new" } else { "cur" });
@@ -126,7 +148,10 @@ impl Folder {
                     continue;
                 }
             };
-            let looked_at: Vec<_> = files.into_par_iter().filter_map(|file| self.look_at(&file, is_new)).collect();
+            let looked_at: Vec<_> = files
+                .into_par_iter()
+                .filter_map(|file| self.look_at(&file, is_new))
+                .collect();
             for looked_at in looked_at {
                 match looked_at {
                     Ok(entry) => listing.entries.push(entry),
@@ -148,12 +173,22 @@ impl Folder {
             return None;
         }
         let is_link = file.file_type().is_ok_and(|kind| kind.is_symlink());
-        let metadata = if is_link { fs::metadata(file.path()) } else { file.metadata() };
+        let metadata = if is_link {
+            fs::metadata(file.path())
+        } else {
+            file.metadata()
+        };
         let base = base_length(name.as_bytes());
         let reason = match metadata {
             Ok(metadata) if metadata.is_file() => {
                 let (size, modified_ns) = (metadata.size(), modified_ns(&metadata));
-                return Some(Ok(Entry { name, base, is_new, size, modified_ns }));
+                return Some(Ok(Entry {
+                    name,
+                    base,
+                    is_new,
+                    size,
+                    modified_ns,
+                }));
             }
             Ok(_) => "not a regular file".to_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link => return None,
@@ -161,7 +196,11 @@ impl Folder {
         };
         let mut item = String::new();
         self.write_location(name.as_bytes().get(..base).unwrap_or_default(), &mut item);
-        Some(Err(Reject { item, reason, raw: Some(file.path().display().to_string()) }))
+        Some(Err(Reject {
+            item,
+            reason,
+            raw: Some(file.path().display().to_string()),
+        }))
     }
 
     /// Where the file lies now.
@@ -182,7 +221,9 @@ impl Folder {
     /// Flags of a message by their IMAP names, sorted.
     pub fn flags(&self, entry: &Entry) -> Vec<&str> {
         let info = entry.name.as_bytes().get(entry.base..).unwrap_or_default();
-        let letters = info.split_first_chunk::<3>().map_or(&[][..], |(_, letters)| letters);
+        let letters = info
+            .split_first_chunk::<3>()
+            .map_or(&[][..], |(_, letters)| letters);
         let mut flags: Vec<&str> = letters
             .iter()
             .filter_map(|letter| match letter {
@@ -223,7 +264,10 @@ fn base_length(name: &[u8]) -> usize {
 
 /// Time of the last change, as the fingerprint has it.
 pub(crate) fn modified_ns(metadata: &fs::Metadata) -> i64 {
-    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+    metadata
+        .mtime()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(metadata.mtime_nsec())
 }
 
 /// A name as text: as it is, or with `%XX` for what is not UTF-8 (and for `%`, so that no two names meet).
@@ -242,12 +286,18 @@ fn join(parent: &str, child: &OsStr) -> String {
         Some(levels) => Cow::from(levels.replace('.', "/")),
         None => child,
     };
-    if parent.is_empty() { child.into_owned() } else { format!("{parent}/{child}") }
+    if parent.is_empty() {
+        child.into_owned()
+    } else {
+        format!("{parent}/{child}")
+    }
 }
 
 /// Whether a link leads to a folder outside of the tree, which is then missed.
 fn leads_out(root: &Path, link: &Path) -> bool {
-    let (Ok(root), Ok(target)) = (root.canonicalize(), link.canonicalize()) else { return false };
+    let (Ok(root), Ok(target)) = (root.canonicalize(), link.canonicalize()) else {
+        return false;
+    };
     !target.starts_with(root) && (target.join("cur").is_dir() || target.join("new").is_dir())
 }
 
@@ -256,7 +306,11 @@ fn keywords(dir: &Path) -> Vec<String> {
     let text = fs::read_to_string(dir.join("dovecot-keywords")).unwrap_or_default();
     let mut names = vec![String::new(); 26];
     for (number, name) in text.lines().filter_map(|line| line.split_once(' ')) {
-        if let Some(slot) = number.parse().ok().and_then(|number: usize| names.get_mut(number)) {
+        if let Some(slot) = number
+            .parse()
+            .ok()
+            .and_then(|number: usize| names.get_mut(number))
+        {
             name.clone_into(slot);
         }
     }
@@ -265,5 +319,9 @@ fn keywords(dir: &Path) -> Vec<String> {
 
 fn unreadable(item: &str, path: &Path, error: &io::Error) -> Reject {
     let reason = format!("cannot be read: {error}");
-    Reject { item: item.to_owned(), reason, raw: Some(path.display().to_string()) }
+    Reject {
+        item: item.to_owned(),
+        reason,
+        raw: Some(path.display().to_string()),
+    }
 }

@@ -64,9 +64,14 @@ impl<'a> Places<'a> {
     pub fn of(known: &'a Known) -> Self {
         let mut by_file: HashMap<_, Vec<_>> = HashMap::new();
         for location in &known.locations {
-            let Some((file, offset)) = location.location.rsplit_once('@') else { continue };
+            let Some((file, offset)) = location.location.rsplit_once('@') else {
+                continue;
+            };
             let Ok(offset) = offset.parse() else { continue };
-            by_file.entry(file).or_default().push((offset, location.location.as_str()));
+            by_file
+                .entry(file)
+                .or_default()
+                .push((offset, location.location.as_str()));
         }
         Self { by_file }
     }
@@ -74,7 +79,9 @@ impl<'a> Places<'a> {
     /// Locations in a file whose offset is below `below`.
     pub fn of_file(&self, file: &str, below: u64) -> impl Iterator<Item = &'a str> {
         let places = self.by_file.get(file).into_iter().flatten();
-        places.filter(move |(offset, _)| *offset < below).map(|(_, location)| *location)
+        places
+            .filter(move |(offset, _)| *offset < below)
+            .map(|(_, location)| *location)
     }
 }
 
@@ -93,7 +100,11 @@ impl MboxFile {
     }
 
     fn reject(&self, item: String, reason: String) -> Step {
-        Step::Reject(Reject { item, reason, raw: Some(self.path.display().to_string()) })
+        Step::Reject(Reject {
+            item,
+            reason,
+            raw: Some(self.path.display().to_string()),
+        })
     }
 }
 
@@ -123,10 +134,17 @@ struct Open {
 impl<'a> Files<'a> {
     /// Finds the files. Links to directories are not followed, so that no loop can hang it.
     pub fn find(config: &'a MboxConfig, before: State, places: &'a Places<'a>) -> io::Result<Self> {
-        let mut files = Self { config, before, places, waiting: VecDeque::new(), open: None, found: Vec::new() };
+        let mut files = Self {
+            config,
+            before,
+            places,
+            waiting: VecDeque::new(),
+            open: None,
+            found: Vec::new(),
+        };
         let root = &config.path;
         if !fs::metadata(root)?.is_dir() {
-            let name = root.file_name().unwrap_or_default().to_string_lossy();
+            let name = crate::maildir::escape(root.file_name().unwrap_or_default().as_encoded_bytes());
             files.waiting.push_back(Arc::new(MboxFile {
                 path: root.clone(),
                 name: name.as_ref().into(),
@@ -154,7 +172,11 @@ impl<'a> Files<'a> {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     directories.push((entry.path(), name + "/"));
                 } else if !entry.path().is_dir() {
-                    found.push(MboxFile { path: entry.path(), folder: folder(&name), name: name.into() });
+                    found.push(MboxFile {
+                        path: entry.path(),
+                        folder: folder(&name),
+                        name: name.into(),
+                    });
                 }
             }
         }
@@ -191,7 +213,9 @@ impl<'a> Files<'a> {
                 }
                 self.open = None;
             }
-            let Some(file) = self.waiting.pop_front() else { return steps };
+            let Some(file) = self.waiting.pop_front() else {
+                return steps;
+            };
             let name = Arc::clone(&file.name);
             match self.begin(&file) {
                 Ok((first, open)) => {
@@ -219,33 +243,63 @@ impl<'a> Files<'a> {
             return Err("not a regular file".to_owned());
         }
         let (size, modified_ns) = (metadata.len(), modified_ns(&metadata));
-        let unchanged = |below| Some(Step::Unchanged { file: Arc::clone(&file.name), below });
+        let unchanged = |below| {
+            Some(Step::Unchanged {
+                file: Arc::clone(&file.name),
+                below,
+            })
+        };
         let before = self.before.files.get(&*file.name);
-        if let Some(same) = before.filter(|old| (old.size, old.modified_ns) == (size, modified_ns) && old.read == size) {
+        if let Some(same) =
+            before.filter(|old| (old.size, old.modified_ns) == (size, modified_ns) && old.read == size)
+        {
             let read = Open::state_only(file, same.clone());
             return Ok((unchanged(u64::MAX), Some(read)));
         }
         let plain = File::open(&file.path).map_err(readable)?;
-        let mut state = FileState { size, modified_ns, read: 0, tail: None, messages: 0 };
-        let (limit, counts) =
-            (self.config.max_message_bytes, matches!(self.config.format, super::Format::Auto | super::Format::Mboxcl2));
+        let mut state = FileState {
+            size,
+            modified_ns,
+            read: 0,
+            tail: None,
+            messages: 0,
+        };
+        let (limit, counts) = (
+            self.config.max_message_bytes,
+            matches!(self.config.format, super::Format::Auto | super::Format::Mboxcl2),
+        );
         let splitter = |reader: Box<dyn Read + Send>, offset| Splitter::new(reader, offset, limit, counts);
         let mut magic = [0; 2];
         if plain.read_at(&mut magic, 0).map_err(readable)? == 2 && magic == [0x1f, 0x8b] {
             let reader = MultiGzDecoder::new(BufReader::with_capacity(64 << 10, plain));
             let mut splitter = splitter(Box::new(reader), 0);
             check_start(splitter.start())?;
-            return Ok((None, Some(Open { file: Arc::clone(file), splitter, plain: None, state, is_resumable: false })));
+            return Ok((
+                None,
+                Some(Open {
+                    file: Arc::clone(file),
+                    splitter,
+                    plain: None,
+                    state,
+                    is_resumable: false,
+                }),
+            ));
         }
         let copy = || plain.try_clone().map_err(readable);
-        if let Some(old) = before.filter(|old| old.read <= size && old.tail.is_some()) {
+        if let Some(old) = before.filter(|old| (1..=size).contains(&old.read) && old.tail.is_some()) {
             let mut reader = copy()?;
             if tail(&reader, old.read).is_ok_and(|now| old.tail.as_deref() == Some(&now)) {
                 reader.seek(SeekFrom::Start(old.read)).map_err(readable)?;
                 let mut splitter = splitter(Box::new(reader), old.read);
-                if old.read == 0 || splitter.start().map_err(readable)? != Some(false) {
+                if splitter.start().map_err(readable)? != Some(false) {
                     state.messages = old.messages;
-                    let open = Open { file: Arc::clone(file), splitter, plain: Some(plain), state, is_resumable: true };
+                    let open = Open {
+                        file: Arc::clone(file),
+                        splitter,
+                        plain: Some(plain),
+                        state,
+                        is_resumable: true,
+                    };
                     return Ok((unchanged(old.read), Some(open)));
                 }
             }
@@ -255,15 +309,29 @@ impl<'a> Files<'a> {
         let mut splitter = splitter(Box::new(reader), 0);
         check_start(splitter.start())?;
         let is_resumable = self.places.of_file(&file.name, u64::MAX).next().is_none();
-        Ok((None, Some(Open { file: Arc::clone(file), splitter, plain: Some(plain), state, is_resumable })))
+        Ok((
+            None,
+            Some(Open {
+                file: Arc::clone(file),
+                splitter,
+                plain: Some(plain),
+                state,
+                is_resumable,
+            }),
+        ))
     }
 
     fn unreadable_directory(&mut self, directory: &Path, prefix: &str, error: &io::Error) {
         let reason = format!("cannot be read: {error}");
         let raw = Some(directory.display().to_string());
-        self.found.push(Step::Reject(Reject { item: prefix.trim_end_matches('/').to_owned(), reason, raw }));
+        self.found.push(Step::Reject(Reject {
+            item: prefix.trim_end_matches('/').to_owned(),
+            reason,
+            raw,
+        }));
         let inside = self.places.by_file.keys().filter(|file| file.starts_with(prefix));
-        self.found.extend(inside.map(|&file| Step::Unread { file: file.into() }));
+        self.found
+            .extend(inside.map(|&file| Step::Unread { file: file.into() }));
     }
 }
 
@@ -271,11 +339,19 @@ impl Open {
     /// Of a file that is as it was: nothing to read, the same state.
     fn state_only(file: &Arc<MboxFile>, state: FileState) -> Self {
         let splitter = Splitter::new(Box::new(io::empty()) as Box<dyn Read + Send>, 0, 0, false);
-        Self { file: Arc::clone(file), splitter, plain: None, state, is_resumable: false }
+        Self {
+            file: Arc::clone(file),
+            splitter,
+            plain: None,
+            state,
+            is_resumable: false,
+        }
     }
 
     fn next(&mut self, limit: u64) -> io::Result<Option<Step>> {
-        let Some(message) = self.splitter.next()? else { return Ok(None) };
+        let Some(message) = self.splitter.next()? else {
+            return Ok(None);
+        };
         self.state.messages += 1;
         let location = self.file.location(message.offset);
         Ok(Some(match &message.bytes {
@@ -284,7 +360,10 @@ impl Open {
                 self.file.reject(location, reason)
             }
             Some(bytes) if bytes.is_empty() => self.file.reject(location, "empty message".to_owned()),
-            Some(_) => Step::Message { file: Arc::clone(&self.file), message },
+            Some(_) => Step::Message {
+                file: Arc::clone(&self.file),
+                message,
+            },
         }))
     }
 
@@ -300,14 +379,18 @@ impl Open {
         } else {
             self.state.read = self.state.size;
         }
-        Some(Step::Read { file: Arc::clone(&self.file.name), state: self.state.clone() })
+        Some(Step::Read {
+            file: Arc::clone(&self.file.name),
+            state: self.state.clone(),
+        })
     }
 }
 
 /// Digest of the bytes before `end`.
 fn tail(file: &File, end: u64) -> io::Result<String> {
     let mut bytes = vec![0; end.min(TAIL) as usize];
-    file.read_exact_at(&mut bytes, end - bytes.len() as u64)?;
+    let begin = end - bytes.len() as u64;
+    file.read_exact_at(&mut bytes, begin)?;
     Ok(Digest::of(&bytes).to_string())
 }
 

@@ -34,9 +34,14 @@ pub(super) fn unquote(bytes: Vec<u8>, format: Format, is_counted: bool) -> Vec<u
 pub(super) fn flags(message: &[u8]) -> Vec<String> {
     let mut flags = Vec::new();
     let mut add = |is_set: bool, flag: &str| flags.extend(is_set.then(|| flag.to_owned()));
-    let lines = message.split(|&byte| byte == b'\n').take_while(|line| !matches!(line, [] | [b'\r']));
+    let lines = message
+        .split(|&byte| byte == b'\n')
+        .take_while(|line| !matches!(line, [] | [b'\r']));
     for line in lines.filter(|line| matches!(line.first(), Some(b'S' | b's' | b'X' | b'x'))) {
-        let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else {
+        let Some((name, value)) = std::str::from_utf8(line)
+            .ok()
+            .and_then(|line| line.split_once(':'))
+        else {
             continue;
         };
         if name.eq_ignore_ascii_case("Status") {
@@ -70,15 +75,24 @@ mod tests {
     #[test]
     fn mboxrd_takes_one_quote_away_and_mboxo_only_the_only_one() {
         let text = ">From a\n>>From b\n> From c\nx >From d\n>>>From e\n";
-        assert_eq!(unquoted(text, Format::Mboxrd), "From a\n>From b\n> From c\nx >From d\n>>From e\n");
-        assert_eq!(unquoted(text, Format::Mboxo), "From a\n>>From b\n> From c\nx >From d\n>>>From e\n");
+        assert_eq!(
+            unquoted(text, Format::Mboxrd),
+            "From a\n>From b\n> From c\nx >From d\n>>From e\n"
+        );
+        assert_eq!(
+            unquoted(text, Format::Mboxo),
+            "From a\n>>From b\n> From c\nx >From d\n>>>From e\n"
+        );
         assert_eq!(unquoted(text, Format::Mboxcl2), text);
     }
 
     #[test]
     fn status_headers_become_flags_and_the_body_does_not() {
         let text = b"Status: RO\nX-Status: AF\nX-Mozilla-Status: 1001\nSubject: x\n\nX-Status: D\n";
-        assert_eq!(flags(text), ["\\Seen", "\\Answered", "\\Flagged", "\\Seen", "$Forwarded"]);
+        assert_eq!(
+            flags(text),
+            ["\\Seen", "\\Answered", "\\Flagged", "\\Seen", "$Forwarded"]
+        );
     }
 
     proptest! {

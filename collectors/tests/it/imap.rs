@@ -41,13 +41,17 @@ impl Lake {
         report.batches += 1;
         report.rejects.extend(batch.rejects);
         for original in batch.originals {
-            let Original::Bytes(bytes) = &original.original else { panic!("not bytes") };
+            let Original::Bytes(bytes) = &original.original else {
+                panic!("not bytes")
+            };
             assert_eq!(Digest::of(bytes), original.sha256);
             let before = self.items.insert(original.item.clone(), original.attributes);
             assert!(before.is_none(), "an item is pushed once: {}", original.item);
         }
         for touched in batch.touched {
-            self.items.insert(touched.item, touched.attributes).expect("only known items are touched");
+            self.items
+                .insert(touched.item, touched.attributes)
+                .expect("only known items are touched");
         }
         for location in batch.located {
             self.locations.insert(location.location.clone(), location);
@@ -62,7 +66,9 @@ impl Lake {
     }
 
     fn known(&self) -> Arc<Known> {
-        Arc::new(Known { locations: self.locations.values().cloned().collect() })
+        Arc::new(Known {
+            locations: self.locations.values().cloned().collect(),
+        })
     }
 
     /// Runs the collector to its end and stores what it pushes.
@@ -89,7 +95,10 @@ impl Lake {
         let mut items: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
         let mut per_folder = BTreeSet::new();
         for location in self.locations.values() {
-            assert!(per_folder.insert((&location.folder, &location.item)), "one item a message in a folder");
+            assert!(
+                per_folder.insert((&location.folder, &location.item)),
+                "one item a message in a folder"
+            );
             let (folders, flags) = items.entry(&location.item).or_default();
             folders.insert(&location.folder);
             flags.extend(location.flags.iter().map(String::as_str));
@@ -99,7 +108,10 @@ impl Lake {
             .iter()
             .map(|(item, attributes)| {
                 let folders = attributes.folders.iter().map(String::as_str).collect();
-                (item.as_str(), (folders, attributes.flags.iter().map(String::as_str).collect()))
+                (
+                    item.as_str(),
+                    (folders, attributes.flags.iter().map(String::as_str).collect()),
+                )
             })
             .collect();
         assert_eq!(kept, items);
@@ -107,9 +119,13 @@ impl Lake {
 
     /// The digests of a folder's messages, sorted.
     fn folder(&self, folder: &str) -> Vec<String> {
-        let here = self.locations.values().filter(|location| location.folder == folder);
-        let mut digests: Vec<String> =
-            here.map(|location| location.item.split('-').next().unwrap().to_owned()).collect();
+        let here = self
+            .locations
+            .values()
+            .filter(|location| location.folder == folder);
+        let mut digests: Vec<String> = here
+            .map(|location| location.item.split('-').next().unwrap().to_owned())
+            .collect();
         digests.sort();
         digests
     }
@@ -126,7 +142,10 @@ fn collect(
 ) -> (tokio::task::JoinHandle<Result<(), CollectError>>, Receiver<Batch>) {
     let mut collector = build(table).unwrap();
     let (sink, batches) = Sink::channel(Arc::new(Progress::default()));
-    (tokio::spawn(async move { collector.collect(from, known, sink).await }), batches)
+    (
+        tokio::spawn(async move { collector.collect(from, known, sink).await }),
+        batches,
+    )
 }
 
 fn build(table: &str) -> Result<Box<dyn collectors::Collector>, ConfigError> {
@@ -196,7 +215,10 @@ async fn every_encryption_gives_the_same_mail_and_a_second_run_fetches_nothing()
     }
     let again = format!("host = '127.0.0.1'\nuser = 'me'\npassword = 'secret'\nport = {tls}");
     let error = Lake::default().run(&again).await.unwrap_err();
-    assert!(matches!(&error, CollectError::Protocol { reason, .. } if reason.contains("ca_file")), "{error}");
+    assert!(
+        matches!(&error, CollectError::Protocol { reason, .. } if reason.contains("ca_file")),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,7 +233,17 @@ async fn new_flagged_moved_copied_and_expunged_messages_are_seen_at_once() {
     lake.run(&table).await.unwrap();
 
     deliver(&dovecot, "INBOX", &[mail(1_000)]);
-    dovecot.doveadm(&["flags", "add", "-u", "me", "\\Flagged $Work", "mailbox", "INBOX", "uid", "3"]);
+    dovecot.doveadm(&[
+        "flags",
+        "add",
+        "-u",
+        "me",
+        "\\Flagged $Work",
+        "mailbox",
+        "INBOX",
+        "uid",
+        "3",
+    ]);
     dovecot.doveadm(&["move", "-u", "me", "Archive", "mailbox", "INBOX", "uid", "5"]);
     dovecot.doveadm(&["copy", "-u", "me", "Archive", "mailbox", "INBOX", "uid", "6"]);
     dovecot.doveadm(&["expunge", "-u", "me", "mailbox", "INBOX", "uid", "8"]);
@@ -221,7 +253,14 @@ async fn new_flagged_moved_copied_and_expunged_messages_are_seen_at_once() {
     let mut inbox = messages.clone();
     inbox.push(mail(1_000));
     assert_eq!(lake.folder("Archive"), digests([&messages[4], &messages[5]]));
-    assert_eq!(lake.folder("INBOX"), digests(inbox.iter().filter(|it| **it != messages[4] && **it != messages[7])));
+    assert_eq!(
+        lake.folder("INBOX"),
+        digests(
+            inbox
+                .iter()
+                .filter(|it| **it != messages[4] && **it != messages[7])
+        )
+    );
     assert_eq!(lake.flags(&messages[2]), ["$Work", "\\Flagged"]);
     assert_eq!(lake.items[&digest(&messages[5])].folders, ["Archive", "INBOX"]);
     assert!(third.took < Duration::from_millis(800), "{:?}", third.took);
@@ -239,11 +278,23 @@ async fn a_new_uidvalidity_brings_no_duplicate_and_no_download() {
     let table = table(&dovecot, "");
     let mut lake = Lake::default();
     lake.run(&table).await.unwrap();
-    dovecot.doveadm(&["mailbox", "update", "-u", "me", "--uid-validity", "4000000000", "INBOX"]);
+    dovecot.doveadm(&[
+        "mailbox",
+        "update",
+        "-u",
+        "me",
+        "--uid-validity",
+        "4000000000",
+        "INBOX",
+    ]);
     let second = lake.run(&table).await.unwrap();
     assert_eq!(second.downloaded, 0);
     assert_eq!(lake.folder("INBOX"), digests(&messages));
-    assert!(lake.locations.keys().all(|location| location.starts_with("INBOX/4000000000/")));
+    assert!(
+        lake.locations
+            .keys()
+            .all(|location| location.starts_with("INBOX/4000000000/"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +305,9 @@ async fn folders_are_renamed_deleted_and_made_again() {
         dovecot.doveadm(&["mailbox", "create", "-u", "me", name]);
     }
     deliver(&dovecot, "INBOX", &messages);
-    let into = |name: &str, uids: &str| dovecot.doveadm(&["move", "-u", "me", name, "mailbox", "INBOX", "uid", uids]);
+    let into = |name: &str, uids: &str| {
+        dovecot.doveadm(&["move", "-u", "me", name, "mailbox", "INBOX", "uid", uids])
+    };
     into("Entwürfe", "1:10");
     into("R&D", "11:20");
     into("a \"quoted\" name", "21:30");
@@ -282,7 +335,11 @@ async fn folders_are_renamed_deleted_and_made_again() {
     let some = format!("{table}folders = ['inbox', 'Old*']\nexclude = ['*本*']\n");
     let mut lake = Lake::default();
     lake.run(&some).await.unwrap();
-    let folders: BTreeSet<&str> = lake.locations.values().map(|location| location.folder.as_str()).collect();
+    let folders: BTreeSet<&str> = lake
+        .locations
+        .values()
+        .map(|location| location.folder.as_str())
+        .collect();
     assert_eq!(folders, BTreeSet::from(["INBOX"]));
 }
 
@@ -298,7 +355,15 @@ async fn equal_messages_in_one_folder_are_all_counted() {
     dovecot.doveadm(&["copy", "-u", "me", "INBOX", "mailbox", "INBOX", "uid", "3"]);
     lake.run(&table).await.unwrap();
     assert_eq!(lake.folder("INBOX"), digests(messages.iter().chain([&mail(2)])));
-    dovecot.doveadm(&["mailbox", "update", "-u", "me", "--uid-validity", "4000000000", "INBOX"]);
+    dovecot.doveadm(&[
+        "mailbox",
+        "update",
+        "-u",
+        "me",
+        "--uid-validity",
+        "4000000000",
+        "INBOX",
+    ]);
     let third = lake.run(&table).await.unwrap();
     assert_eq!(third.downloaded, 0);
     assert_eq!(lake.folder("INBOX"), digests(messages.iter().chain([&mail(2)])));
@@ -308,7 +373,9 @@ async fn equal_messages_in_one_folder_are_all_counted() {
 fn heavy_mails() -> Vec<Vec<u8>> {
     let body = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n".repeat(16 << 10);
     let count = 5 * BATCH_BYTES / 2 / body.len();
-    (0..count).map(|n| format!("Subject: heavy {n}\n\n{body}").into_bytes()).collect()
+    (0..count)
+        .map(|n| format!("Subject: heavy {n}\n\n{body}").into_bytes())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -345,7 +412,10 @@ async fn a_run_that_was_cut_off_goes_on_without_downloading_again() {
     dovecot.doveadm(&["expunge", "-u", "me", "mailbox", "INBOX", "uid", "2"]);
     let second = lake.run(&table).await.unwrap();
     assert_eq!(first.downloaded + second.downloaded, messages.len());
-    assert_eq!(lake.folder("INBOX"), digests(messages.iter().filter(|it| **it != messages[1])));
+    assert_eq!(
+        lake.folder("INBOX"),
+        digests(messages.iter().filter(|it| **it != messages[1]))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,7 +424,10 @@ async fn a_wrong_password_is_refused_at_once() {
     let table = table(&dovecot, "").replace("'secret'", "'wrong'");
     let start = Instant::now();
     let error = Lake::default().run(&table).await.unwrap_err();
-    assert!(matches!(&error, CollectError::Refused { user, .. } if user == "me"), "{error:?}");
+    assert!(
+        matches!(&error, CollectError::Refused { user, .. } if user == "me"),
+        "{error:?}"
+    );
     assert!(!format!("{error:?}").contains("wrong"));
     assert!(start.elapsed() < Duration::from_secs(4));
 }
@@ -368,7 +441,12 @@ fn folder(name: &str, texts: &[&str]) -> Folder {
         size: None,
         text: format!("Subject: {text}\r\n\r\nIt says {text}.\r\n").into_bytes(),
     });
-    Folder { name: name.to_owned(), uidvalidity: 7, highestmodseq: None, messages: messages.collect() }
+    Folder {
+        name: name.to_owned(),
+        uidvalidity: 7,
+        highestmodseq: None,
+        messages: messages.collect(),
+    }
 }
 
 fn three() -> Folder {
@@ -395,21 +473,36 @@ async fn check(
     assert!(report.took < Duration::from_secs(5), "{:?}", report.took);
     let commands = server.commands();
     for command in &commands {
-        assert!(!command.contains("SELECT") && !command.contains("BODY["), "{command}");
+        assert!(
+            !command.contains("SELECT") && !command.contains("BODY["),
+            "{command}"
+        );
     }
     (lake, report, commands)
 }
 
-async fn fails(more: &str, script: impl Fn(usize, &str) -> Reaction + Send + Sync + 'static) -> (CollectError, usize) {
+async fn fails(
+    more: &str,
+    script: impl Fn(usize, &str) -> Reaction + Send + Sync + 'static,
+) -> (CollectError, usize) {
     let server = ImapServer::start("", vec![three()], script);
     let start = Instant::now();
     let error = Lake::default().run(&scripted(&server, more)).await.unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    (error, server.commands().iter().filter(|command| *command == "GREETING").count())
+    (
+        error,
+        server
+            .commands()
+            .iter()
+            .filter(|command| *command == "GREETING")
+            .count(),
+    )
 }
 
 fn is_body_of(command: &str, uid: u32) -> bool {
-    let uids = command.strip_prefix("UID FETCH ").and_then(|rest| rest.split_once(" (BODY.PEEK[])"));
+    let uids = command
+        .strip_prefix("UID FETCH ")
+        .and_then(|rest| rest.split_once(" (BODY.PEEK[])"));
     uids.is_some_and(|(uids, _)| {
         uids.split(',').any(|range| {
             let (low, high) = range.split_once(':').unwrap_or((range, range));
@@ -421,7 +514,9 @@ fn is_body_of(command: &str, uid: u32) -> bool {
 /// The `FETCH` responses of a folder's first messages.
 fn bodies(folder: &Folder, count: usize) -> Vec<u8> {
     let messages = folder.messages.iter().take(count).enumerate();
-    messages.flat_map(|(at, message)| fetched(at + 1, message, "BODY.PEEK[]")).collect()
+    messages
+        .flat_map(|(at, message)| fetched(at + 1, message, "BODY.PEEK[]"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -434,12 +529,25 @@ async fn a_plain_server_without_extensions_is_enough() {
     let second = lake.run(&scripted(&server, "")).await.unwrap();
     assert_eq!((second.downloaded, second.unchanged), (0, 3));
     assert_eq!(lake.cursor, before);
-    assert_eq!(server.commands().iter().filter(|command| command.contains("BODY")).count(), 1);
+    assert_eq!(
+        server
+            .commands()
+            .iter()
+            .filter(|command| command.contains("BODY"))
+            .count(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_without_mod_sequences_is_compared_on_a_server_that_has_them() {
-    let folders = vec![three(), Folder { highestmodseq: Some(9), ..folder("Other", &["four"]) }];
+    let folders = vec![
+        three(),
+        Folder {
+            highestmodseq: Some(9),
+            ..folder("Other", &["four"])
+        },
+    ];
     let server = ImapServer::start("CONDSTORE ENABLE", folders, |_, _| Reaction::Well);
     let mut lake = Lake::default();
     assert_eq!(lake.run(&scripted(&server, "")).await.unwrap().downloaded, 4);
@@ -447,8 +555,14 @@ async fn a_folder_without_mod_sequences_is_compared_on_a_server_that_has_them() 
     assert_eq!(lake.run(&scripted(&server, "")).await.unwrap().unchanged, 4);
     let commands = server.commands().split_off(first);
     assert!(commands.contains(&"ENABLE CONDSTORE".to_owned()));
-    assert!(commands.contains(&"EXAMINE \"INBOX\"".to_owned()) || commands.contains(&"EXAMINE INBOX".to_owned()));
-    assert!(!commands.iter().any(|command| command.starts_with("EXAMINE") && command.contains("Other")));
+    assert!(
+        commands.contains(&"EXAMINE \"INBOX\"".to_owned()) || commands.contains(&"EXAMINE INBOX".to_owned())
+    );
+    assert!(
+        !commands
+            .iter()
+            .any(|command| command.starts_with("EXAMINE") && command.contains("Other"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -458,25 +572,46 @@ async fn a_server_that_lies_about_sizes_is_believed_by_the_bytes() {
     inbox.messages[1].size = Some(70_000);
     inbox.messages[2].text.resize(5_000, b'x');
     inbox.messages[2].size = Some(10);
-    let (lake, report, commands) = check("", vec![inbox], "max_message_bytes = 4000", |_, _| Reaction::Well).await;
+    let (lake, report, commands) =
+        check("", vec![inbox], "max_message_bytes = 4000", |_, _| Reaction::Well).await;
     assert_eq!((report.downloaded, lake.items.len()), (1, 1));
     assert_eq!(report.reasons().len(), 2);
-    assert!(report.reasons().iter().all(|reason| reason.contains("max_message_bytes")), "{report:?}");
-    assert!(!commands.iter().any(|command| is_body_of(command, 2)), "what is too large is not asked for");
+    assert!(
+        report
+            .reasons()
+            .iter()
+            .all(|reason| reason.contains("max_message_bytes")),
+        "{report:?}"
+    );
+    assert!(
+        !commands.iter().any(|command| is_body_of(command, 2)),
+        "what is too large is not asked for"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_without_text_is_rejected() {
-    let say = [bodies(&three(), 1), b"* 2 FETCH (UID 2 BODY[] NIL)\r\nTAG OK done\r\n".to_vec()].concat();
+    let say = [
+        bodies(&three(), 1),
+        b"* 2 FETCH (UID 2 BODY[] NIL)\r\nTAG OK done\r\n".to_vec(),
+    ]
+    .concat();
     let script = move |_: usize, command: &str| {
-        if is_body_of(command, 2) { Reaction::Say(say.clone()) } else { Reaction::Well }
+        if is_body_of(command, 2) {
+            Reaction::Say(say.clone())
+        } else {
+            Reaction::Well
+        }
     };
     let (lake, report, _) = check("", vec![three()], "", script).await;
     assert_eq!((report.downloaded, lake.items.len()), (1, 1));
-    assert_eq!(report.reasons(), [
-        "the server has no text for this message",
-        "the server lists this message but does not send it"
-    ]);
+    assert_eq!(
+        report.reasons(),
+        [
+            "the server has no text for this message",
+            "the server lists this message but does not send it"
+        ]
+    );
     assert_eq!(report.rejects[0].item, "INBOX/7/2");
 }
 
@@ -484,17 +619,34 @@ async fn a_message_without_text_is_rejected() {
 async fn a_goodbye_in_the_middle_is_followed_by_another_connection() {
     let say = [bodies(&three(), 2), b"* BYE restarting\r\n".to_vec()].concat();
     let script = move |number: usize, command: &str| {
-        if number == 1 && is_body_of(command, 3) { Reaction::SayAndLeave(say.clone()) } else { Reaction::Well }
+        if number == 1 && is_body_of(command, 3) {
+            Reaction::SayAndLeave(say.clone())
+        } else {
+            Reaction::Well
+        }
     };
     let (lake, report, commands) = check("", vec![three()], "", script).await;
-    assert_eq!((report.downloaded, lake.items.len(), report.rejects.len()), (3, 3, 0));
-    let again: Vec<&String> = commands.iter().filter(|command| command.contains("BODY")).collect();
-    assert_eq!(again, ["UID FETCH 1:3 (BODY.PEEK[])", "UID FETCH 3 (BODY.PEEK[])"]);
+    assert_eq!(
+        (report.downloaded, lake.items.len(), report.rejects.len()),
+        (3, 3, 0)
+    );
+    let again: Vec<&String> = commands
+        .iter()
+        .filter(|command| command.contains("BODY"))
+        .collect();
+    assert_eq!(
+        again,
+        ["UID FETCH 1:3 (BODY.PEEK[])", "UID FETCH 3 (BODY.PEEK[])"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_in_whose_middle_the_server_hangs_up_is_rejected_alone() {
-    let cut = [bodies(&three(), 1), b"* 2 FETCH (UID 2 BODY[] {500}\r\nSubject: t".to_vec()].concat();
+    let cut = [
+        bodies(&three(), 1),
+        b"* 2 FETCH (UID 2 BODY[] {500}\r\nSubject: t".to_vec(),
+    ]
+    .concat();
     let alone = b"* 2 FETCH (UID 2 BODY[] {500}\r\nSubject: t".to_vec();
     let script = move |_: usize, command: &str| match (is_body_of(command, 1), is_body_of(command, 2)) {
         (true, true) => Reaction::SayAndLeave(cut.clone()),
@@ -502,17 +654,24 @@ async fn a_message_in_whose_middle_the_server_hangs_up_is_rejected_alone() {
         _ => Reaction::Well,
     };
     let (lake, report, _) = check("", vec![three()], "", script).await;
-    assert_eq!((report.downloaded, lake.items.len(), report.rejects.len()), (2, 2, 1));
+    assert_eq!(
+        (report.downloaded, lake.items.len(), report.rejects.len()),
+        (2, 2, 1)
+    );
     assert_eq!(report.rejects[0].item, "INBOX/7/2");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_arrives_as_rubbish_is_rejected_alone() {
     let script = move |_: usize, command: &str| {
-        if is_body_of(command, 2) { Reaction::Say(b"\x00\xff rubbish\r\n".to_vec()) } else { Reaction::Well }
+        if is_body_of(command, 2) {
+            Reaction::Say(b"\x00\xff rubbish\r\n".to_vec())
+        } else {
+            Reaction::Well
+        }
     };
     let (lake, report, _) = check("", vec![folder("INBOX", &["one", "two"])], "", script).await;
-    assert_eq!((lake.items.len(), report.rejects.len()), (0, 2), "{report:?}");
+    assert_eq!((lake.items.len(), report.rejects.len()), (1, 1), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -523,20 +682,32 @@ async fn a_folder_that_goes_between_list_and_examine_is_left_out() {
     };
     let folders = vec![folder("\"Gone\"", &["four"]), folder("\"INBOX\"", &["one"])];
     let (lake, report, _) = check("", folders, "", script).await;
-    assert_eq!((report.downloaded, lake.folder("INBOX").len(), lake.folder("Gone").len()), (1, 1, 0));
+    assert_eq!(
+        (
+            report.downloaded,
+            lake.folder("INBOX").len(),
+            lake.folder("Gone").len()
+        ),
+        (1, 1, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flags_told_unasked_are_no_messages() {
     let script = |_: usize, command: &str| {
         if command.contains("BODY") {
-            Reaction::SayFirst(b"* 9 EXISTS\r\n* 1 FETCH (FLAGS (\\Deleted))\r\n* 2 FETCH (UID 2 FLAGS ())\r\n".to_vec())
+            Reaction::SayFirst(
+                b"* 9 EXISTS\r\n* 1 FETCH (FLAGS (\\Deleted))\r\n* 2 FETCH (UID 2 FLAGS ())\r\n".to_vec(),
+            )
         } else {
             Reaction::Well
         }
     };
     let (lake, report, _) = check("", vec![three()], "", script).await;
-    assert_eq!((report.downloaded, lake.items.len(), report.rejects.len()), (3, 3, 0));
+    assert_eq!(
+        (report.downloaded, lake.items.len(), report.rejects.len()),
+        (3, 3, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -565,7 +736,9 @@ async fn failures_of_the_server_have_names() {
     assert!(error.is_transient(), "{error:?}");
 
     let (error, _) = fails("", |_, command| match command {
-        it if it.contains("BODY") => Reaction::Say(b"* 1 FETCH (UID 1 BODY[] {4000000000}\r\nSubject".to_vec()),
+        it if it.contains("BODY") => {
+            Reaction::Say(b"* 1 FETCH (UID 1 BODY[] {4000000000}\r\nSubject".to_vec())
+        }
         _ => Reaction::Well,
     })
     .await;
@@ -585,7 +758,9 @@ async fn an_access_token_signs_in() {
     let (error, _) = fails("auth = 'xoauth2'", |_, command| match command {
         "AUTHENTICATE XOAUTH2" => Reaction::Say(b"+ \r\n".to_vec()),
         "" => Reaction::Say(b"A0001 NO expired\r\n".to_vec()),
-        "dXNlcj1tZQFhdXRoPUJlYXJlciBzZWNyZXQBAQ==" => Reaction::Say(b"+ eyJzdGF0dXMiOiI0MDAifQ==\r\n".to_vec()),
+        "dXNlcj1tZQFhdXRoPUJlYXJlciBzZWNyZXQBAQ==" => {
+            Reaction::Say(b"+ eyJzdGF0dXMiOiI0MDAifQ==\r\n".to_vec())
+        }
         _ => Reaction::Well,
     })
     .await;
@@ -598,7 +773,9 @@ fn plain_text_over_a_network_needs_to_be_allowed() {
     let error = build(table).err().unwrap();
     assert!(error.message.contains("allow_plaintext"), "{error}");
     assert!(build(&format!("{table}allow_plaintext = true\n")).is_ok());
-    let error = build("host = 'h'\nuser = 'me'\npassword = 'x'\nfolder = []\n").err().unwrap();
+    let error = build("host = 'h'\nuser = 'me'\npassword = 'x'\nfolder = []\n")
+        .err()
+        .unwrap();
     assert!(error.message.contains("unknown field `folder`"), "{error}");
 }
 
@@ -610,17 +787,28 @@ async fn speed() {
     let mut files: Vec<_> = std::fs::read_dir(corpus)
         .unwrap()
         .flat_map(|entry| std::fs::read_dir(entry.unwrap().path()).into_iter().flatten())
-        .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .map(|path| std::fs::read(path).unwrap())
         .collect();
     files.sort();
     let dovecot = Dovecot::start();
     deliver(&dovecot, "INBOX", &files);
-    println!("port {} maildir {}", dovecot.port_plain(), dovecot.maildir().display());
+    println!(
+        "port {} maildir {}",
+        dovecot.port_plain(),
+        dovecot.maildir().display()
+    );
     for round in ["cold index", "warm index"] {
         let mut lake = Lake::default();
         let report = lake.run(&table(&dovecot, "")).await.unwrap();
         let rate = report.downloaded as f64 / report.took.as_secs_f64();
-        println!("{round}: {} of {} in {:?}: {rate:.0} msg/s", report.downloaded, files.len(), report.took);
+        println!(
+            "{round}: {} of {} in {:?}: {rate:.0} msg/s",
+            report.downloaded,
+            files.len(),
+            report.took
+        );
         let again = lake.run(&table(&dovecot, "")).await.unwrap();
         println!("again: {:?} unchanged {}", again.took, again.unchanged);
     }

@@ -14,7 +14,9 @@ pub(super) const MOMENT: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 
 /// How JSON is written: absent values as `null`, so that all rows have the same keys.
 pub(super) fn json_options() -> WriterBuilder {
-    WriterBuilder::new().with_explicit_nulls(true).with_timestamp_tz_format(MOMENT.to_owned())
+    WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .with_timestamp_tz_format(MOMENT.to_owned())
 }
 
 /// The schema that [`open`] gives, with a name of its own for each column, and a note for each renamed.
@@ -26,18 +28,29 @@ pub(super) fn open_schema(schema: &Schema) -> (SchemaRef, Vec<String>) {
         .fields()
         .iter()
         .map(|field| {
-            let open = field.as_ref().clone().with_data_type(open_type(field.data_type()));
+            let open = field
+                .as_ref()
+                .clone()
+                .with_data_type(open_type(field.data_type()));
             if seen.insert(field.name().as_str()) {
                 return open;
             }
-            let name = (2..).map(|n| format!("{}_{n}", field.name())).find(|name| !taken.contains(name));
+            let name = (2..)
+                .map(|n| format!("{}_{n}", field.name()))
+                .find(|name| !taken.contains(name));
             let name = name.unwrap_or_default();
             taken.insert(name.clone());
-            notes.push(format!("a second column `{}` is written as `{name}`", field.name()));
+            notes.push(format!(
+                "a second column `{}` is written as `{name}`",
+                field.name()
+            ));
             open.with_name(name)
         })
         .collect();
-    (Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())), notes)
+    (
+        Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())),
+        notes,
+    )
 }
 
 /// `batch` in the types of `schema`, which [`open_schema`] made.
@@ -56,7 +69,12 @@ pub(super) fn open(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatc
 /// The plain form of a type: what views, dictionaries and runs hold, and moments in UTC.
 fn open_type(data_type: &DataType) -> DataType {
     let element = |field: &FieldRef| -> FieldRef {
-        Arc::new(field.as_ref().clone().with_data_type(open_type(field.data_type())))
+        Arc::new(
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(open_type(field.data_type())),
+        )
     };
     match data_type {
         DataType::Utf8View => DataType::Utf8,
@@ -74,7 +92,11 @@ fn open_type(data_type: &DataType) -> DataType {
 
 /// `batch` with the text of its JSON in place of each nested value.
 pub(super) fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    if !batch.columns().iter().any(|column| column.data_type().is_nested()) {
+    if !batch
+        .columns()
+        .iter()
+        .any(|column| column.data_type().is_nested())
+    {
         return Ok(batch.clone());
     }
     let schema = batch.schema();
@@ -117,14 +139,21 @@ pub(super) fn each_row(
 ) -> Result<(), super::ExportError> {
     use arrow::util::display::{ArrayFormatter, FormatOptions};
     let batch = flat(batch)?;
-    let options = FormatOptions::default().with_null(absent).with_timestamp_tz_format(Some(MOMENT));
+    let options = FormatOptions::default()
+        .with_null(absent)
+        .with_timestamp_tz_format(Some(MOMENT));
     let columns = batch
         .columns()
         .iter()
         .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
         .collect::<Result<Vec<_>, _>>()?;
     for row in 0..batch.num_rows() {
-        row_of(columns.iter().map(|column| column.value(row).to_string()).collect())?;
+        row_of(
+            columns
+                .iter()
+                .map(|column| column.value(row).to_string())
+                .collect(),
+        )?;
     }
     Ok(())
 }

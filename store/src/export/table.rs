@@ -24,8 +24,19 @@ pub(super) struct Table<W> {
 
 impl<W: Write> Table<W> {
     pub(super) fn new(schema: SchemaRef, width: Option<usize>, out: W) -> Self {
-        let header = schema.fields().iter().map(|field| visible(field.name()).into_owned()).collect();
-        Self { out, header, width, page: Vec::new(), rows: 0, shortened: 0 }
+        let header = schema
+            .fields()
+            .iter()
+            .map(|field| visible(field.name()).into_owned())
+            .collect();
+        Self {
+            out,
+            header,
+            width,
+            page: Vec::new(),
+            rows: 0,
+            shortened: 0,
+        }
     }
 
     fn show(&mut self) -> Result<(), ExportError> {
@@ -37,7 +48,10 @@ impl<W: Write> Table<W> {
                 *width = (*width).max(cell.width());
             }
         }
-        match self.width.map_or(Some(widths.clone()), |width| fitted(&widths, width)) {
+        match self
+            .width
+            .map_or(Some(widths.clone()), |width| fitted(&widths, width))
+        {
             Some(widths) => self.show_columns(page, &widths)?,
             None => self.show_records(page)?,
         }
@@ -48,9 +62,19 @@ impl<W: Write> Table<W> {
         let mut table = comfy_table::Table::new();
         table.load_style(UTF8_FULL_CONDENSED);
         let header: Vec<_> = self.header.clone().into_iter().zip(widths).collect();
-        table.set_header(header.into_iter().map(|(cell, width)| self.shorten(cell, *width)).collect::<Vec<_>>());
+        table.set_header(
+            header
+                .into_iter()
+                .map(|(cell, width)| self.shorten(cell, *width))
+                .collect::<Vec<_>>(),
+        );
         for row in page {
-            table.add_row(row.into_iter().zip(widths).map(|(cell, width)| self.shorten(cell, *width)).collect::<Vec<_>>());
+            table.add_row(
+                row.into_iter()
+                    .zip(widths)
+                    .map(|(cell, width)| self.shorten(cell, *width))
+                    .collect::<Vec<_>>(),
+            );
         }
         Ok(writeln!(self.out, "{table}")?)
     }
@@ -58,7 +82,9 @@ impl<W: Write> Table<W> {
     /// One table a row: column, value.
     fn show_records(&mut self, page: Vec<Vec<String>>) -> Result<(), ExportError> {
         let names = self.header.iter().map(|name| name.width()).max().unwrap_or(0);
-        let values = self.width.map_or(usize::MAX, |width| width.saturating_sub(names + 7).max(LEAST_WIDTH));
+        let values = self.width.map_or(usize::MAX, |width| {
+            width.saturating_sub(names + 7).max(LEAST_WIDTH)
+        });
         let first = self.rows - page.len() as u64;
         for (n, row) in page.into_iter().enumerate() {
             let mut table = comfy_table::Table::new();
@@ -96,7 +122,10 @@ impl<W: Write> Table<W> {
 fn fitted(natural: &[usize], width: usize) -> Option<Vec<usize>> {
     let room = width.checked_sub(3 * natural.len() + 1)?;
     let bounded = |bound: usize| natural.iter().map(move |natural| (*natural).min(bound));
-    (LEAST_WIDTH..=width).rev().find(|bound| bounded(*bound).sum::<usize>() <= room).map(|bound| bounded(bound).collect())
+    (LEAST_WIDTH..=width)
+        .rev()
+        .find(|bound| bounded(*bound).sum::<usize>() <= room)
+        .map(|bound| bounded(bound).collect())
 }
 
 impl<W: Write> Rows for Table<W> {
@@ -104,12 +133,25 @@ impl<W: Write> Rows for Table<W> {
         // A cell cannot show more than a line, so more of it need not be kept.
         let most = self.width.unwrap_or(usize::MAX);
         cells::each_row(batch, "NULL", |row| {
-            let row = row.iter().map(|cell| visible(cell).into_owned()).collect::<Vec<_>>();
-            let row = row.into_iter().map(|cell| if cell.len() > most.saturating_mul(4) { self.shorten(cell, most) } else { cell });
+            let row = row
+                .iter()
+                .map(|cell| visible(cell).into_owned())
+                .collect::<Vec<_>>();
+            let row = row.into_iter().map(|cell| {
+                if cell.len() > most.saturating_mul(4) {
+                    self.shorten(cell, most)
+                } else {
+                    cell
+                }
+            });
             let row = row.collect();
             self.page.push(row);
             self.rows += 1;
-            if self.page.len() == PAGE_ROWS { self.show() } else { Ok(()) }
+            if self.page.len() == PAGE_ROWS {
+                self.show()
+            } else {
+                Ok(())
+            }
         })
     }
 

@@ -18,13 +18,19 @@ fn all_kinds() -> RecordBatch {
     lists.append_null();
     let moments = TimestampMicrosecondArray::from(vec![Some(1_704_106_800_250_000), None]);
     let columns: [(&str, ArrayRef); 7] = [
-        ("text", Arc::new(StringViewArray::from(vec![Some("a, \"b\"\nc | ü"), None]))),
+        (
+            "text",
+            Arc::new(StringViewArray::from(vec![Some("a, \"b\"\nc | ü"), None])),
+        ),
         ("list", Arc::new(lists.finish())),
         ("int", Arc::new(Int64Array::from(vec![Some(i64::MAX), None]))),
         ("float", Arc::new(Float64Array::from(vec![Some(0.1), None]))),
         ("bool", Arc::new(BooleanArray::from(vec![Some(true), None]))),
         ("moment", Arc::new(moments.with_timezone("+00:00"))),
-        ("bytes", Arc::new(BinaryViewArray::from(vec![Some(&[0u8, 255][..]), None]))),
+        (
+            "bytes",
+            Arc::new(BinaryViewArray::from(vec![Some(&[0u8, 255][..]), None])),
+        ),
     ];
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
 }
@@ -35,23 +41,36 @@ fn texts(values: &[&str]) -> RecordBatch {
 }
 
 fn stream_of(batches: Vec<RecordBatch>, schema: SchemaRef) -> SendableRecordBatchStream {
-    Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(batches.into_iter().map(Ok))))
+    Box::pin(RecordBatchStreamAdapter::new(
+        schema,
+        stream::iter(batches.into_iter().map(Ok)),
+    ))
 }
 
-fn write_as(batches: Vec<RecordBatch>, schema: SchemaRef, format: Format, width: Option<usize>) -> (Vec<u8>, Written) {
+fn write_as(
+    batches: Vec<RecordBatch>,
+    schema: SchemaRef,
+    format: Format,
+    width: Option<usize>,
+) -> (Vec<u8>, Written) {
     let mut out = Vec::new();
-    let written = futures::executor::block_on(write_fitted(stream_of(batches, schema), format, width, &mut out));
+    let written =
+        futures::executor::block_on(write_fitted(stream_of(batches, schema), format, width, &mut out));
     (out, written.unwrap())
 }
 
 fn written(batch: &RecordBatch, format: Format) -> String {
     let (bytes, written) = write_as(vec![batch.clone()], batch.schema(), format, None);
-    assert_eq!((written.rows, written.bytes), (batch.num_rows() as u64, bytes.len() as u64));
+    assert_eq!(
+        (written.rows, written.bytes),
+        (batch.num_rows() as u64, bytes.len() as u64)
+    );
     String::from_utf8(bytes).unwrap()
 }
 
 fn parquet_rows(bytes: Vec<u8>) -> Vec<RecordBatch> {
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes));
+    let reader =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes));
     reader.unwrap().build().unwrap().map(Result::unwrap).collect()
 }
 
@@ -65,31 +84,52 @@ fn kinds_as_json() -> Value {
 
 #[test]
 fn json_is_one_array_that_reads_back() {
-    assert_eq!(serde_json::from_str::<Value>(&written(&all_kinds(), Format::Json)).unwrap(), kinds_as_json());
+    assert_eq!(
+        serde_json::from_str::<Value>(&written(&all_kinds(), Format::Json)).unwrap(),
+        kinds_as_json()
+    );
 }
 
 #[test]
 fn ndjson_is_one_object_a_line() {
     let text = written(&all_kinds(), Format::Ndjson);
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(Value::from(lines), kinds_as_json());
 }
 
 #[test]
 fn csv_has_a_header_lists_as_json_and_reads_back() {
     let rows = csv_rows(&written(&all_kinds(), Format::Csv), 7);
-    assert_eq!(rows[0], ["text", "list", "int", "float", "bool", "moment", "bytes"]);
+    assert_eq!(
+        rows[0],
+        ["text", "list", "int", "float", "bool", "moment", "bytes"]
+    );
     assert_eq!(
         rows[1],
-        ["a, \"b\"\nc | ü", r#"["a|b","c\"d"]"#, "9223372036854775807", "0.1", "true", "2024-01-01T11:00:00.250Z", "00ff"]
+        [
+            "a, \"b\"\nc | ü",
+            r#"["a|b","c\"d"]"#,
+            "9223372036854775807",
+            "0.1",
+            "true",
+            "2024-01-01T11:00:00.250Z",
+            "00ff"
+        ]
     );
     assert_eq!(rows[2], [""; 7]);
 }
 
 /// CSV read by arrow's reader, all columns as text, the header as a row.
 fn csv_rows(text: &str, columns: usize) -> Vec<Vec<String>> {
-    let fields = (0..columns).map(|n| Field::new(format!("c{n}"), DataType::Utf8, true)).collect::<Vec<_>>();
-    let reader = arrow::csv::ReaderBuilder::new(Arc::new(Schema::new(fields))).build(text.as_bytes()).unwrap();
+    let fields = (0..columns)
+        .map(|n| Field::new(format!("c{n}"), DataType::Utf8, true))
+        .collect::<Vec<_>>();
+    let reader = arrow::csv::ReaderBuilder::new(Arc::new(Schema::new(fields)))
+        .build(text.as_bytes())
+        .unwrap();
     let mut rows = Vec::new();
     for batch in reader {
         cells::each_row(&batch.unwrap(), "", |row| {
@@ -103,7 +143,12 @@ fn csv_rows(text: &str, columns: usize) -> Vec<Vec<String>> {
 
 #[test]
 fn parquet_reads_back_in_plain_types() {
-    let (bytes, _) = write_as(vec![all_kinds(), all_kinds()], all_kinds().schema(), Format::Parquet, None);
+    let (bytes, _) = write_as(
+        vec![all_kinds(), all_kinds()],
+        all_kinds().schema(),
+        Format::Parquet,
+        None,
+    );
     let rows = parquet_rows(bytes);
     let schema = rows[0].schema();
     assert_eq!(schema.field(0).data_type(), &DataType::Utf8);
@@ -115,10 +160,15 @@ fn parquet_reads_back_in_plain_types() {
 
 #[test]
 fn markdown_shows_text_and_interprets_none_of_it() {
-    let text = written(&texts(&["a|b\\|c\r\nd ![x](http://x) <b> \u{1b}[2J `_*~&"]), Format::Markdown);
-    assert_eq!(text, "| text |\n| --- |\n| a\\|b\\\\\\|c<br>d !\\[x\\](http://x) &lt;b&gt; ␛\\[2J \\`\\_\\*\\~&amp; |\n");
+    let text = written(
+        &texts(&["a|b\\|c\r\nd ![x](http://x) <b> \u{1b}[2J `_*~&"]),
+        Format::Markdown,
+    );
+    assert_eq!(
+        text,
+        "| text |\n| --- |\n| a\\|b\\\\\\|c<br>d !\\[x\\](http://x) &lt;b&gt; ␛\\[2J \\`\\_\\*\\~&amp; |\n"
+    );
 }
-
 
 #[test]
 fn a_result_without_rows_still_has_its_form() {
@@ -146,12 +196,18 @@ fn a_table_shows_control_characters_instead_of_sending_them() {
 #[test]
 fn a_table_keeps_within_the_terminal_and_says_what_it_shortened() {
     let batch = all_kinds();
-    let long = texts(&["x".repeat(200_000).as_str(), "日本語日本語日本語日本語日本語日本語日本語日本語日本語"]);
+    let long = texts(&[
+        "x".repeat(200_000).as_str(),
+        "日本語日本語日本語日本語日本語日本語日本語日本語日本語",
+    ]);
     for (batch, width) in [(&batch, 200), (&batch, 80), (&batch, 30), (&long, 40)] {
         let (bytes, written) = write_as(vec![batch.clone()], batch.schema(), Format::Table, Some(width));
         let text = String::from_utf8(bytes).unwrap();
         for line in text.lines() {
-            assert!(unicode_width::UnicodeWidthStr::width(line) <= width, "{width}: {text}");
+            assert!(
+                unicode_width::UnicodeWidthStr::width(line) <= width,
+                "{width}: {text}"
+            );
         }
         assert_eq!(text.contains('…'), !written.notes.is_empty(), "{text}");
     }
@@ -166,7 +222,10 @@ fn columns_of_one_name_are_all_kept() {
     let schema = Arc::new(Schema::new(vec![field("a"), field("a"), field("a_2")]));
     let batch = RecordBatch::try_new(schema.clone(), vec![column.clone(), column.clone(), column]).unwrap();
     let (bytes, written) = write_as(vec![batch], schema, Format::Json, None);
-    assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), json!([{"a": 1, "a_3": 1, "a_2": 1}]));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&bytes).unwrap(),
+        json!([{"a": 1, "a_3": 1, "a_2": 1}])
+    );
     assert_eq!(written.notes, ["a second column `a` is written as `a_3`"]);
 }
 
@@ -177,8 +236,14 @@ fn moments_in_lists_and_other_zones_are_utc_too() {
     let offsets = arrow::buffer::OffsetBuffer::from_lengths([1]);
     let list = arrow_array::ListArray::new(field, offsets, Arc::new(moments), None);
     let batch = RecordBatch::try_from_iter([("m", Arc::new(list) as ArrayRef)]).unwrap();
-    assert_eq!(written(&batch, Format::Json), r#"[{"m":["2024-01-01T11:00:00Z"]}]"#);
-    assert_eq!(written(&batch, Format::Csv), "m\n\"[\"\"2024-01-01T11:00:00Z\"\"]\"\n");
+    assert_eq!(
+        written(&batch, Format::Json),
+        r#"[{"m":["2024-01-01T11:00:00Z"]}]"#
+    );
+    assert_eq!(
+        written(&batch, Format::Csv),
+        "m\n\"[\"\"2024-01-01T11:00:00Z\"\"]\"\n"
+    );
 }
 
 #[tokio::test]
@@ -193,9 +258,15 @@ async fn a_file_appears_whole_or_not_at_all_and_is_not_replaced_unasked() {
     assert!(matches!(refused, ExportError::Exists(_)), "{refused}");
     write_file(rows(), &path, true).await.unwrap();
 
-    let broken = stream::iter([Ok(texts(&["new"])), Err(DataFusionError::Execution("disk on fire".into()))]);
+    let broken = stream::iter([
+        Ok(texts(&["new"])),
+        Err(DataFusionError::Execution("disk on fire".into())),
+    ]);
     let broken = Box::pin(RecordBatchStreamAdapter::new(texts(&["x"]).schema(), broken));
-    assert!(matches!(write_file(broken, &path, true).await, Err(ExportError::Query(_))));
+    assert!(matches!(
+        write_file(broken, &path, true).await,
+        Err(ExportError::Query(_))
+    ));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "text\nx\n");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
@@ -211,7 +282,14 @@ fn a_destination_that_refuses_is_the_reported_cause() {
             Ok(())
         }
     }
-    for format in [Format::Table, Format::Csv, Format::Json, Format::Ndjson, Format::Markdown, Format::Parquet] {
+    for format in [
+        Format::Table,
+        Format::Csv,
+        Format::Json,
+        Format::Ndjson,
+        Format::Markdown,
+        Format::Parquet,
+    ] {
         let rows = stream_of(vec![all_kinds()], all_kinds().schema());
         match futures::executor::block_on(write_stream(rows, format, &mut Closed)) {
             Err(ExportError::Write(error)) => assert_eq!(error.kind(), io::ErrorKind::BrokenPipe),

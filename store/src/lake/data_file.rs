@@ -3,6 +3,10 @@
 //! A file is `dkc-<uuid v7>-<sha256 of its bytes>.parquet`: `verify` needs no other record to find rot.
 //! It appears under that name only when every byte of it is on disk (F5).
 
+mod statistics;
+
+pub use statistics::ColumnStatistics;
+
 use crate::error::StoreError;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
@@ -16,6 +20,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use schemas::{Column, Dataset, Kind};
+use statistics::Tally;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -26,9 +31,6 @@ use std::sync::Arc;
 /// Field ids that DuckLake reserves for the columns of a positional delete file.
 const DELETE_FILE_PATH_ID: i32 = 2_147_483_646;
 const DELETE_POSITION_ID: i32 = 2_147_483_645;
-
-/// Longer texts get no minimum and maximum: the catalog is for short values.
-const STATISTIC_BYTES: usize = 64;
 
 /// Bytes of a row group: what a writer holds in memory, and what a reader's thread takes at once.
 const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -50,21 +52,6 @@ pub struct WrittenFile {
     pub rows: i64,
     /// Statistics by DuckLake column id.
     pub statistics: Vec<ColumnStatistics>,
-}
-
-/// What the catalog keeps of one column of one file.
-#[derive(Debug, Clone)]
-pub struct ColumnStatistics {
-    /// DuckLake column id.
-    pub column_id: i64,
-    /// Compressed bytes.
-    pub size: i64,
-    /// Values that are not null.
-    pub values: i64,
-    /// Nulls.
-    pub nulls: i64,
-    /// Smallest and largest value as DuckDB writes them as text; absent when unknown.
-    pub bounds: Option<(String, String)>,
 }
 
 /// The DuckLake column ids of a dataset's columns: they count from 1, and a list's element has its own.
@@ -274,101 +261,6 @@ fn fit(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, arrow_sch
     RecordBatch::try_new(schema.clone(), columns)
 }
 
-/// A smallest or largest value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Bound {
-    Int(i64),
-    Instant(i64),
-    Text(String),
-}
-
-impl Bound {
-    /// As DuckDB writes it; absent when it is too long or outside DuckDB's calendar.
-    fn text(&self) -> Option<String> {
-        match self {
-            Self::Int(int) => Some(int.to_string()),
-            Self::Instant(instant) => instant_text(*instant),
-            Self::Text(text) => (text.len() <= STATISTIC_BYTES).then(|| text.clone()),
-        }
-    }
-}
-
-/// Counts nulls and keeps bounds of each column while rows pass.
-struct Tally {
-    columns: Vec<(&'static Column, ColumnStatistics, Option<(Bound, Bound)>)>,
-}
-
-impl Tally {
-    fn of(dataset: &'static Dataset) -> Self {
-        let empty = |column_id| ColumnStatistics { column_id, size: 0, values: 0, nulls: 0, bounds: None };
-        let columns = column_ids(dataset)
-            .into_iter()
-            .filter(|(column, _)| column.kind != Kind::TextList)
-            .map(|(column, id)| (column, empty(id), None))
-            .collect();
-        Self { columns }
-    }
-
-    fn add(&mut self, batch: &RecordBatch) {
-        for (column, statistics, bounds) in &mut self.columns {
-            let Some(array) = batch.column_by_name(column.name) else {
-                statistics.nulls += batch.num_rows() as i64;
-                continue;
-            };
-            statistics.nulls += array.null_count() as i64;
-            statistics.values += (array.len() - array.null_count()) as i64;
-            if let Some((low, high)) = bounds_of(column.kind, array) {
-                *bounds = Some(match bounds.take() {
-                    Some((lowest, highest)) => (lowest.min(low), highest.max(high)),
-                    None => (low, high),
-                });
-            }
-        }
-    }
-
-    fn finish(self, metadata: &ParquetMetaData) -> Vec<ColumnStatistics> {
-        let chunks = || metadata.row_groups().iter().flat_map(|group| group.columns());
-        self.columns
-            .into_iter()
-            .map(|(column, mut statistics, bounds)| {
-                statistics.size = chunks()
-                    .filter(|chunk| chunk.column_path().parts().first().is_some_and(|p| p == column.name))
-                    .map(|chunk| chunk.compressed_size())
-                    .sum();
-                statistics.bounds = bounds.and_then(|(low, high)| low.text().zip(high.text()));
-                statistics
-            })
-            .collect()
-    }
-}
-
-fn bounds_of(kind: Kind, array: &ArrayRef) -> Option<(Bound, Bound)> {
-    use arrow::compute::{max, max_string, min, min_string};
-    use arrow_array::cast::AsArray;
-    use arrow_array::types::{Int64Type, TimestampMicrosecondType};
-    match kind {
-        Kind::Int => {
-            let ints = array.as_primitive_opt::<Int64Type>()?;
-            Some((Bound::Int(min(ints)?), Bound::Int(max(ints)?)))
-        }
-        Kind::Instant => {
-            let instants = array.as_primitive_opt::<TimestampMicrosecondType>()?;
-            Some((Bound::Instant(min(instants)?), Bound::Instant(max(instants)?)))
-        }
-        Kind::Text => {
-            let texts = array.as_string_opt::<i32>()?;
-            Some((Bound::Text(min_string(texts)?.to_owned()), Bound::Text(max_string(texts)?.to_owned())))
-        }
-        Kind::TextList | Kind::Float | Kind::Bool | Kind::Bytes => None,
-    }
-}
-
-/// A moment as DuckDB writes a TIMESTAMPTZ; absent outside the years 1 to 9999.
-fn instant_text(instant: schemas::Instant) -> Option<String> {
-    let moment = jiff::Timestamp::from_microsecond(instant).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
-    (1..=9999).contains(&moment.year()).then(|| moment.strftime("%Y-%m-%d %H:%M:%S%.6f+00").to_string())
-}
-
 /// Which rows of a file to read.
 pub enum Select<'a> {
     /// All.
@@ -508,12 +400,5 @@ mod tests {
         let counts = |s: RowSelection| s.iter().map(|r| (r.row_count, r.skip)).collect::<Vec<_>>();
         assert_eq!(counts(selection(&[0, 1, 5], true, 8)), [(2, false), (3, true), (1, false), (2, true)]);
         assert_eq!(counts(selection(&[0, 1, 5], false, 8)), [(2, true), (3, false), (1, true), (2, false)]);
-    }
-
-    #[test]
-    fn a_moment_is_written_as_duckdb_writes_it() {
-        assert_eq!(instant_text(1_795_374_303_069_048).as_deref(), Some("2026-11-22 18:25:03.069048+00"));
-        assert_eq!(instant_text(-1).as_deref(), Some("1969-12-31 23:59:59.999999+00"));
-        assert_eq!(instant_text(i64::MIN), None);
     }
 }

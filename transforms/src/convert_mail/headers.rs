@@ -10,6 +10,7 @@
 use super::text::printable;
 use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::parsers::MessageStream;
+use mail_parser::parsers::fields::date::MONTH;
 use mail_parser::{DateTime, Header, HeaderName, HeaderValue};
 use memchr::memmem;
 use schemas::Instant;
@@ -113,10 +114,19 @@ impl<'x> Headers<'x> {
     pub(super) fn date(&self) -> Option<(Instant, i64)> {
         let value = self.values(HeaderName::Date).next()?;
         parse_date(&value).or_else(|| {
-            // RFC 5322 §3.3 demands a zone; without one, UTC.
-            let mut with_zone = value.trim_ascii_end().to_vec();
-            with_zone.extend_from_slice(b" +0000\n");
-            parse_date(&with_zone)
+            let text = String::from_utf8_lossy(value.trim_ascii());
+            let words: Vec<&str> = text.split_ascii_whitespace().take(7).collect();
+            let in_order = match words.as_slice() {
+                // `Sat Sep 21 08:18:08 2002`, as C's `asctime` has it.
+                [_, month, day, time, year] if time.contains(':') && year.parse::<u16>().is_ok() => format!("{day} {month} {year} {time} +0000\n"),
+                // `10:00 EST`: mail-parser needs seconds before a zone by name.
+                [date @ .., zone] if zone.bytes().all(|b| b.is_ascii_alphabetic()) => {
+                    format!("{}:00 {zone}\n", date.join(" "))
+                }
+                // RFC 5322 §3.3 demands a zone; without one, UTC.
+                date => format!("{} +0000\n", date.join(" ")),
+            };
+            parse_date(in_order.as_bytes())
         })
     }
 }
@@ -124,7 +134,7 @@ impl<'x> Headers<'x> {
 /// The words of a name, one blank between.
 fn single_spaced(name: String) -> String {
     if name.bytes().any(|b| b.is_ascii_whitespace() && b != b' ') || name.contains("  ") {
-        return name.split_whitespace().collect::<Vec<_>>().join(" ");
+        return name.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     }
     name
 }
@@ -157,6 +167,11 @@ fn parse_date(value: &[u8]) -> Option<(Instant, i64)> {
     let year = if date.year < 1_000 { date.year + 1_900 } else { date.year };
     let date = DateTime { year, second: date.second.min(59), ..date };
     let local = date.to_timestamp_local();
+    // mail-parser takes the hour for the month when the words stand in another order.
+    let month = MONTH.get(usize::from(date.month).checked_sub(1)?)?.as_bytes();
+    if !value.windows(3).any(|word| word.eq_ignore_ascii_case(month)) {
+        return None;
+    }
     if !date.is_valid() || DateTime::from_timestamp(local).day != date.day {
         return None;
     }
@@ -193,25 +208,38 @@ fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
 fn join_words(value: &[u8]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(value.len());
     let mut rest = value;
-    let mut last: &[u8] = b""; // how the word that `joined` ends in began
     while let Some(at) = memmem::find(rest, b"=?") {
-        let (gap, from_word) = rest.split_at(at);
+        let (before, from_word) = rest.split_at(at);
         let start = word_start(from_word);
-        let payload = gap.trim_ascii_end().strip_suffix(b"?=").filter(|text| !text.contains(&b'?'));
-        match payload {
-            Some(payload) if !last.is_empty() && last.eq_ignore_ascii_case(start) => {
-                joined.extend_from_slice(payload);
+        let begins = if start.is_empty() { &b"=?"[..] } else { start };
+        joined.extend_from_slice(before);
+        joined.extend_from_slice(begins);
+        rest = from_word.get(begins.len()..).unwrap_or_default();
+        // The payloads of the words that go on where this one ends.
+        while let Some((payload, after)) = (!start.is_empty()).then(|| split_word(rest)).flatten() {
+            let next = after.trim_ascii_start();
+            let next_start = word_start(next);
+            if next.len() == after.len() || !start.eq_ignore_ascii_case(next_start) {
+                break;
             }
-            _ => {
-                joined.extend_from_slice(gap);
-                joined.extend_from_slice(if start.is_empty() { b"=?" } else { start });
-            }
+            joined.extend_from_slice(payload);
+            rest = next.get(next_start.len()..).unwrap_or_default();
         }
-        rest = from_word.get(start.len().max(2)..).unwrap_or_default();
-        last = start;
+        // Padding and end, `=?=`, look like the beginning of a word.
+        if let Some((payload, after)) = (!start.is_empty()).then(|| split_word(rest)).flatten() {
+            joined.extend_from_slice(payload);
+            joined.extend_from_slice(b"?=");
+            rest = after;
+        }
     }
     joined.extend_from_slice(rest);
     joined
+}
+
+/// The payload of a word, and what stands behind its `?=`.
+fn split_word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (payload, end) = text.split_at(memchr::memchr(b'?', text)?);
+    end.strip_prefix(b"?=").map(|after| (payload, after))
 }
 
 /// `=?charset?encoding?` at the beginning of `text`, or nothing.

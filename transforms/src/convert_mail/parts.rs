@@ -177,7 +177,11 @@ impl<'x> Parts<'x> {
     fn bytes(&self, part: &'x MessagePart<'x>) -> Cow<'x, [u8]> {
         let encoded = self.raw.get(part.offset_body as usize..part.offset_end as usize).unwrap_or_default();
         match (&part.body, part.encoding) {
-            (PartType::Binary(bytes) | PartType::InlineBinary(bytes), Encoding::Base64 | Encoding::QuotedPrintable) => {
+            (PartType::Binary(bytes) | PartType::InlineBinary(bytes), Encoding::QuotedPrintable) => {
+                Cow::Borrowed(bytes)
+            }
+            // The parser drops a last group without padding.
+            (PartType::Binary(bytes) | PartType::InlineBinary(bytes), Encoding::Base64) if is_padded(encoded) => {
                 Cow::Borrowed(bytes)
             }
             (_, Encoding::Base64) => base64_decode(encoded).map_or(encoded.into(), Cow::Owned),
@@ -224,6 +228,10 @@ impl Leaf<'_> {
 
 fn content_type<'x>(part: &'x MessagePart<'x>, name: HeaderName<'static>) -> Option<&'x ContentType<'x>> {
     part.headers.iter().find(|header| header.name == name)?.value.as_content_type()
+}
+
+fn is_padded(base64: &[u8]) -> bool {
+    base64.iter().filter(|byte| !byte.is_ascii_whitespace()).count() % 4 == 0
 }
 
 fn is_base64(part: &MessagePart<'_>) -> bool {

@@ -110,6 +110,7 @@ fn a_date_keeps_its_instant_and_offset() {
     assert_eq!(date("1 Jan 24 10:00 EST"), Some((1_704_121_200, -300)));
     assert_eq!(date("Mon, 01 Jan 124 10:00:00 GMT"), Some((1_704_103_200, 0)));
     assert_eq!(date("Mon, 1 Jan 2024 10:00:00"), Some((1_704_103_200, 0)));
+    assert_eq!(date("Mon Jan  1 10:00:00 2024"), Some((1_704_103_200, 0)));
     assert_eq!(date("Sat, 31 Dec 2016 23:59:60 +0000"), Some((1_483_228_799, 0)));
     for damaged in ["", "yesterday", "Mon, 31 Feb 2024 10:00:00 +0000", "Mon, 1 Jan 2024 25:00:00 +0000"] {
         assert_eq!(date(damaged), None, "{damaged}");
@@ -178,7 +179,7 @@ fn an_attached_message_is_an_attachment_and_so_is_what_is_attached_to_it() {
     let inner = "Subject: inner\nContent-Type: multipart/mixed; boundary=in\n\n--in\n\ntext\n--in\nContent-Type: image/gif; name=a.gif\n\nGIF\n--in--\n";
     let found = attachments(multipart("mixed", &["\nouter", &format!("Content-Type: message/rfc822\n\n{inner}")]));
     assert_snapshot!(found.join("\n"), @r#"
-    message/rfc822 None 131 bytes
+    message/rfc822 None 123 bytes
     image/gif Some("a.gif") 3 bytes
     "#);
     let digest = attachments(multipart("digest", &["\nSubject: one\n\n1", "\nSubject: two\n\n2"]));

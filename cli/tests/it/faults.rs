@@ -1,0 +1,299 @@
+//! What breaks around a run is said clearly, ends it with exit code 1, and loses nothing (proofs T4 and T11).
+
+use crate::it::interrupted::Scene;
+use crate::it::lab::{self, Lab, MAIL, Said, program};
+use fixtures::imap_server::{ImapServer, Reaction};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+/// Asserts that a run ended with a clear error: one of these words, in a sentence, about a file of the lab.
+fn is_clear(said: &Said, lab: &Lab, words: &[&str]) {
+    let text = format!("{}{}", said.out, said.err);
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.iter().any(|word| flat.contains(word)),
+        "none of {words:?}: {said:#?}"
+    );
+    assert!(
+        flat.contains(lab.data().file_name().unwrap().to_str().unwrap()),
+        "no place is named: {said:#?}"
+    );
+    assert!(!text.contains("panicked"), "{said:#?}");
+}
+
+/// Lets the n-th of some system calls fail, for each n until no call is reached any more or `most` is.
+fn each_fails(scene: &Scene, inject: &str, most: usize, words: &[&str]) {
+    let calls = inject.split_once(':').unwrap().0;
+    let mut labs = Vec::new();
+    for n in 1..=most {
+        let lab = scene.fresh(&format!("fault-{n}"));
+        let inject = format!("inject={}", inject.replace('N', &n.to_string()));
+        let wrapper = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={calls}"),
+            "-e",
+            &inject,
+        ];
+        let said = lab.said_under(&wrapper, &["run"]);
+        if said.code == Some(0) {
+            break;
+        }
+        is_clear(&said, &lab, words);
+        scene.run_again(&lab);
+        labs.push(lab);
+    }
+    assert!(labs.len() > 3, "only {} calls failed", labs.len());
+    scene.assert_equal(&labs);
+}
+
+#[test]
+fn an_fsync_that_fails_ends_the_run_and_loses_nothing() {
+    each_fails(
+        &Scene::first(),
+        "fsync,fdatasync:error=EIO:when=N",
+        8,
+        &["Input/output error", "disk I/O error"],
+    );
+}
+
+#[test]
+fn an_fsync_that_fails_in_a_later_run_loses_nothing() {
+    each_fails(
+        &Scene::changes(),
+        "fsync,fdatasync:error=EIO:when=N",
+        8,
+        &["Input/output error", "disk I/O error"],
+    );
+}
+
+#[test]
+fn a_database_that_finds_no_space_ends_the_run_and_loses_nothing() {
+    let words = [
+        "No space left on device",
+        "database or disk is full",
+        "disk I/O error",
+    ];
+    each_fails(&Scene::changes(), "pwrite64:error=ENOSPC:when=N+", 6, &words);
+}
+
+#[test]
+fn a_disk_that_is_full_ends_the_run_and_loses_nothing() {
+    let lab = Lab::new(MAIL);
+    let noise: Vec<Vec<u8>> = (1..=5).map(large_noise).collect();
+    lab.deliver("", &[fixtures::corpus::sample(200), noise].concat());
+    let undisturbed = lab.with_data("undisturbed");
+    undisturbed.run();
+    // A disk of its own, which ends with the processes; what is on it is kept in the end.
+    let script = r#"mount -t tmpfs -o size=16m,mode=700 tmpfs "$1" || exit 90
+        data=$1; kept=$2; shift 2; "$@"; code=$?; cp -a "$data/." "$kept/"; exit $code"#;
+    let (full, kept) = (lab.with_data("full"), lab.with_data("kept"));
+    for data in [full.data(), kept.data()] {
+        fs::create_dir(data).unwrap();
+    }
+    let paths = [full.data(), kept.data()].map(|path| path.to_str().unwrap());
+    let tail = ["--mount", "sh", "-c", script, "sh", paths[0], paths[1]];
+    let said = [&["unshare"][..], &["unshare", "--user", "--map-root-user"]]
+        .into_iter()
+        .map(|head| full.said_under(&[head, &tail].concat(), &["run"]))
+        .find(|said| !said.err.contains("unshare:") && said.code != Some(90));
+    let said = said.expect("a disk of its own needs root or a user namespace");
+    is_clear(
+        &said,
+        &full,
+        &["No space left on device", "database or disk is full"],
+    );
+    kept.is_whole();
+    kept.run();
+    kept.is_whole();
+    let facts = lab::duckdb(&[(&undisturbed, None), (&kept, None)]);
+    for table in facts[0].as_object().unwrap().keys() {
+        assert_eq!(facts[0][table]["content"], facts[1][table]["content"], "{table}");
+    }
+}
+
+/// A mail of 6 MB that cannot be compressed.
+fn large_noise(seed: u64) -> Vec<u8> {
+    let mut mail = format!(
+        "Message-ID: <noise-{seed}@test>\nSubject: noise\nContent-Type: application/octet-stream\n\n"
+    )
+    .into_bytes();
+    let mut state = seed;
+    for _ in 0..750_000 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        mail.extend((state ^ (state >> 29)).to_le_bytes());
+    }
+    mail
+}
+
+/// A Python that holds a lock until it is dropped.
+struct Holder(Child);
+
+impl Holder {
+    fn of(database: &Path, statement: &str) -> Self {
+        let script = "import sqlite3, sys\n\
+            c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+            for statement in sys.argv[2].split(';'): c.execute(statement).fetchall()\n\
+            print('held', flush=True)\nsys.stdin.read()";
+        let mut python = program("python3");
+        python
+            .arg("-c")
+            .arg(script)
+            .arg(database)
+            .arg(statement)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut holder = python.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "held\n");
+        Self(holder)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_catalog_that_another_program_writes_to_is_said_to_be_locked() {
+    let scene = Scene::changes();
+    let lab = scene.fresh("locked");
+    let before = lab.snapshot();
+    for statement in ["BEGIN IMMEDIATE", "PRAGMA locking_mode=EXCLUSIVE;BEGIN EXCLUSIVE"] {
+        let holder = Holder::of(&lab.data().join("lake/catalog.sqlite"), statement);
+        let said = lab.said(&["run"]);
+        is_clear(&said, &lab, &["locked by another program"]);
+        drop(holder);
+        assert_eq!(lab.snapshot(), before, "nothing was committed");
+    }
+    scene.run_again(&lab);
+    scene.assert_equal(&[lab]);
+}
+
+#[test]
+fn a_second_dkc_that_would_write_is_turned_away_and_one_that_reads_is_not() {
+    let silent = ImapServer::start("", Vec::new(), |_, _| Reaction::Silence);
+    let lab = Lab::new(&format!(
+        "{MAIL}[[pipeline]]\nname = \"silent\"\nsource = {{ kind = \"imap\", host = \"127.0.0.1\", port = {}, \
+         user = \"me\", password = \"env:PASSWORD\", tls = \"none\" }}\n",
+        silent.port()
+    ));
+    lab.deliver("", &fixtures::corpus::sample(20));
+    lab.output(&["run", "mail"]);
+    let mut first = lab.command::<&str>(&[], &["run", "silent"]);
+    first
+        .env("PASSWORD", "x")
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut first = first.spawn().unwrap();
+    // It speaks to the server only once the data directory is its own.
+    while silent.commands().is_empty() {
+        assert!(first.try_wait().unwrap().is_none(), "the first dkc ended");
+        std::thread::yield_now();
+    }
+    for writes in [
+        &["run", "mail"][..],
+        &["compact"],
+        &["rebuild", "emails"],
+        &["cursor", "clear", "mail"],
+    ] {
+        is_clear(&lab.said(writes), &lab, &["another dkc is writing"]);
+    }
+    assert_eq!(lab.number("SELECT count(*) FROM emails"), 20);
+    lab.is_whole();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(
+        lab::count(&lab.json(&["run", "mail"])["runs"][0], "items_unchanged"),
+        20
+    );
+    let ended = lab.sql("SELECT state, error FROM runs WHERE pipeline = 'silent'");
+    assert_eq!(
+        ended[0]["state"], "failed",
+        "a run that was killed is not left running"
+    );
+}
+
+#[test]
+fn a_flipped_byte_in_any_file_is_found_and_the_file_named() {
+    let lab = Lab::new(MAIL);
+    let names = lab.deliver("", &fixtures::corpus::sample(300));
+    lab.run();
+    for name in names.iter().step_by(7) {
+        lab.rename(&format!("cur/{name}:2,"), &format!("cur/{name}:2,S"));
+    }
+    lab.run();
+    lab.is_whole();
+    let files = lab.parquet_files();
+    assert!(
+        files.len() >= 7,
+        "data files of four tables, of two runs, and delete files: {files:?}"
+    );
+    for (n, file) in files.iter().enumerate() {
+        let mut bytes = fs::read(file).unwrap();
+        let place = (n * 7_919 + 11) % bytes.len();
+        bytes[place] ^= 1 << (n % 8);
+        overwrite(file, &bytes);
+    }
+    finds(&lab, &files);
+    for file in &files {
+        let size = file.metadata().unwrap().len();
+        File::options()
+            .write(true)
+            .open(file)
+            .unwrap()
+            .set_len(size / 2)
+            .unwrap();
+    }
+    finds(&lab, &files);
+    files.iter().for_each(|file| fs::remove_file(file).unwrap());
+    finds(&lab, &files);
+}
+
+fn overwrite(file: &Path, bytes: &[u8]) {
+    File::options()
+        .write(true)
+        .open(file)
+        .unwrap()
+        .write_all(bytes)
+        .unwrap();
+}
+
+/// Asserts that `dkc verify` fails and names each file.
+fn finds(lab: &Lab, files: &[std::path::PathBuf]) {
+    let said = lab.said(&["verify", "--json"]);
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    let found: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let places: Vec<&str> = found["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|p| p["place"].as_str())
+        .collect();
+    for file in files {
+        let named = places.iter().any(|place| {
+            Path::new(place)
+                == fs::canonicalize(lab.data())
+                    .unwrap()
+                    .join(file.strip_prefix(lab.data()).unwrap())
+        });
+        assert!(named, "{} is not among {places:#?}", file.display());
+    }
+}

@@ -1,0 +1,116 @@
+//! Runs that are interrupted, and what must be true after the next one: the same rows as without interruption.
+
+use crate::it::lab::{self, Lab, MAIL};
+use serde_json::Value;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// A source, a data directory to begin from, and what a run must make of them.
+pub struct Scene {
+    /// Not to be run itself.
+    start: Lab,
+    /// Facts of the lake after an undisturbed run.
+    expected: Value,
+    /// How long that took.
+    pub took: Duration,
+}
+
+impl Scene {
+    /// The first run over a Maildir: some batches, since four of its mails are large.
+    pub fn first() -> Self {
+        let lab = Lab::new(MAIL);
+        lab.deliver("", &with_large(fixtures::corpus::sample(400), 4));
+        lab.deliver(".Archive.2024", &fixtures::corpus::sample(50));
+        Self::of(lab)
+    }
+
+    /// A later run: new mails, flags, moves, deletions.
+    pub fn changes() -> Self {
+        let lab = Lab::new(MAIL);
+        let names = lab.deliver("", &fixtures::corpus::sample(400));
+        lab.deliver(".Archive.2024", &fixtures::corpus::sample(50));
+        lab.run();
+        for (n, name) in names.iter().enumerate() {
+            let old = format!("cur/{name}:2,");
+            match n % 10 {
+                1 => lab.rename(&old, &format!("cur/{name}:2,FS")),
+                4 => lab.rename(&old, &format!(".Archive.2024/cur/moved.{name}:2,S")),
+                7 => fs::remove_file(lab.path("mail").join(old)).unwrap(),
+                _ => {}
+            }
+        }
+        let rest = fixtures::corpus::sample(460).split_off(400);
+        lab.deliver("", &with_large(rest, 3));
+        Self::of(lab)
+    }
+
+    fn of(start: Lab) -> Self {
+        let undisturbed = Self {
+            start,
+            expected: Value::Null,
+            took: Duration::ZERO,
+        };
+        let lab = undisturbed.fresh("undisturbed");
+        let began = Instant::now();
+        lab.run();
+        let took = began.elapsed();
+        lab.is_whole();
+        let expected = lab::duckdb(&[(&lab, None)]).remove(0);
+        Self {
+            expected,
+            took,
+            ..undisturbed
+        }
+    }
+
+    /// A data directory as it was before the run.
+    pub fn fresh(&self, name: &str) -> Lab {
+        if self.start.data().exists() {
+            self.start.copied_to(name)
+        } else {
+            self.start.with_data(name)
+        }
+    }
+
+    /// Asserts, after a run was interrupted, that the lake is whole, and runs again.
+    pub fn run_again(&self, lab: &Lab) {
+        lab.is_whole();
+        lab.run();
+        lab.is_whole();
+    }
+
+    /// Asserts that each lake holds what an undisturbed run makes, no more and no less.
+    pub fn assert_equal(&self, labs: &[Lab]) {
+        // A hundred lakes at once would be a long command line, and a long wait for the first difference.
+        for some in labs.chunks(25) {
+            let lakes: Vec<(&Lab, Option<i64>)> = some.iter().map(|lab| (lab, None)).collect();
+            for (lab, found) in some.iter().zip(lab::duckdb(&lakes)) {
+                for (table, facts) in self.expected.as_object().unwrap() {
+                    let place = format!("{table} of {}", lab.data().display());
+                    for fact in ["rows", "keys", "content"] {
+                        assert_eq!(
+                            facts[fact], found[table][fact],
+                            "{fact} of {place}: {:#}",
+                            found[table]
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The mails, and `count` more of 9 MB among them, of which two fill a batch.
+fn with_large(mut mails: Vec<Vec<u8>>, count: usize) -> Vec<Vec<u8>> {
+    for n in 0..count {
+        let line = format!("line of attachment {n}\n");
+        let mail = format!(
+            "Message-ID: <large-{n}@test>\nFrom: a@test\nSubject: large {n}\nDate: Mon, 1 Jan 2024 10:00:00 +0000\n\
+             MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nSee attachment.\n--b\n\
+             Content-Type: application/octet-stream; name=\"{n}.bin\"\nContent-Disposition: attachment\n\n{}--b--\n",
+            line.repeat(9_000_000 / line.len())
+        );
+        mails.insert((n + 1) * mails.len() / (count + 1), mail.into_bytes());
+    }
+    mails
+}

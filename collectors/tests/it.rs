@@ -1,0 +1,5 @@
+//! The collectors against real sources, and against sources that misbehave.
+
+mod it {
+    mod imap;
+}

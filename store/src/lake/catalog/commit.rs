@@ -1,0 +1,182 @@
+//! One snapshot: files of several tables and a cursor, in one SQLite transaction.
+
+use super::{Catalog, CommitInfo, Snapshot, head};
+use crate::error::StoreError;
+use crate::lake::data_file::WrittenFile;
+use schemas::Dataset;
+use sqlx::{Sqlite, Transaction};
+use std::collections::BTreeSet;
+
+/// A delete file just written for a live data file, in place of the one before.
+#[derive(Debug)]
+pub struct NewDeletes {
+    /// The data file.
+    pub data_file: i64,
+    /// The delete file before this one.
+    pub before: Option<i64>,
+    /// The new one: all positions, those of the one before too.
+    pub file: WrittenFile,
+}
+
+/// What a commit does to one table.
+#[derive(Debug)]
+pub struct TableChange {
+    /// The table.
+    pub dataset: &'static Dataset,
+    /// New data files.
+    pub added: Vec<WrittenFile>,
+    /// New delete files.
+    pub deletes: Vec<NewDeletes>,
+    /// Data files of which no row is left.
+    pub ended: Vec<i64>,
+}
+
+impl Catalog {
+    /// Commits changes of several tables and what travels with them as one snapshot on top of `base`.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when another program has committed since `base`; else SQLite's refusal.
+    /// Nothing of the commit is visible then.
+    pub async fn commit(
+        &self,
+        base: Snapshot,
+        tables: &[TableChange],
+        message: &str,
+        info: &CommitInfo,
+    ) -> Result<i64, StoreError> {
+        let failed = self.failed();
+        let mut tx = self.begin().await?;
+        let mut head = head(&mut tx).await.map_err(&failed)?;
+        if head != base {
+            return Err(StoreError::Conflict { expected: base.id, found: head.id });
+        }
+        let snapshot = head.id + 1;
+        let mut changes = BTreeSet::new();
+        for change in tables {
+            apply(&mut tx, change, snapshot, &mut head.next_file_id, &mut changes).await.map_err(&failed)?;
+        }
+        let changes = changes.into_iter().collect::<Vec<_>>().join(",");
+        insert_snapshot(&mut tx, head, &changes, message, info).await.map_err(&failed)?;
+        tx.commit().await.map_err(&failed)?;
+        Ok(snapshot)
+    }
+}
+
+/// Inserts the snapshot after `head`, with the counters as they stand in it.
+pub(super) async fn insert_snapshot(
+    tx: &mut Transaction<'static, Sqlite>,
+    head: Snapshot,
+    changes: &str,
+    message: &str,
+    info: &CommitInfo,
+) -> Result<(), sqlx::Error> {
+    let info = serde_json::to_string(info).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
+    sqlx::query("INSERT INTO ducklake_snapshot VALUES ($1, $2, $3, $4, $5)")
+        .bind(head.id + 1)
+        .bind(super::now_text())
+        .bind(head.schema_version)
+        .bind(head.next_catalog_id)
+        .bind(head.next_file_id)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query("INSERT INTO ducklake_snapshot_changes VALUES ($1, $2, 'dkc', $3, $4)")
+        .bind(head.id + 1)
+        .bind(changes)
+        .bind(message)
+        .bind(info)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+async fn apply(
+    tx: &mut Transaction<'static, Sqlite>,
+    change: &TableChange,
+    snapshot: i64,
+    next_file_id: &mut i64,
+    changes: &mut BTreeSet<String>,
+) -> Result<(), sqlx::Error> {
+    let table_id: i64 =
+        sqlx::query_scalar("SELECT table_id FROM ducklake_table WHERE table_name = $1 AND end_snapshot IS NULL")
+            .bind(change.dataset.name)
+            .fetch_one(&mut **tx)
+            .await?;
+    let mut take_id = || {
+        let id = *next_file_id;
+        *next_file_id += 1;
+        id
+    };
+    for file in &change.added {
+        changes.insert(format!("inserted_into_table:{table_id}"));
+        let id = take_id();
+        sqlx::query(
+            "INSERT INTO ducklake_data_file
+             SELECT $1, $2, $3, NULL, NULL, $4, 1, 'parquet', $5, $6, $7, next_row_id, NULL, NULL, NULL, NULL
+             FROM ducklake_table_stats WHERE table_id = $2",
+        )
+        .bind(id)
+        .bind(table_id)
+        .bind(snapshot)
+        .bind(&file.name)
+        .bind(file.rows)
+        .bind(file.size)
+        .bind(file.footer_size)
+        .execute(&mut **tx)
+        .await?;
+        sqlx::query(
+            "UPDATE ducklake_table_stats SET record_count = record_count + $2,
+             next_row_id = next_row_id + $2, file_size_bytes = file_size_bytes + $3 WHERE table_id = $1",
+        )
+        .bind(table_id)
+        .bind(file.rows)
+        .bind(file.size)
+        .execute(&mut **tx)
+        .await?;
+        for column in &file.statistics {
+            let (low, high) = column.bounds.clone().unzip();
+            sqlx::query("INSERT INTO ducklake_file_column_stats VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, NULL)")
+                .bind(id)
+                .bind(table_id)
+                .bind(column.column_id)
+                .bind(column.size)
+                .bind(column.values)
+                .bind(column.nulls)
+                .bind(low)
+                .bind(high)
+                .execute(&mut **tx)
+                .await?;
+        }
+    }
+    for deletes in &change.deletes {
+        changes.insert(format!("deleted_from_table:{table_id}"));
+        sqlx::query("UPDATE ducklake_delete_file SET end_snapshot = $2 WHERE delete_file_id = $1")
+            .bind(deletes.before)
+            .bind(snapshot)
+            .execute(&mut **tx)
+            .await?;
+        sqlx::query("INSERT INTO ducklake_delete_file VALUES ($1, $2, $3, NULL, $4, $5, 1, 'parquet', $6, $7, $8, NULL, NULL)")
+            .bind(take_id())
+            .bind(table_id)
+            .bind(snapshot)
+            .bind(deletes.data_file)
+            .bind(&deletes.file.name)
+            .bind(deletes.file.rows)
+            .bind(deletes.file.size)
+            .bind(deletes.file.footer_size)
+            .execute(&mut **tx)
+            .await?;
+    }
+    for file in &change.ended {
+        changes.insert(format!("deleted_from_table:{table_id}"));
+        for statement in [
+            "UPDATE ducklake_table_stats AS t SET record_count = t.record_count - f.record_count,
+                    file_size_bytes = t.file_size_bytes - f.file_size_bytes
+             FROM ducklake_data_file f WHERE f.data_file_id = $1 AND t.table_id = f.table_id AND $2 > 0",
+            "UPDATE ducklake_data_file SET end_snapshot = $2 WHERE data_file_id = $1",
+            "UPDATE ducklake_delete_file SET end_snapshot = $2 WHERE data_file_id = $1 AND end_snapshot IS NULL",
+        ] {
+            sqlx::query(statement).bind(file).bind(snapshot).execute(&mut **tx).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Forgetting: old snapshots, the files only they used, and which files are still named.
+
+use super::Catalog;
+use crate::error::StoreError;
+use sqlx::Row;
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+impl Catalog {
+    /// Names of all data and delete files that any snapshot, or the list of files to delete, still names.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite fails.
+    pub async fn named_files(&self) -> Result<HashSet<String>, StoreError> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT path FROM ducklake_data_file UNION ALL SELECT path FROM ducklake_delete_file
+             UNION ALL SELECT path FROM ducklake_files_scheduled_for_deletion",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(self.failed())?;
+        // Scheduled files are named from the data path; only the last part is ours.
+        Ok(names.into_iter().map(|n| n.rsplit('/').next().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// Forgets snapshots older than `before` (but never the newest) and what only they used; the
+    /// cursors they carried must travel with a newer snapshot. Files that nothing names any more are put on
+    /// the list of [`Catalog::scheduled`]. Returns the number of snapshots.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite fails.
+    pub async fn expire(&self, before: &str) -> Result<u64, StoreError> {
+        let failed = self.failed();
+        let mut tx = self.begin().await?;
+        let expired = sqlx::query(
+            "DELETE FROM ducklake_snapshot WHERE snapshot_time < $1
+             AND snapshot_id < (SELECT max(snapshot_id) FROM ducklake_snapshot)",
+        )
+        .bind(before)
+        .execute(&mut *tx)
+        .await
+        .map_err(&failed)?
+        .rows_affected();
+        sqlx::query("DELETE FROM ducklake_snapshot_changes WHERE snapshot_id NOT IN (SELECT snapshot_id FROM ducklake_snapshot)")
+            .execute(&mut *tx)
+            .await
+            .map_err(&failed)?;
+        for (table, id) in [("ducklake_data_file", "data_file_id"), ("ducklake_delete_file", "delete_file_id")] {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+                "SELECT f.{id}, t.table_name, f.path FROM {table} f JOIN ducklake_table t USING (table_id)
+                 WHERE f.end_snapshot IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ducklake_snapshot s
+                       WHERE s.snapshot_id >= f.begin_snapshot AND s.snapshot_id < f.end_snapshot)"
+            )))
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(&failed)?;
+            for row in rows {
+                let (file, dataset, name): (i64, String, String) =
+                    (row.try_get(0).map_err(&failed)?, row.try_get(1).map_err(&failed)?, row.try_get(2).map_err(&failed)?);
+                sqlx::query("INSERT INTO ducklake_files_scheduled_for_deletion VALUES ($1, $2, 1, $3)")
+                    .bind(file)
+                    .bind(format!("main/{dataset}/{name}"))
+                    .bind(super::now_text())
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(&failed)?;
+                if table == "ducklake_data_file" {
+                    for statement in [
+                        "DELETE FROM ducklake_file_column_stats WHERE data_file_id = $1",
+                        "DELETE FROM ducklake_data_file WHERE data_file_id = $1",
+                    ] {
+                        sqlx::query(statement).bind(file).execute(&mut *tx).await.map_err(&failed)?;
+                    }
+                } else {
+                    sqlx::query("DELETE FROM ducklake_delete_file WHERE delete_file_id = $1")
+                        .bind(file)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(&failed)?;
+                }
+            }
+        }
+        tx.commit().await.map_err(&failed)?;
+        Ok(expired)
+    }
+
+    /// Where the files lie that are scheduled for deletion.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite fails.
+    pub async fn scheduled(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let names: Vec<String> = sqlx::query_scalar("SELECT path FROM ducklake_files_scheduled_for_deletion")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed())?;
+        Ok(names.into_iter().map(|name| self.files.join(name)).collect())
+    }
+
+    /// Forgets the list of files scheduled for deletion, once they are deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite fails.
+    pub async fn forget_scheduled(&self) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM ducklake_files_scheduled_for_deletion")
+            .execute(&self.pool)
+            .await
+            .map_err(self.failed())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! What the store promises, told through its public face.
+
+mod lake;
+mod query;
+
+use schemas::datasets::emails::{DATASET, Email};
+use schemas::{Cursor, Dataset, Provenance, Rows, RunId, SourceName};
+use arrow_array::RecordBatch;
+use std::path::Path;
+use std::time::Duration;
+use store::query::Limits;
+use store::{Commit, Committed, Committer, Merged, Store};
+
+fn source() -> SourceName {
+    SourceName::new("mail").unwrap()
+}
+
+fn emails(rows: &[(&str, &str)]) -> (&'static Dataset, RecordBatch) {
+    let mut batch =
+        Rows::of_lake(&DATASET, Provenance { source: source(), run: RunId("run".to_owned()) });
+    for (item, subject) in rows {
+        let email = Email {
+            item: (*item).to_owned(),
+            subject: Some((*subject).to_owned()),
+            folders: vec!["INBOX".to_owned()],
+            date: Some(1_700_000_000_000_000),
+            ..Email::default()
+        };
+        batch.push(&email).unwrap();
+    }
+    (&DATASET, batch.finish().unwrap())
+}
+
+fn cursor(at: u64) -> Cursor {
+    Cursor(serde_json::json!({ "at": at }))
+}
+
+async fn commit(committer: &mut Committer, rows: &[(&str, &str)], gone: &[&str], at: u64) -> Committed {
+    let commit = Commit {
+        run: RunId("run".to_owned()),
+        source: source(),
+        upserts: vec![emails(rows)],
+        removals: vec![(&DATASET, gone.iter().map(|item| (*item).to_owned()).collect())],
+        cursor: Some(cursor(at)),
+        message: "test".to_owned(),
+    };
+    committer.commit(commit).await.unwrap()
+}
+
+fn merged(new: u64, changed: u64, unchanged: u64, vanished: u64) -> Merged {
+    Merged { new, changed, unchanged, vanished }
+}
+
+/// What a query answers, as `a|b` lines.
+async fn ask(store: &Store, sql: &str) -> String {
+    use store::export::{Format, write_stream};
+    let limits = Limits { memory_bytes: 64 << 20, time: Duration::from_secs(20), threads: 2 };
+    let rows = store.reader(limits).run_user_sql(sql).await.unwrap();
+    let mut text = Vec::new();
+    write_stream(rows, Format::Csv, &mut text).await.unwrap();
+    let text = String::from_utf8(text).unwrap();
+    text.lines().skip(1).collect::<Vec<_>>().join("\n")
+}
+
+/// All files below a directory.
+fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}

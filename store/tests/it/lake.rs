@@ -1,0 +1,143 @@
+//! Merging, committing, compacting, verifying.
+
+use super::{ask, commit, cursor, files, merged, source};
+use store::{Store, StoreError};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_is_new_then_unchanged_then_changed_then_gone() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    let first = commit(&mut committer, &[("a", "one"), ("b", "two"), ("c", "three")], &[], 1).await;
+    assert_eq!(first.merged["emails"], merged(3, 0, 0, 0));
+    let second = commit(&mut committer, &[("a", "one"), ("b", "zwei"), ("d", "four")], &["c", "never"], 2).await;
+    assert_eq!(second.merged["emails"], merged(1, 1, 1, 1));
+    assert_eq!(ask(&store, "select _item, subject from emails order by 1").await, "a,one\nb,zwei\nd,four");
+    assert_eq!(store.cursor(&source()).await.unwrap(), Some(cursor(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_new_makes_no_snapshot_even_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let rows = [("a", "one"), ("b", "two")];
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let first = commit(&mut store.committer(&source()).await.unwrap(), &rows, &[], 1).await;
+    store.close().await;
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let again = commit(&mut store.committer(&source()).await.unwrap(), &rows, &[], 1).await;
+    assert!(first.snapshot.is_some());
+    assert_eq!(again.snapshot, None);
+    assert_eq!(again.merged["emails"], merged(0, 0, 2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_all_rows_of_a_file_one_by_one_ends_it() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    commit(&mut committer, &[("a", "1"), ("b", "2"), ("c", "3")], &[], 1).await;
+    for (at, gone) in ["b", "a", "c"].into_iter().enumerate() {
+        commit(&mut committer, &[], &[gone], at as u64 + 2).await;
+        assert_eq!(ask(&store, "select count(*) from emails").await, (2 - at).to_string());
+    }
+    assert!(store.verify().await.unwrap().problems.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compacting_keeps_rows_and_cursors_and_removes_what_nobody_needs() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    for at in 0..10 {
+        let item = format!("item-{at}");
+        commit(&mut committer, &[(&item, "subject")], &[], at).await;
+    }
+    commit(&mut committer, &[], &["item-3"], 10).await;
+    let before = ask(&store, "select _item from emails order by 1").await;
+    let compacted = store.compact(jiff::Timestamp::now()).await.unwrap();
+    assert_eq!((compacted.files_before, compacted.files_after), (9, 1));
+    assert!(compacted.snapshots_expired >= 11, "{compacted:?}");
+    assert_eq!(ask(&store, "select _item from emails order by 1").await, before);
+    assert_eq!(store.cursor(&source()).await.unwrap(), Some(cursor(10)));
+    assert_eq!(files(&data.path().join("lake/files/main/emails")).len(), 1);
+    let verified = store.verify().await.unwrap();
+    assert!(verified.problems.is_empty(), "{:?}", verified.problems);
+    // The committer's memory of what exists survives compaction of the files it was read from.
+    let after = commit(&mut committer, &[("item-4", "subject")], &[], 10).await;
+    assert_eq!(after.snapshot, None);
+    let again = store.compact(jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!((again.files_before, again.files_after, again.snapshots_expired), (1, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_is_swept_and_what_others_left_is_not() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    commit(&mut store.committer(&source()).await.unwrap(), &[("a", "one")], &[], 1).await;
+    let directory = data.path().join("lake/files/main/emails");
+    std::fs::write(directory.join("dkc-1.tmp"), "half").unwrap();
+    std::fs::write(directory.join("dkc-1-2.parquet"), "whole, not named").unwrap();
+    std::fs::write(directory.join("ducklake-1.parquet"), "of DuckDB, perhaps not committed yet").unwrap();
+    store.close().await;
+    let store = Store::open_writer(data.path()).await.unwrap();
+    assert_eq!(files(&directory).len(), 2);
+    assert_eq!(ask(&store, "select subject from emails").await, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_byte_in_any_data_file_is_found_and_named() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    commit(&mut committer, &[("a", "one"), ("b", "two")], &[], 1).await;
+    commit(&mut committer, &[("c", "three")], &["a"], 2).await;
+    let all = files(&data.path().join("lake/files"));
+    assert_eq!(all.len(), 3, "two data files and a delete file");
+    for path in all {
+        let whole = std::fs::read(&path).unwrap();
+        for at in (0..whole.len()).step_by(97) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            let problems = store.verify().await.unwrap().problems;
+            assert!(problems.iter().any(|p| p.place == path.display().to_string()), "byte {at} of {path:?}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+    }
+    assert!(store.verify().await.unwrap().problems.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_data_file_is_found_and_named() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    commit(&mut store.committer(&source()).await.unwrap(), &[("a", "one")], &[], 1).await;
+    let path = files(&data.path().join("lake/files")).remove(0);
+    std::fs::remove_file(&path).unwrap();
+    let problems = store.verify().await.unwrap().problems;
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].place, path.display().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_writers_are_one_too_many() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    assert!(matches!(Store::open_writer(data.path()).await, Err(StoreError::InUse { .. })));
+    assert!(Store::open(data.path()).await.is_ok(), "readers are welcome");
+    drop(store);
+    assert!(Store::open_writer(data.path()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_that_moved_is_read_where_it_is() {
+    let parent = tempfile::tempdir().unwrap();
+    let (here, there) = (parent.path().join("here"), parent.path().join("there"));
+    let store = Store::open_writer(&here).await.unwrap();
+    commit(&mut store.committer(&source()).await.unwrap(), &[("a", "one")], &[], 1).await;
+    store.close().await;
+    std::fs::rename(&here, &there).unwrap();
+    let store = Store::open_writer(&there).await.unwrap();
+    assert_eq!(ask(&store, "select subject from emails").await, "one");
+    assert!(!here.exists());
+}
