@@ -40,7 +40,7 @@ pub struct Landing<'a> {
 /// The committer is here, or busy with the batch before.
 enum Committing {
     Idle(Box<Committer>),
-    Busy(JoinHandle<(Box<Committer>, Result<Committed, StoreError>)>),
+    Busy(JoinHandle<(Box<Committer>, Result<Committed, StoreError>)>, Counts),
     /// The task that had it ended early.
     Lost,
 }
@@ -68,7 +68,7 @@ impl<'a> Landing<'a> {
                 original.attributes = newer.clone();
             }
         }
-        counts.bytes_stored += originals.iter().map(size).sum::<u64>();
+        let bytes_stored = originals.iter().map(size).sum();
         let fresh: HashSet<String> = originals.iter().map(|original| original.item.clone()).collect();
         let provenance = self.provenance.clone();
         let (kept, converted) = tokio::task::spawn_blocking(move || {
@@ -78,11 +78,16 @@ impl<'a> Landing<'a> {
         let Converted { rows: mut upserts, rejects: converted } = converted;
         upserts.push((&raw::DATASET, kept?));
 
-        counts.items_seen += batch.located.len() as u64 + batch.unchanged + batch.rejects.len() as u64;
-        counts.items_unchanged += batch.unchanged;
-        counts.items_stored += (batch.located.len() as u64).saturating_sub(converted.len() as u64);
-        counts.items_rejected += (batch.rejects.len() + converted.len()) as u64;
-        counts.items_vanished += batch.vanished.len() as u64;
+        let (located, rejected) = (batch.located.len() as u64, batch.rejects.len() as u64);
+        let landed = Counts {
+            items_seen: located + batch.unchanged + rejected,
+            items_stored: located.saturating_sub(converted.len() as u64),
+            items_unchanged: batch.unchanged,
+            items_rejected: rejected + converted.len() as u64,
+            items_vanished: batch.vanished.len() as u64,
+            bytes_stored,
+            snapshots: 0,
+        };
 
         // What was rejected before and is taken in now, or is gone, is no reject any more.
         let failed: HashSet<&str> = converted.iter().map(|reject| reject.item.as_str()).collect();
@@ -110,18 +115,22 @@ impl<'a> Landing<'a> {
             attributes.keys().filter(|item| !fresh.contains(*item)).cloned().collect();
         upserts.extend(self.touched_rows(touched, &attributes).await?);
         let message = format!("{}: {} new, {} gone", self.provenance.source, fresh.len(), batch.vanished.len());
-        self.begin_commit(upserts, removals, Some(batch.cursor), message)
+        self.begin_commit(upserts, removals, Some(batch.cursor), message, landed)
     }
 
-    /// Waits for the batch being committed.
+    /// Waits for the batch being committed, and counts it: what is not committed is not stored.
     pub async fn flush(&mut self, counts: &mut Counts) -> Result<(), RunError> {
-        if let Committing::Busy(task) = &mut self.committing {
-            let done = task.await;
-            self.committing = Committing::Lost;
-            let (committer, committed) = done?;
-            self.committing = Committing::Idle(committer);
-            counts.snapshots += u64::from(committed?.snapshot.is_some());
-        }
+        let (task, landed) = match std::mem::replace(&mut self.committing, Committing::Lost) {
+            Committing::Busy(task, landed) => (task, landed),
+            idle => {
+                self.committing = idle;
+                return Ok(());
+            }
+        };
+        let (committer, committed) = task.await?;
+        self.committing = Committing::Idle(committer);
+        let committed = committed?;
+        counts.add(Counts { snapshots: u64::from(committed.snapshot.is_some()), ..landed });
         Ok(())
     }
 
@@ -149,7 +158,7 @@ impl<'a> Landing<'a> {
                 upserts.push((&emails::DATASET, self.by_this_run(&threads.assign(batch)?)?));
             }
             let message = format!("{}: conversations joined", self.provenance.source);
-            self.begin_commit(upserts, Vec::new(), None, message)?;
+            self.begin_commit(upserts, Vec::new(), None, message, Counts::default())?;
             self.flush(counts).await?;
         }
         Ok(())
@@ -161,6 +170,7 @@ impl<'a> Landing<'a> {
         removals: Vec<(&'static Dataset, Vec<String>)>,
         cursor: Option<schemas::Cursor>,
         message: String,
+        landed: Counts,
     ) -> Result<(), RunError> {
         let Committing::Idle(mut committer) = std::mem::replace(&mut self.committing, Committing::Lost) else {
             return Err(RunError::Collect(collectors::CollectError::Stopped));
@@ -170,7 +180,7 @@ impl<'a> Landing<'a> {
         self.committing = Committing::Busy(tokio::spawn(async move {
             let committed = committer.commit(commit).await;
             (committer, committed)
-        }));
+        }), landed);
         Ok(())
     }
 

@@ -45,8 +45,10 @@ static PARSER: LazyLock<MessageParser> = LazyLock::new(|| {
 });
 
 fn convert(items: &[RawItem], provenance: &Provenance) -> Converted {
-    let chunks: Vec<Converted> =
-        items.par_chunks(CHUNK).map(|chunk| convert_chunk(chunk, provenance)).collect();
+    let chunks: Vec<Converted> = items
+        .par_chunks(CHUNK)
+        .map(|chunk| convert_chunk(chunk, provenance))
+        .collect();
     let mut all = Converted::default();
     for mut chunk in chunks {
         all.rows.append(&mut chunk.rows);
@@ -65,10 +67,17 @@ fn convert_chunk(items: &[RawItem], provenance: &Provenance) -> Converted {
                 Original::Bytes(_) => format!("sha256:{}", item.sha256),
                 Original::File { path, .. } => path.clone(),
             };
-            converted.rejects.push(Reject { item: item.item.clone(), reason, raw: Some(raw) });
+            converted.rejects.push(Reject {
+                item: item.item.clone(),
+                reason,
+                raw: Some(raw),
+            });
         }
     }
-    for (dataset, rows) in [(Email::DATASET, &mut emails), (EmailAttachment::DATASET, &mut attachments)] {
+    for (dataset, rows) in [
+        (Email::DATASET, &mut emails),
+        (EmailAttachment::DATASET, &mut attachments),
+    ] {
         match rows.finish() {
             Ok(batch) if batch.num_rows() > 0 => converted.rows.push((dataset, batch)),
             Ok(_) => {}
@@ -92,25 +101,39 @@ fn convert_item(item: &RawItem, emails: &mut Rows, attachments: &mut Rows) -> Re
     let (email, attached) = catch_unwind(AssertUnwindSafe(|| read(item, raw)))
         .unwrap_or_else(|_| Err("the parser gave up: it panicked".to_owned()))?;
     emails.push(&email).map_err(|misfit| misfit.to_string())?;
-    attached.iter().try_for_each(|row| attachments.push(row)).map_err(|misfit| misfit.to_string())
+    attached
+        .iter()
+        .try_for_each(|row| attachments.push(row))
+        .map_err(|misfit| misfit.to_string())
 }
 
 fn read(item: &RawItem, raw: &[u8]) -> Result<(Email, Vec<EmailAttachment>), String> {
     let bytes = limits::tame(raw)?;
     let not_a_mail = || "not a mail: no header field".to_owned();
     let message = PARSER.parse(&bytes).ok_or_else(not_a_mail)?;
-    let headers = Headers { fields: message.headers(), bytes: raw };
+    let headers = Headers {
+        fields: message.headers(),
+        bytes: raw,
+    };
     if !headers.look_real() {
         return Err(not_a_mail());
     }
     let masked = matches!(bytes, Cow::Owned(_));
-    let (body_text, attachments) =
-        Parts { message: &message, raw, masked }.text_and_attachments(&item.item);
+    let (body_text, attachments) = Parts {
+        message: &message,
+        raw,
+        masked,
+    }
+    .text_and_attachments(&item.item);
     let message_id = headers.id(HeaderName::MessageId);
     let references = headers.message_ids(HeaderName::References);
     let in_reply_to = headers.message_ids(HeaderName::InReplyTo);
     let date = headers.date();
-    let (from_name, from_addr) = headers.mailboxes(HeaderName::From).into_iter().next().unwrap_or_default();
+    let (from_name, from_addr) = headers
+        .mailboxes(HeaderName::From)
+        .into_iter()
+        .next()
+        .unwrap_or_default();
     let email = Email {
         item: item.item.clone(),
         thread_id: thread_of(&item.item, message_id.as_deref(), &in_reply_to, &references),

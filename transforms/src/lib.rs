@@ -17,5 +17,8 @@ pub const CONVERTERS: &[&Converter] = &[&convert_mail::CONVERTER];
 
 /// The converter of a media type.
 pub fn converter_of(media_type: &str) -> Option<&'static Converter> {
-    CONVERTERS.iter().copied().find(|converter| converter.media_type == media_type)
+    CONVERTERS
+        .iter()
+        .copied()
+        .find(|converter| converter.media_type == media_type)
 }

@@ -66,7 +66,8 @@ impl Threads {
         for (at, key) in chain.iter().enumerate() {
             let is_last = at + 1 == chain.len();
             // A mail that names itself is not its own parent.
-            let again = !is_last && (Some(key) == own || chain.iter().take(at.min(SEARCHED)).any(|k| k == key));
+            let again =
+                !is_last && (Some(key) == own || chain.iter().take(at.min(SEARCHED)).any(|k| k == key));
             if again {
                 continue;
             }
@@ -86,7 +87,10 @@ impl Threads {
         let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let entry = self.nodes.entry(*key);
         let at = u32::try_from(entry.index()).unwrap_or(u32::MAX);
-        entry.or_insert(Node { up: next, is_child: false });
+        entry.or_insert(Node {
+            up: next,
+            is_child: false,
+        });
         at
     }
 
@@ -122,11 +126,19 @@ impl Threads {
             // `up` never points to a later node, so one pass finds all representatives.
             let mut representatives: Vec<u32> = Vec::with_capacity(self.nodes.len());
             for (at, node) in (0_u32..).zip(self.nodes.values()) {
-                let up = if node.up == at { at } else { representatives.get(node.up as usize).copied().unwrap_or(at) };
+                let up = if node.up == at {
+                    at
+                } else {
+                    representatives.get(node.up as usize).copied().unwrap_or(at)
+                };
                 representatives.push(up);
             }
             // The best of each thread: first nobody's child, then the smallest key.
-            let rank = |at: u32| self.nodes.get_index(at as usize).map(|(key, node)| (node.is_child, key));
+            let rank = |at: u32| {
+                self.nodes
+                    .get_index(at as usize)
+                    .map(|(key, node)| (node.is_child, key))
+            };
             let mut best: Vec<u32> = (0_u32..).take(self.nodes.len()).collect();
             for (at, representative) in (0_u32..).zip(&representatives) {
                 if let Some(best) = best.get_mut(*representative as usize)
@@ -135,14 +147,18 @@ impl Threads {
                     *best = at;
                 }
             }
-            representatives.iter().map(|at| best.get(*at as usize).copied().unwrap_or(*at)).collect()
+            representatives
+                .iter()
+                .map(|at| best.get(*at as usize).copied().unwrap_or(*at))
+                .collect()
         })
     }
 
     /// The thread of a mail; one that was not added is a thread of its own.
     fn thread_of(&self, own: &Key) -> Key {
         let root = self.nodes.get_index_of(own).and_then(|at| self.roots().get(at));
-        root.and_then(|at| self.nodes.get_index(*at as usize)).map_or(*own, |(key, _)| *key)
+        root.and_then(|at| self.nodes.get_index(*at as usize))
+            .map_or(*own, |(key, _)| *key)
     }
 
     /// The same batch with the `thread_id`s of what was added so far.
@@ -153,13 +169,18 @@ impl Threads {
         let columns = Columns::of(emails)?;
         let ids = (0..emails.num_rows()).map(|row| Some(hex::encode(self.thread_of(&columns.own_key(row)))));
         let ids: ArrayRef = Arc::new(ids.collect::<StringArray>());
-        let at = emails.schema().index_of(THREAD_ID).map_err(|_| missing(THREAD_ID, "Utf8"))?;
+        let at = emails
+            .schema()
+            .index_of(THREAD_ID)
+            .map_err(|_| missing(THREAD_ID, "Utf8"))?;
         let mut arrays = emails.columns().to_vec();
         if let Some(array) = arrays.get_mut(at) {
             *array = ids;
         }
-        RecordBatch::try_new(emails.schema(), arrays)
-            .map_err(|source| TransformError::Arrow { dataset: DATASET.name, source })
+        RecordBatch::try_new(emails.schema(), arrays).map_err(|source| TransformError::Arrow {
+            dataset: DATASET.name,
+            source,
+        })
     }
 
     /// Item and new `thread_id` of each row whose stored `thread_id` is another.
@@ -206,7 +227,17 @@ fn key_of_id(id: &str) -> Key {
 
 /// The key of a mail: of its id, or of its item when it has none (no id holds a NUL).
 fn own_key(item: &str, message_id: Option<&str>) -> Key {
-    message_id.map_or_else(|| half(Sha256::new().chain_update("\0item\0").chain_update(item).finalize()), key_of_id)
+    message_id.map_or_else(
+        || {
+            half(
+                Sha256::new()
+                    .chain_update("\0item\0")
+                    .chain_update(item)
+                    .finalize(),
+            )
+        },
+        key_of_id,
+    )
 }
 
 fn half(digest: impl Into<[u8; 32]>) -> Key {
@@ -233,16 +264,23 @@ impl<'a> Columns<'a> {
     }
 
     fn own_key(&self, row: usize) -> Key {
-        let message_id = self.message_ids.is_valid(row).then(|| self.message_ids.value(row));
+        let message_id = self
+            .message_ids
+            .is_valid(row)
+            .then(|| self.message_ids.value(row));
         own_key(self.items.value(row), message_id)
     }
 
     /// The ids a mail names, oldest first.
     fn named_by(&self, row: usize, mut each: impl FnMut(&'a str)) {
         for lists in [self.references, self.in_reply_to] {
-            let Some(ids) = lists.values().as_string_opt::<i32>() else { continue };
+            let Some(ids) = lists.values().as_string_opt::<i32>() else {
+                continue;
+            };
             let offsets = lists.value_offsets();
-            let (Some(start), Some(end)) = (offsets.get(row), offsets.get(row + 1)) else { continue };
+            let (Some(start), Some(end)) = (offsets.get(row), offsets.get(row + 1)) else {
+                continue;
+            };
             for at in *start..*end {
                 each(ids.value(usize::try_from(at).unwrap_or_default()));
             }
@@ -251,16 +289,27 @@ impl<'a> Columns<'a> {
 }
 
 fn missing(column: &'static str, kind: &'static str) -> TransformError {
-    TransformError::Column { dataset: DATASET.name, column, kind }
+    TransformError::Column {
+        dataset: DATASET.name,
+        column,
+        kind,
+    }
 }
 
 fn text<'a>(emails: &'a RecordBatch, column: &'static str) -> Result<&'a StringArray, TransformError> {
-    emails.column_by_name(column).and_then(|array| array.as_string_opt()).ok_or(missing(column, "Utf8"))
+    emails
+        .column_by_name(column)
+        .and_then(|array| array.as_string_opt())
+        .ok_or(missing(column, "Utf8"))
 }
 
 fn list<'a>(emails: &'a RecordBatch, column: &'static str) -> Result<&'a ListArray, TransformError> {
-    let array = emails.column_by_name(column).and_then(|array| array.as_list_opt::<i32>());
-    array.filter(|list| list.values().as_string_opt::<i32>().is_some()).ok_or(missing(column, "List(Utf8)"))
+    let array = emails
+        .column_by_name(column)
+        .and_then(|array| array.as_list_opt::<i32>());
+    array
+        .filter(|list| list.values().as_string_opt::<i32>().is_some())
+        .ok_or(missing(column, "List(Utf8)"))
 }
 
 #[cfg(test)]

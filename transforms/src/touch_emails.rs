@@ -24,7 +24,11 @@ pub fn touch_emails(
     let items = emails
         .column_by_name("_item")
         .and_then(|column| column.as_string_opt::<i32>())
-        .ok_or(TransformError::Column { dataset: DATASET.name, column: "_item", kind: "Utf8" })?;
+        .ok_or(TransformError::Column {
+            dataset: DATASET.name,
+            column: "_item",
+            kind: "Utf8",
+        })?;
     let list = || ListBuilder::new(StringBuilder::new()).with_field(list_element());
     let (mut folders, mut flags) = (list(), list());
     let mut received = TimestampMicrosecondBuilder::new().with_timezone("UTC");
@@ -52,6 +56,8 @@ pub fn touch_emails(
             new.map_or_else(|| column.clone(), |(_, array)| array.clone())
         })
         .collect();
-    RecordBatch::try_new(schema, columns)
-        .map_err(|source| TransformError::Arrow { dataset: DATASET.name, source })
+    RecordBatch::try_new(schema, columns).map_err(|source| TransformError::Arrow {
+        dataset: DATASET.name,
+        source,
+    })
 }

@@ -89,6 +89,19 @@ pub struct Counts {
     pub snapshots: u64,
 }
 
+impl Counts {
+    /// Adds what another part of the same run counted.
+    pub fn add(&mut self, other: Self) {
+        self.items_seen += other.items_seen;
+        self.items_stored += other.items_stored;
+        self.items_unchanged += other.items_unchanged;
+        self.items_rejected += other.items_rejected;
+        self.items_vanished += other.items_vanished;
+        self.bytes_stored += other.bytes_stored;
+        self.snapshots += other.snapshots;
+    }
+}
+
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {

@@ -209,8 +209,8 @@ fn stage(
 ) -> Result<(WrittenFile, ParquetMetaData), StoreError> {
     let failed = || StoreError::parquet("write", path);
     let file = File::create_new(path).map_err(StoreError::io("create", path))?;
-    let hashing = Hashing { inner: BufWriter::with_capacity(1 << 18, file), sha256: Sha256::new(), bytes: 0 };
-    let mut writer = ArrowWriter::try_new(hashing, schema.clone(), Some(properties)).map_err(failed())?;
+    let mut hashing = Hashing { inner: BufWriter::with_capacity(1 << 18, file), sha256: Sha256::new(), bytes: 0 };
+    let mut writer = ArrowWriter::try_new(&mut hashing, schema.clone(), Some(properties)).map_err(failed())?;
     let mut rows = 0;
     for batch in batches {
         let batch = batch?;
@@ -219,7 +219,7 @@ fn stage(
         writer.write(&fit(&schema, &batch)?).map_err(failed())?;
     }
     let metadata = writer.finish().map_err(failed())?;
-    let hashing = writer.into_inner().map_err(failed())?;
+    drop(writer);
     let (bytes, digest) = (hashing.bytes, hashing.sha256.finalize());
     let file = hashing.inner.into_inner().map_err(|e| StoreError::io("write", path)(e.into_error()))?;
     file.sync_all().map_err(StoreError::io("fsync", path))?;

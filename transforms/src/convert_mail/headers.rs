@@ -34,15 +34,23 @@ impl<'x> Headers<'x> {
         // RFC 5322 §2.2: printable ASCII without a colon.
         let well_formed = |name: &str| name.len() > 1 && name.bytes().all(|b| b.is_ascii_graphic());
         self.fields.iter().any(known)
-            || self.fields.first().is_some_and(|field| well_formed(field.name()) && field.offset_field == 0)
+            || self
+                .fields
+                .first()
+                .is_some_and(|field| well_formed(field.name()) && field.offset_field == 0)
     }
 
     /// The repaired bytes of each field of that name; each ends in a line break.
     fn values(&self, name: HeaderName<'static>) -> impl Iterator<Item = Cow<'x, [u8]>> {
         let bytes = self.bytes;
-        self.fields.iter().filter(move |field| field.name == name).filter_map(move |field| {
-            bytes.get(field.offset_start as usize..bytes.len().min(field.offset_end as usize)).map(repair)
-        })
+        self.fields
+            .iter()
+            .filter(move |field| field.name == name)
+            .filter_map(move |field| {
+                bytes
+                    .get(field.offset_start as usize..bytes.len().min(field.offset_end as usize))
+                    .map(repair)
+            })
     }
 
     /// The first field of that name as text.
@@ -52,7 +60,9 @@ impl<'x> Headers<'x> {
         if memmem::find(&value, b"=?").is_some() {
             let mut line = value.into_owned();
             line.push(b'\n');
-            let HeaderValue::Text(text) = MessageStream::new(&line).parse_unstructured() else { return None };
+            let HeaderValue::Text(text) = MessageStream::new(&line).parse_unstructured() else {
+                return None;
+            };
             return printable(&text);
         }
         printable(&String::from_utf8_lossy(&value))
@@ -62,7 +72,9 @@ impl<'x> Headers<'x> {
     pub(super) fn mailboxes(&self, name: HeaderName<'static>) -> Vec<Mailbox> {
         let mut mailboxes = Vec::new();
         for value in self.values(name) {
-            let HeaderValue::Address(found) = MessageStream::new(&value).parse_address() else { continue };
+            let HeaderValue::Address(found) = MessageStream::new(&value).parse_address() else {
+                continue;
+            };
             mailboxes.extend(found.iter().filter_map(|found| {
                 let name = found.name.as_deref().and_then(printable);
                 match (name, found.address.as_deref().and_then(printable)) {
@@ -81,13 +93,19 @@ impl<'x> Headers<'x> {
 
     /// The addresses in all fields of that name.
     pub(super) fn addresses(&self, name: HeaderName<'static>) -> Vec<String> {
-        self.mailboxes(name).into_iter().filter_map(|(_, address)| address).collect()
+        self.mailboxes(name)
+            .into_iter()
+            .filter_map(|(_, address)| address)
+            .collect()
     }
 
     /// The first id in angle brackets, or the whole value where there are none.
     pub(super) fn id(&self, name: HeaderName<'static>) -> Option<String> {
         let value = self.values(name).next()?;
-        ids(&value).into_iter().next().or_else(|| printable(&String::from_utf8_lossy(&unfold(&value))))
+        ids(&value)
+            .into_iter()
+            .next()
+            .or_else(|| printable(&String::from_utf8_lossy(&unfold(&value))))
     }
 
     /// The message ids in all fields of that name, in order.
@@ -100,7 +118,9 @@ impl<'x> Headers<'x> {
             let mut ids = ids(&value);
             if ids.is_empty() {
                 let text = String::from_utf8_lossy(&value);
-                let words = text.split_whitespace().filter(|word| word.contains('@') && text.len() < 1_000);
+                let words = text
+                    .split_whitespace()
+                    .filter(|word| word.contains('@') && text.len() < 1_000);
                 ids.extend(words.filter_map(printable));
             } else if ids.len() > 1 && has_words_before_id(&value) {
                 ids.drain(..ids.len() - 1);
@@ -118,7 +138,9 @@ impl<'x> Headers<'x> {
             let words: Vec<&str> = text.split_ascii_whitespace().take(7).collect();
             let in_order = match words.as_slice() {
                 // `Sat Sep 21 08:18:08 2002`, as C's `asctime` has it.
-                [_, month, day, time, year] if time.contains(':') && year.parse::<u16>().is_ok() => format!("{day} {month} {year} {time} +0000\n"),
+                [_, month, day, time, year] if time.contains(':') && year.parse::<u16>().is_ok() => {
+                    format!("{day} {month} {year} {time} +0000\n")
+                }
                 // `10:00 EST`: mail-parser needs seconds before a zone by name.
                 [date @ .., zone] if zone.bytes().all(|b| b.is_ascii_alphabetic()) => {
                     format!("{}:00 {zone}\n", date.join(" "))
@@ -157,15 +179,28 @@ fn ids(value: &[u8]) -> Vec<String> {
 
 /// Whether there is a word before the first bracket.
 fn has_words_before_id(value: &[u8]) -> bool {
-    value.iter().take_while(|byte| **byte != b'<').any(|byte| byte.is_ascii_alphanumeric())
+    value
+        .iter()
+        .take_while(|byte| **byte != b'<')
+        .any(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn parse_date(value: &[u8]) -> Option<(Instant, i64)> {
-    let HeaderValue::DateTime(date) = MessageStream::new(value).parse_date() else { return None };
+    let HeaderValue::DateTime(date) = MessageStream::new(value).parse_date() else {
+        return None;
+    };
     // Years of three digits count from 1900 (RFC 5322 §4.3), a leap second is the second before it, and the
     // 31st of a shorter month is no day.
-    let year = if date.year < 1_000 { date.year + 1_900 } else { date.year };
-    let date = DateTime { year, second: date.second.min(59), ..date };
+    let year = if date.year < 1_000 {
+        date.year + 1_900
+    } else {
+        date.year
+    };
+    let date = DateTime {
+        year,
+        second: date.second.min(59),
+        ..date
+    };
     let local = date.to_timestamp_local();
     // mail-parser takes the hour for the month when the words stand in another order.
     let month = MONTH.get(usize::from(date.month).checked_sub(1)?)?.as_bytes();
@@ -200,11 +235,18 @@ fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     let value = value.trim_ascii();
     match memchr::memchr(b'\n', value) {
         None => Cow::Borrowed(value),
-        Some(_) => Cow::Owned(value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()),
+        Some(_) => Cow::Owned(
+            value
+                .iter()
+                .copied()
+                .filter(|byte| !matches!(byte, b'\r' | b'\n'))
+                .collect(),
+        ),
     }
 }
 
-/// Makes one encoded word (RFC 2047) of neighbours in the same charset and encoding.
+/// Makes one encoded word (RFC 2047) of neighbours in the same charset and encoding. Words in ISO-2022, which
+/// switches between character sets, stay apart: each begins and ends in ASCII.
 fn join_words(value: &[u8]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(value.len());
     let mut rest = value;
@@ -215,8 +257,12 @@ fn join_words(value: &[u8]) -> Vec<u8> {
         joined.extend_from_slice(before);
         joined.extend_from_slice(begins);
         rest = from_word.get(begins.len()..).unwrap_or_default();
+        let joins = !start.is_empty()
+            && !start
+                .get(2..10)
+                .is_some_and(|c| c.eq_ignore_ascii_case(b"iso-2022"));
         // The payloads of the words that go on where this one ends.
-        while let Some((payload, after)) = (!start.is_empty()).then(|| split_word(rest)).flatten() {
+        while let Some((payload, after)) = joins.then(|| split_word(rest)).flatten() {
             let next = after.trim_ascii_start();
             let next_start = word_start(next);
             if next.len() == after.len() || !start.eq_ignore_ascii_case(next_start) {
@@ -245,7 +291,11 @@ fn split_word(text: &[u8]) -> Option<(&[u8], &[u8])> {
 /// `=?charset?encoding?` at the beginning of `text`, or nothing.
 fn word_start(text: &[u8]) -> &[u8] {
     let charset = text.get(2..).unwrap_or_default();
-    let Some(end) = charset.iter().take(64).position(|byte| *byte == b'?' || byte.is_ascii_whitespace()) else {
+    let Some(end) = charset
+        .iter()
+        .take(64)
+        .position(|byte| *byte == b'?' || byte.is_ascii_whitespace())
+    else {
         return b"";
     };
     match charset.get(end..end + 3) {

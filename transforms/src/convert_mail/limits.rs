@@ -38,12 +38,17 @@ pub(super) fn tame(raw: &[u8]) -> Result<Cow<'_, [u8]>, String> {
         let (before, after) = raw.split_at(slash);
         multiparts += usize::from(names_multipart(before));
         let after = after.get(1..).unwrap_or_default();
-        let spaces = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let spaces = after
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
         let subtype = after.get(spaces..).unwrap_or_default();
         let at = slash + 1 + spaces;
-        let nests = [&b"rfc822"[..], b"global", b"digest"]
-            .iter()
-            .any(|name| subtype.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(name)));
+        let nests = [&b"rfc822"[..], b"global", b"digest"].iter().any(|name| {
+            subtype
+                .get(..6)
+                .is_some_and(|start| start.eq_ignore_ascii_case(name))
+        });
         // A comment after the slash may hide a subtype: without the slash there is none.
         let hides = subtype.first() == Some(&b'(');
         if (nests || hides)
@@ -53,7 +58,10 @@ pub(super) fn tame(raw: &[u8]) -> Result<Cow<'_, [u8]>, String> {
         }
     }
     if multiparts.saturating_mul(raw.len()) > SEARCHED_BYTES && multiparts > 32 {
-        return Err(format!("it names {multiparts} multiparts, too many for {} bytes", raw.len()));
+        return Err(format!(
+            "it names {multiparts} multiparts, too many for {} bytes",
+            raw.len()
+        ));
     }
     Ok(bytes)
 }
@@ -65,7 +73,11 @@ const MASK: u8 = b'~';
 pub(super) fn unmask(subtype: &str) -> Cow<'_, str> {
     [("~fc822", "rfc822"), ("~lobal", "global"), ("~igest", "digest")]
         .iter()
-        .find_map(|(masked, name)| subtype.strip_prefix(masked).map(|rest| format!("{name}{rest}").into()))
+        .find_map(|(masked, name)| {
+            subtype
+                .strip_prefix(masked)
+                .map(|rest| format!("{name}{rest}").into())
+        })
         .unwrap_or(subtype.into())
 }
 
@@ -85,11 +97,19 @@ fn has_header_end(raw: &[u8]) -> Result<bool, String> {
 
 /// Whether a media type that ends here is `multipart`, or may be, hidden by a comment.
 fn names_multipart(before: &[u8]) -> bool {
-    let Some(last @ (b't' | b'T' | b')' | b' ' | b'\t')) = before.last() else { return false };
+    let Some(last @ (b't' | b'T' | b')' | b' ' | b'\t')) = before.last() else {
+        return false;
+    };
     if matches!(last, b't' | b'T') {
-        return before.len() >= 9 && before.get(before.len() - 9..).is_some_and(|b| b.eq_ignore_ascii_case(b"multipart"));
+        return before.len() >= 9
+            && before
+                .get(before.len() - 9..)
+                .is_some_and(|b| b.eq_ignore_ascii_case(b"multipart"));
     }
-    *last == b')' || before.get(before.len().saturating_sub(64)..).is_some_and(|b| memmem::find(b, b"ultipart").is_some())
+    *last == b')'
+        || before
+            .get(before.len().saturating_sub(64)..)
+            .is_some_and(|b| memmem::find(b, b"ultipart").is_some())
 }
 
 /// Counts what could be parts and their header fields: lines after a `--` up to the next blank one.
@@ -111,7 +131,9 @@ fn limit_parts(raw: &[u8]) -> Result<(), String> {
         }
     }
     if boundaries.min(blanks) > PARTS || fields > PARTS {
-        return Err(format!("it has more than {PARTS} parts or header fields of parts"));
+        return Err(format!(
+            "it has more than {PARTS} parts or header fields of parts"
+        ));
     }
     Ok(())
 }

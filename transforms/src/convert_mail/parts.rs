@@ -49,7 +49,9 @@ impl<'x> Parts<'x> {
         let mut leaves = Vec::new();
         let mut open = vec![(0_u32, None, false)];
         while let Some((id, alternative, in_digest)) = open.pop() {
-            let Some(part) = self.message.part(id) else { continue };
+            let Some(part) = self.message.part(id) else {
+                continue;
+            };
             let declared = content_type(part, HeaderName::ContentType);
             let PartType::Multipart(children) = &part.body else {
                 leaves.push(self.leaf(part, declared, alternative, in_digest));
@@ -59,7 +61,13 @@ impl<'x> Parts<'x> {
             let alternative = alternative.or((subtype.as_deref() == Some("alternative")).then_some(id));
             let is_digest = subtype.as_deref() == Some("digest");
             // A part stands after the one it is in: this cannot go in circles.
-            open.extend(children.iter().rev().filter(|c| **c > id).map(|c| (*c, alternative, is_digest)));
+            open.extend(
+                children
+                    .iter()
+                    .rev()
+                    .filter(|c| **c > id)
+                    .map(|c| (*c, alternative, is_digest)),
+            );
         }
         leaves
     }
@@ -70,7 +78,10 @@ impl<'x> Parts<'x> {
         let leaves = self.leaves();
         let plain_in = |group: Option<u32>| {
             leaves.iter().any(|leaf| {
-                leaf.is_text && !leaf.is_html() && leaf.alternative == group && !self.text(leaf).trim().is_empty()
+                leaf.is_text
+                    && !leaf.is_html()
+                    && leaf.alternative == group
+                    && !self.text(leaf).trim().is_empty()
             })
         };
         let mut body: Option<String> = None;
@@ -84,7 +95,11 @@ impl<'x> Parts<'x> {
                 continue;
             }
             let text = self.text(leaf);
-            let text = if leaf.is_html() { Cow::Owned(text_of_html(&text)) } else { text };
+            let text = if leaf.is_html() {
+                Cow::Owned(text_of_html(&text))
+            } else {
+                text
+            };
             let text = without_controls(text);
             if text.trim().is_empty() {
                 continue;
@@ -109,9 +124,19 @@ impl<'x> Parts<'x> {
             filename: leaf.filename.clone(),
             media_type: leaf.media_type.clone().into_owned(),
             disposition: leaf.disposition.clone(),
-            content_id: leaf.part.headers.iter().find(|h| h.name == HeaderName::ContentId).and_then(|h| {
-                printable(h.value.as_text_list().and_then(|ids| ids.first()).map_or("", |id| id))
-            }),
+            content_id: leaf
+                .part
+                .headers
+                .iter()
+                .find(|h| h.name == HeaderName::ContentId)
+                .and_then(|h| {
+                    printable(
+                        h.value
+                            .as_text_list()
+                            .and_then(|ids| ids.first())
+                            .map_or("", |id| id),
+                    )
+                }),
             size_bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
             sha256: EmailAttachment::digest(&bytes),
         });
@@ -122,7 +147,11 @@ impl<'x> Parts<'x> {
             && let Some(message) = PARSER.parse(&tamed)
         {
             let masked = matches!(tamed, Cow::Owned(_));
-            let parts = Parts { message: &message, raw: &bytes, masked };
+            let parts = Parts {
+                message: &message,
+                raw: &bytes,
+                masked,
+            };
             for leaf in parts.leaves().iter().filter(|leaf| !leaf.is_text) {
                 parts.attach(leaf, item, depth - 1, to);
             }
@@ -151,7 +180,14 @@ impl<'x> Parts<'x> {
         let is_text = matches!(media_type.as_ref(), "text/plain" | "text/html")
             && disposition.as_deref() != Some("attachment")
             && (filename.is_none() || self.message.parts.len() == 1);
-        Leaf { part, media_type, filename, disposition, alternative, is_text }
+        Leaf {
+            part,
+            media_type,
+            filename,
+            disposition,
+            alternative,
+            is_text,
+        }
     }
 
     /// A parameter of a Content- field, decoded: RFC 2231, and RFC 2047 where senders use it.
@@ -164,7 +200,10 @@ impl<'x> Parts<'x> {
     ) -> Option<String> {
         let value = declared.attribute(key)?;
         let field = part.headers.iter().find(|header| header.name == name)?;
-        let bytes = self.raw.get(field.offset_start as usize..field.offset_end as usize).unwrap_or_default();
+        let bytes = self
+            .raw
+            .get(field.offset_start as usize..field.offset_end as usize)
+            .unwrap_or_default();
         if memmem::find(bytes, b"=?").is_none() && !value.contains(char::REPLACEMENT_CHARACTER) {
             return printable(value);
         }
@@ -175,20 +214,30 @@ impl<'x> Parts<'x> {
 
     /// The bytes of a part without their transfer encoding.
     fn bytes(&self, part: &'x MessagePart<'x>) -> Cow<'x, [u8]> {
-        let encoded = self.raw.get(part.offset_body as usize..part.offset_end as usize).unwrap_or_default();
+        let encoded = self
+            .raw
+            .get(part.offset_body as usize..part.offset_end as usize)
+            .unwrap_or_default();
         match (&part.body, part.encoding) {
             (PartType::Binary(bytes) | PartType::InlineBinary(bytes), Encoding::QuotedPrintable) => {
                 Cow::Borrowed(bytes)
             }
             // The parser drops a last group without padding.
-            (PartType::Binary(bytes) | PartType::InlineBinary(bytes), Encoding::Base64) if is_padded(encoded) => {
+            (PartType::Binary(bytes) | PartType::InlineBinary(bytes), Encoding::Base64)
+                if is_padded(encoded) =>
+            {
                 Cow::Borrowed(bytes)
             }
             (_, Encoding::Base64) => base64_decode(encoded).map_or(encoded.into(), Cow::Owned),
-            (_, Encoding::QuotedPrintable) => quoted_printable_decode(encoded).map_or(encoded.into(), Cow::Owned),
+            (_, Encoding::QuotedPrintable) => {
+                quoted_printable_decode(encoded).map_or(encoded.into(), Cow::Owned)
+            }
             // The parser gave up on damaged base64: what can be read of it.
             (_, Encoding::None) if part.is_encoding_problem && is_base64(part) => {
-                let letters = encoded.iter().copied().filter(|b| b.is_ascii_alphanumeric() || b"+/=".contains(b));
+                let letters = encoded
+                    .iter()
+                    .copied()
+                    .filter(|b| b.is_ascii_alphanumeric() || b"+/=".contains(b));
                 base64_decode(&letters.collect::<Vec<_>>()).map_or(encoded.into(), Cow::Owned)
             }
             _ => Cow::Borrowed(encoded),
@@ -207,7 +256,11 @@ impl<'x> Parts<'x> {
         let bytes = self.bytes(leaf.part);
         let declared = content_type(leaf.part, HeaderName::ContentType)
             .and_then(|declared| declared.attribute("charset"))
-            .filter(|charset| !["utf-8", "utf8", "us-ascii"].iter().any(|c| charset.eq_ignore_ascii_case(c)))
+            .filter(|charset| {
+                !["utf-8", "utf8", "us-ascii"]
+                    .iter()
+                    .any(|c| charset.eq_ignore_ascii_case(c))
+            })
             .and_then(|charset| charset_decoder(charset.as_bytes()));
         match (declared, charset_decoder(b"windows-1252")) {
             (Some(decode), _) => Cow::Owned(decode(&bytes)),
@@ -227,7 +280,11 @@ impl Leaf<'_> {
 }
 
 fn content_type<'x>(part: &'x MessagePart<'x>, name: HeaderName<'static>) -> Option<&'x ContentType<'x>> {
-    part.headers.iter().find(|header| header.name == name)?.value.as_content_type()
+    part.headers
+        .iter()
+        .find(|header| header.name == name)?
+        .value
+        .as_content_type()
 }
 
 fn is_padded(base64: &[u8]) -> bool {
@@ -237,6 +294,9 @@ fn is_padded(base64: &[u8]) -> bool {
 fn is_base64(part: &MessagePart<'_>) -> bool {
     part.headers.iter().any(|header| {
         header.name == HeaderName::ContentTransferEncoding
-            && header.value.as_text().is_some_and(|encoding| encoding.eq_ignore_ascii_case("base64"))
+            && header
+                .value
+                .as_text()
+                .is_some_and(|encoding| encoding.eq_ignore_ascii_case("base64"))
     })
 }

@@ -17,17 +17,30 @@ pub(super) fn printable(text: &str) -> Option<String> {
 /// The text without NUL and the other control characters of ASCII but tab and line breaks, which are `\n`.
 pub(super) fn without_controls(text: Cow<'_, str>) -> Cow<'_, str> {
     // Folded so that the compiler makes vector code of it: this reads every byte of every body.
-    let controls = text.bytes().fold(false, |any, b| any | (b < 0x20 && b != b'\t' && b != b'\n'));
+    let controls = text
+        .bytes()
+        .fold(false, |any, b| any | (b < 0x20 && b != b'\t' && b != b'\n'));
     if !controls {
         return text;
     }
-    let text = if text.contains('\r') { text.replace("\r\n", "\n") } else { text.into_owned() };
-    text.chars().filter(|c| *c >= ' ' || matches!(c, '\t' | '\n' | '\r')).collect::<String>().into()
+    let text = if text.contains('\r') {
+        text.replace("\r\n", "\n")
+    } else {
+        text.into_owned()
+    };
+    text.chars()
+        .filter(|c| *c >= ' ' || matches!(c, '\t' | '\n' | '\r'))
+        .collect::<String>()
+        .into()
 }
 
 /// What a reader of the HTML sees, blocks on lines of their own.
 pub(super) fn text_of_html(html: &str) -> String {
-    let mut page = Page { text: String::with_capacity(html.len() / 2), blank: false, hidden: false };
+    let mut page = Page {
+        text: String::with_capacity(html.len() / 2),
+        blank: false,
+        hidden: false,
+    };
     let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| -> Option<Infallible> {
         match event {
             CallbackEvent::OpenStartTag { name } => page.tag(name, true),
@@ -57,9 +70,9 @@ impl Page {
         match name {
             b"script" | b"style" | b"template" | b"title" => self.hidden = opens,
             b"br" | b"hr" => self.line(1),
-            b"address" | b"article" | b"blockquote" | b"center" | b"dd" | b"div" | b"dl" | b"dt" | b"footer"
-            | b"form" | b"header" | b"li" | b"ol" | b"option" | b"pre" | b"section" | b"table" | b"tr"
-            | b"ul" => self.block(1),
+            b"address" | b"article" | b"blockquote" | b"center" | b"dd" | b"div" | b"dl" | b"dt"
+            | b"footer" | b"form" | b"header" | b"li" | b"ol" | b"option" | b"pre" | b"section"
+            | b"table" | b"tr" | b"ul" => self.block(1),
             b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" | b"p" => self.block(2),
             b"td" | b"th" => self.blank = true,
             _ => {}

@@ -12,7 +12,10 @@ fn id(number: u8) -> String {
 }
 
 fn batch(mails: &[Mail]) -> RecordBatch {
-    let provenance = Provenance { source: SourceName::new("mail").unwrap(), run: RunId("run".to_owned()) };
+    let provenance = Provenance {
+        source: SourceName::new("mail").unwrap(),
+        run: RunId("run".to_owned()),
+    };
     let mut rows = Rows::of_lake(Email::DATASET, provenance);
     for (own, references, in_reply_to) in mails {
         // Copies of a mail have different items, mails without an id are told apart by it.
@@ -37,7 +40,11 @@ fn threads(mails: &[Mail]) -> Threads {
 
 fn ids(threads: &Threads, mails: &[Mail]) -> Vec<String> {
     let assigned = threads.assign(&batch(mails)).unwrap();
-    text(&assigned, THREAD_ID).unwrap().iter().map(|id| id.unwrap().to_owned()).collect()
+    text(&assigned, THREAD_ID)
+        .unwrap()
+        .iter()
+        .map(|id| id.unwrap().to_owned())
+        .collect()
 }
 
 fn thread_named(number: u8) -> String {
@@ -52,13 +59,22 @@ fn check(mails: &[Mail], expected: &[u8]) {
 
 /// The smaller of two ids, by key.
 fn smaller(a: u8, b: u8) -> u8 {
-    if key_of_id(&id(a)) < key_of_id(&id(b)) { a } else { b }
+    if key_of_id(&id(a)) < key_of_id(&id(b)) {
+        a
+    } else {
+        b
+    }
 }
 
 #[test]
 fn answers_belong_to_the_mail_they_answer() {
     check(
-        &[(Some(1), vec![], vec![]), (Some(2), vec![1], vec![1]), (Some(3), vec![1, 2], vec![2]), (Some(4), vec![], vec![])],
+        &[
+            (Some(1), vec![], vec![]),
+            (Some(2), vec![1], vec![1]),
+            (Some(3), vec![1, 2], vec![2]),
+            (Some(4), vec![], vec![]),
+        ],
         &[1, 1, 1, 4],
     );
 }
@@ -71,19 +87,32 @@ fn a_missing_parent_holds_its_children_together() {
 #[test]
 fn broken_references_are_mended_by_other_mails() {
     // 4 names only 3; that 3 answers 2 and 2 answers 1 is known from others.
-    check(&[(Some(4), vec![], vec![3]), (Some(3), vec![2], vec![]), (Some(2), vec![1], vec![])], &[1, 1, 1]);
+    check(
+        &[
+            (Some(4), vec![], vec![3]),
+            (Some(3), vec![2], vec![]),
+            (Some(2), vec![1], vec![]),
+        ],
+        &[1, 1, 1],
+    );
 }
 
 #[test]
 fn two_roots_give_the_smaller_one() {
     let root = smaller(1, 2);
-    check(&[(Some(3), vec![1], vec![]), (Some(3), vec![2], vec![])], &[root, root]);
+    check(
+        &[(Some(3), vec![1], vec![]), (Some(3), vec![2], vec![])],
+        &[root, root],
+    );
 }
 
 #[test]
 fn a_cycle_is_one_thread() {
     let root = smaller(1, 2);
-    check(&[(Some(1), vec![2], vec![]), (Some(2), vec![1], vec![])], &[root, root]);
+    check(
+        &[(Some(1), vec![2], vec![]), (Some(2), vec![1], vec![])],
+        &[root, root],
+    );
 }
 
 #[test]
@@ -99,7 +128,11 @@ fn in_reply_to_may_name_an_earlier_reference() {
 
 #[test]
 fn copies_are_one_node_and_mails_without_id_are_their_own() {
-    let mails = [(None, vec![], vec![]), (None, vec![1], vec![]), (Some(1), vec![], vec![])];
+    let mails = [
+        (None, vec![], vec![]),
+        (None, vec![1], vec![]),
+        (Some(1), vec![], vec![]),
+    ];
     let found = ids(&threads(&mails), &mails);
     assert_eq!(found[1], thread_named(1));
     assert_eq!(found[2], thread_named(1));
@@ -119,28 +152,42 @@ fn stale_rows_are_those_whose_thread_changed() {
 
 #[test]
 fn the_provisional_thread_of_a_mail_is_its_thread_when_it_is_alone() {
-    for (own, references, in_reply_to) in
-        [(Some(1), vec![], vec![]), (Some(2), vec![1], vec![]), (Some(2), vec![], vec![1]), (None, vec![], vec![])]
-    {
+    for (own, references, in_reply_to) in [
+        (Some(1), vec![], vec![]),
+        (Some(2), vec![1], vec![]),
+        (Some(2), vec![], vec![1]),
+        (None, vec![], vec![]),
+    ] {
         let mails = [(own, references.clone(), in_reply_to.clone())];
         let rows = batch(&mails);
         let item = text(&rows, "_item").unwrap().value(0);
         let texts = |numbers: &[u8]| numbers.iter().map(|n| id(*n)).collect::<Vec<_>>();
-        let provisional = thread_of(item, own.map(id).as_deref(), &texts(&in_reply_to), &texts(&references));
+        let provisional = thread_of(
+            item,
+            own.map(id).as_deref(),
+            &texts(&in_reply_to),
+            &texts(&references),
+        );
         assert_eq!(ids(&threads(&mails), &mails), [provisional]);
     }
 }
 
 #[test]
 fn another_dataset_is_refused() {
-    let rows = Rows::of_lake(&schemas::datasets::raw::DATASET, Provenance {
-        source: SourceName::new("mail").unwrap(),
-        run: RunId("run".to_owned()),
-    })
+    let rows = Rows::of_lake(
+        &schemas::datasets::raw::DATASET,
+        Provenance {
+            source: SourceName::new("mail").unwrap(),
+            run: RunId("run".to_owned()),
+        },
+    )
     .finish()
     .unwrap();
     let error = Threads::new().add(&rows).unwrap_err();
-    assert_eq!(error.to_string(), "the batch has no column `message_id` of type Utf8; pass rows of `emails`");
+    assert_eq!(
+        error.to_string(),
+        "the batch has no column `message_id` of type Utf8; pass rows of `emails`"
+    );
 }
 
 /// The definition, word by word: edges, then sets by closure, then the root of each.
@@ -175,7 +222,9 @@ fn naive(mails: &[Mail]) -> Vec<String> {
             while let Some(key) = open.pop() {
                 open.extend(neighbours[&key].iter().filter(|key| set.insert(**key)));
             }
-            let orphan = set.iter().find(|key| !edges.iter().any(|(_, child)| child == *key));
+            let orphan = set
+                .iter()
+                .find(|key| !edges.iter().any(|(_, child)| child == *key));
             hex::encode(orphan.or(set.first()).unwrap())
         })
         .collect()
@@ -183,7 +232,11 @@ fn naive(mails: &[Mail]) -> Vec<String> {
 
 fn any_mail() -> impl Strategy<Value = Mail> {
     let some_ids = || prop::collection::vec(0_u8..24, 0..4);
-    (prop::option::weighted(0.9, 0_u8..24), some_ids(), prop::collection::vec(0_u8..24, 0..2))
+    (
+        prop::option::weighted(0.9, 0_u8..24),
+        some_ids(),
+        prop::collection::vec(0_u8..24, 0..2),
+    )
 }
 
 proptest! {
@@ -210,9 +263,16 @@ proptest! {
 fn measure_threads() {
     let count = 200_000_u32;
     let rows: Vec<Vec<String>> = (0..count)
-        .map(|n| (0..=n % 4).map(|k| format!("{}.{k}@mail.example.org", n / 4)).collect())
+        .map(|n| {
+            (0..=n % 4)
+                .map(|k| format!("{}.{k}@mail.example.org", n / 4))
+                .collect()
+        })
         .collect();
-    let provenance = Provenance { source: SourceName::new("mail").unwrap(), run: RunId("run".to_owned()) };
+    let provenance = Provenance {
+        source: SourceName::new("mail").unwrap(),
+        run: RunId("run".to_owned()),
+    };
     let mut builder = Rows::of_lake(Email::DATASET, provenance);
     for ids in &rows {
         let (own, references) = ids.split_last().unwrap();
@@ -227,9 +287,21 @@ fn measure_threads() {
     let batch = builder.finish().unwrap();
     let mut threads = Threads::new();
     for (name, result) in [
-        ("add", { let start = std::time::Instant::now(); threads.add(&batch).unwrap(); start.elapsed() }),
-        ("stale", { let start = std::time::Instant::now(); threads.stale(&batch).unwrap(); start.elapsed() }),
-        ("stale again", { let start = std::time::Instant::now(); threads.stale(&batch).unwrap(); start.elapsed() }),
+        ("add", {
+            let start = std::time::Instant::now();
+            threads.add(&batch).unwrap();
+            start.elapsed()
+        }),
+        ("stale", {
+            let start = std::time::Instant::now();
+            threads.stale(&batch).unwrap();
+            start.elapsed()
+        }),
+        ("stale again", {
+            let start = std::time::Instant::now();
+            threads.stale(&batch).unwrap();
+            start.elapsed()
+        }),
     ] {
         println!("{name}: {:?} a mail", result / count);
     }
