@@ -120,7 +120,11 @@ pub fn start_log(context: &Context) {
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("DKC_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let mut filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    // At `trace` it prints what is sent to the server, and so the password.
+    if let Ok(silent) = "async_imap::imap_stream=info".parse() {
+        filter = filter.add_directive(silent);
+    }
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

@@ -9,19 +9,15 @@
 //!
 //! Memory: about 200 bytes a place with names of usual length; folders and flag sets are kept once.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "every index comes from the arrays themselves"
-)]
-
+mod index;
 #[cfg(test)]
 pub(crate) mod lake;
 
 use crate::collect::{Batch, Known};
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
+use index::{Index, NONE, Place, REPLACED, State, parse};
 use schemas::{Attributes, Digest, Instant, Location, Touched};
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 
 /// One message seen at one place.
 #[derive(Debug, Clone)]
@@ -59,150 +55,54 @@ pub(crate) enum Placed {
 /// new there: known places that were not seen yet do not count as copies, so that a message which merely moved
 /// within its folder keeps its item.
 pub(crate) struct Mailbox {
-    places: Vec<Place>,
-    items: Vec<Item>,
-    folders: Interned<String>,
-    flags: Interned<Vec<String>>,
-    by_location: HashTable<u32>,
-    by_version: HashTable<u32>,
-    by_item: HashTable<u32>,
-    /// How many copies of a message have an item, where it is more than the first.
-    copies: HashMap<Digest, u32>,
+    index: Index,
     /// (message, folder) → last copy given out there in this run, where it is not the first; keeps 60,000 equal
     /// messages in one folder from being compared with each other.
     given: HashMap<(Digest, u32), u32>,
-    hasher: RandomState,
     changed_places: Vec<u32>,
     changed_items: Vec<u32>,
     unchanged: u64,
 }
 
-struct Place {
-    location: Box<str>,
-    version: Box<str>,
-    received_at: Option<Instant>,
-    item: u32,
-    /// Next place of the same item.
-    next: u32,
-    folder: u32,
-    flags: u32,
-    seen: bool,
-    /// Its row is in the lake.
-    stored: bool,
-    /// Waits for the next drain.
-    changed: bool,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Live,
-    /// The location holds another item now. The old item keeps a stand-in until the end of the run, in the lake
-    /// too, or a kill before the end would leave it without any place, never to vanish.
-    Replaced,
-    Gone,
-}
-
-struct Item {
-    digest: Digest,
-    /// 0 for the first copy of a message in a folder.
-    copy: u32,
-    /// First of its places.
-    place: u32,
-    changed: bool,
-}
-
-/// No place.
-const NONE: u32 = u32::MAX;
-
-/// Between a location and the item that it no longer holds, in the stand-in's name.
-const REPLACED: &str = "#was-";
-
 impl Mailbox {
     /// Starts a run.
     pub fn new(known: &Known) -> Self {
-        let size = known.locations.len();
-        let mut mailbox = Self {
-            places: Vec::with_capacity(size),
-            items: Vec::with_capacity(size),
-            folders: Interned::default(),
-            flags: Interned::default(),
-            by_location: HashTable::with_capacity(size),
-            by_version: HashTable::with_capacity(size),
-            by_item: HashTable::with_capacity(size),
-            copies: HashMap::new(),
+        Self {
+            index: Index::of(known),
             given: HashMap::new(),
-            hasher: RandomState::new(),
             changed_places: Vec::new(),
             changed_items: Vec::new(),
             unchanged: 0,
-        };
-        for location in &known.locations {
-            let Some((digest, copy)) = parse(&location.item) else {
-                continue;
-            };
-            let item = mailbox.item(digest, copy);
-            let replaced = location
-                .location
-                .strip_suffix(location.item.as_str())
-                .is_some_and(|rest| rest.ends_with(REPLACED));
-            let folder = mailbox.folders.id(&location.folder);
-            let is_copy = mailbox
-                .places_of(item)
-                .any(|place| mailbox.places[place as usize].folder == folder);
-            let place = Place {
-                location: location.location.as_str().into(),
-                // A killed run left the place where the message was before: if there is one again, it must be
-                // read to become an item of its own.
-                version: if is_copy {
-                    "".into()
-                } else {
-                    location.version.as_str().into()
-                },
-                received_at: location.received_at,
-                item,
-                next: NONE,
-                folder,
-                flags: mailbox.flags.id(&location.flags),
-                seen: false,
-                stored: true,
-                changed: false,
-                state: if replaced { State::Replaced } else { State::Live },
-            };
-            mailbox.add(place);
         }
-        mailbox
     }
 
     /// What is known of a location, from earlier runs or from this one.
     pub fn at(&self, location: &str) -> Option<Location> {
-        self.find(location).map(|place| self.location(place))
+        self.index.find(location).map(|place| self.index.location(place))
     }
 
     /// An item seen with this fingerprint, anywhere.
     pub fn item_of_version(&self, version: &str) -> Option<String> {
-        let hash = self.hasher.hash_one(version);
-        let place = self
-            .by_version
-            .find(hash, |&place| &*self.places[place as usize].version == version)?;
-        Some(self.name(self.places[*place as usize].item))
+        self.index
+            .item_of_version(version)
+            .map(|item| self.index.name(item))
     }
 
     /// Marks a known location as still there, as it was.
     pub fn unchanged(&mut self, location: &str) {
-        if let Some(place) = self.find(location) {
-            self.places[place as usize].seen = true;
+        if let Some(place) = self.index.find(location) {
+            self.index.places[place].seen = true;
             self.unchanged += 1;
         }
     }
 
     /// Marks a location as still there, as it was, if it is known with this version and these sorted flags.
     pub fn unchanged_if(&mut self, location: &str, version: &str, flags: &[&str]) -> bool {
-        let Some(index) = self.find(location) else {
+        let Some(index) = self.index.find(location) else {
             return false;
         };
-        let place = &mut self.places[index as usize];
-        let equal = &*place.version == version && self.flags.get(place.flags) == flags;
+        let place = &mut self.index.places[index];
+        let equal = &*place.version == version && self.index.flags.get(place.flags) == flags;
         if equal {
             place.seen = true;
             self.unchanged += 1;
@@ -212,8 +112,8 @@ impl Mailbox {
 
     /// Marks a known location as still there although it could not be read this time; it is not counted.
     pub fn keep(&mut self, location: &str) {
-        if let Some(place) = self.find(location) {
-            self.places[place as usize].seen = true;
+        if let Some(place) = self.index.find(location) {
+            self.index.places[place].seen = true;
         }
     }
 
@@ -225,6 +125,7 @@ impl Mailbox {
     /// Locations known at the start that were not seen in this run so far.
     pub fn missing(&self) -> Vec<String> {
         let places = self
+            .index
             .places
             .iter()
             .filter(|place| place.state == State::Live && !place.seen);
@@ -233,23 +134,19 @@ impl Mailbox {
 
     /// Places a message whose bytes were read.
     pub fn place(&mut self, seen: Seen, digest: Digest) -> Placed {
-        let folder = self.folders.id(&seen.folder);
+        let folder = self.index.folders.id(&seen.folder);
         if let Some(item) = self.item_for(&seen.location, folder, digest) {
-            self.give(digest, folder, self.items[item as usize].copy);
             self.put(seen, folder, item);
             return Placed::Known {
-                item: self.name(item),
+                item: self.index.name(item),
             };
         }
-        let copy = match self.existing(digest, 0) {
-            None => self.copies.get(&digest).copied().unwrap_or(0),
-            Some(_) => self.copies(digest),
-        };
-        let item = self.item(digest, copy);
+        let copy = self.index.copies(digest);
+        let item = self.index.item(digest, copy);
         self.give(digest, folder, copy);
         self.put(seen, folder, item);
         Placed::New {
-            item: self.name(item),
+            item: self.index.name(item),
         }
     }
 
@@ -261,19 +158,20 @@ impl Mailbox {
         let Some((digest, _)) = parse(item) else {
             return false;
         };
-        let folder = self.folders.id(&seen.folder);
+        let folder = self.index.folders.id(&seen.folder);
         let Some(item) = self.item_for(&seen.location, folder, digest) else {
             return false;
         };
-        self.give(digest, folder, self.items[item as usize].copy);
         self.put(seen, folder, item);
         true
     }
 
     /// All attributes of an item as they are now.
     pub fn attributes(&self, item: &str) -> Attributes {
-        let index = parse(item).and_then(|(digest, copy)| self.existing(digest, copy));
-        index.map(|index| self.attributes_of(index)).unwrap_or_default()
+        let index = parse(item).and_then(|(digest, copy)| self.index.existing(digest, copy));
+        index
+            .map(|index| self.index.attributes_of(index))
+            .unwrap_or_default()
     }
 
     /// Moves what changed since the last drain into `batch`: `located`, `touched`, and the attributes of the
@@ -283,11 +181,11 @@ impl Mailbox {
             original.attributes = self.attributes(&original.item);
         }
         for index in std::mem::take(&mut self.changed_places) {
-            let place = &mut self.places[index as usize];
+            let place = &mut self.index.places[index];
             place.changed = false;
             if place.state != State::Gone {
                 place.stored = true;
-                batch.located.push(self.location(index));
+                batch.located.push(self.index.location(index));
             }
         }
         let changed = std::mem::take(&mut self.changed_items);
@@ -301,14 +199,14 @@ impl Mailbox {
             .collect();
         let mut touched = Vec::with_capacity(changed.len());
         for index in changed {
-            let item = &mut self.items[index as usize];
+            let item = &mut self.index.items[index];
             item.changed = false;
             let lives = item.place != NONE;
-            let item = self.name(index);
+            let item = self.index.name(index);
             if lives && !originals.contains(item.as_str()) {
                 touched.push(Touched {
                     item,
-                    attributes: self.attributes_of(index),
+                    attributes: self.index.attributes_of(index),
                 });
             }
         }
@@ -325,10 +223,10 @@ impl Mailbox {
     /// this run and for which `gone` says true.
     pub fn finish_into(&mut self, batch: &mut Batch, gone: impl Fn(&Location) -> bool) {
         let mut lost = Vec::new();
-        for index in (0..self.places.len()).map(|index| index as u32) {
-            let place = &self.places[index as usize];
+        for index in 0..self.index.places.next() {
+            let place = &self.index.places[index];
             let goes = match place.state {
-                State::Live => !place.seen && gone(&self.location(index)),
+                State::Live => !place.seen && gone(&self.index.location(index)),
                 State::Replaced => true,
                 State::Gone => false,
             };
@@ -337,38 +235,41 @@ impl Mailbox {
                 if stored {
                     batch.unlocated.push(place.location.to_string());
                 }
-                let before = self.summary(item);
-                self.remove(index);
-                if self.items[item as usize].place == NONE {
+                let before = self.index.summary(item);
+                self.index.remove(index);
+                if self.index.items[item].place == NONE {
                     lost.push(item);
-                } else if before != self.summary(item) {
+                } else if before != self.index.summary(item) {
                     self.change_item(item);
                 }
             }
         }
         batch
             .vanished
-            .extend(lost.into_iter().map(|item| self.name(item)));
+            .extend(lost.into_iter().map(|item| self.index.name(item)));
         self.drain_into(batch);
     }
 
     /// The kept item that a message at `location` in `folder` is: the one it was, else the first copy that is
     /// nowhere else in the folder.
-    fn item_for(&self, location: &str, folder: u32, digest: Digest) -> Option<u32> {
-        let here = self.find(location);
+    fn item_for(&mut self, location: &str, folder: u32, digest: Digest) -> Option<u32> {
+        let here = self.index.find(location);
         let free = |item: u32| {
-            self.places_of(item).all(|place| {
-                let other = &self.places[place as usize];
+            self.index.places_of(item).all(|place| {
+                let other = &self.index.places[place];
                 !other.seen || other.folder != folder || Some(place) == here
             })
         };
-        let was = here.map(|place| self.places[place as usize].item);
-        if let Some(was) = was.filter(|&was| self.items[was as usize].digest == digest && free(was)) {
+        let was = here.map(|place| self.index.places[place].item);
+        if let Some(was) = was.filter(|&was| self.index.items[was].digest == digest && free(was)) {
             return Some(was);
         }
         let first = self.given.get(&(digest, folder)).copied().unwrap_or(0);
-        let mut copies = (first..self.copies(digest)).filter_map(|copy| self.existing(digest, copy));
-        copies.find(|&item| free(item))
+        let mut copies =
+            (first..self.index.copies(digest)).filter_map(|copy| self.index.existing(digest, copy));
+        let found = copies.find(|&item| free(item))?;
+        self.give(digest, folder, self.index.items[found].copy);
+        Some(found)
     }
 
     /// Makes `item` what lies at the seen location.
@@ -382,19 +283,19 @@ impl Mailbox {
         } = seen;
         flags.sort_unstable();
         flags.dedup();
-        let flags = self.flags.id(&flags);
-        let is_new = self.items[item as usize].place == NONE;
-        let before = self.summary(item);
-        match self.find(&location) {
-            Some(index) if self.places[index as usize].item == item => {
-                self.reversion(index, &version);
-                let place = &mut self.places[index as usize];
+        let flags = self.index.flags.id(&flags);
+        let is_new = self.index.items[item].place == NONE;
+        let before = self.index.summary(item);
+        match self.index.find(&location) {
+            Some(index) if self.index.places[index].item == item => {
+                let is_other = self.index.reversion(index, &version);
+                let place = &mut self.index.places[index];
                 let now = (folder, flags, received_at);
                 place.seen = true;
-                if (place.folder, place.flags, place.received_at) != now {
+                if is_other || (place.folder, place.flags, place.received_at) != now {
                     (place.folder, place.flags, place.received_at) = now;
                     self.change_place(index);
-                } else if !self.places[index as usize].changed {
+                } else if !place.changed {
                     self.unchanged += 1;
                 }
             }
@@ -402,7 +303,7 @@ impl Mailbox {
                 if let Some(other) = other {
                     self.replace(other);
                 }
-                let index = self.add(Place {
+                let index = self.index.add(Place {
                     location: location.into(),
                     version: version.into(),
                     received_at,
@@ -418,40 +319,25 @@ impl Mailbox {
                 self.change_place(index);
             }
         }
-        if !is_new && before != self.summary(item) {
+        if !is_new && before != self.index.summary(item) {
             self.change_item(item);
         }
     }
 
-    /// Gives a place another fingerprint.
-    fn reversion(&mut self, index: u32, version: &str) {
-        let place = &mut self.places[index as usize];
-        if &*place.version == version {
-            return;
-        }
-        let hash = self.hasher.hash_one(&*place.version);
-        if let Ok(entry) = self.by_version.find_entry(hash, |&other| other == index) {
-            entry.remove();
-        }
-        place.version = version.into();
-        self.index_version(index);
-        self.change_place(index);
-    }
-
     /// Frees the location of a place for another item.
     fn replace(&mut self, index: u32) {
-        let item = self.places[index as usize].item;
-        let before = self.summary(item);
-        let location = self.places[index as usize].location.clone();
-        self.remove(index);
-        if self.items[item as usize].place != NONE && self.summary(item) == before {
+        let item = self.index.places[index].item;
+        let before = self.index.summary(item);
+        let location = self.index.places[index].location.clone();
+        self.index.remove(index);
+        if self.index.items[item].place != NONE && self.index.summary(item) == before {
             return;
         }
-        let name = format!("{location}{REPLACED}{}", self.name(item));
-        if self.find(&name).is_some() {
+        let name = format!("{location}{REPLACED}{}", self.index.name(item));
+        if self.index.find(&name).is_some() {
             return;
         }
-        let old = &self.places[index as usize];
+        let old = &self.index.places[index];
         let stand_in = Place {
             location: name.into(),
             version: old.version.clone(),
@@ -465,46 +351,8 @@ impl Mailbox {
             changed: false,
             state: State::Replaced,
         };
-        let stand_in = self.add(stand_in);
+        let stand_in = self.index.add(stand_in);
         self.change_place(stand_in);
-    }
-
-    fn add(&mut self, mut place: Place) -> u32 {
-        let index = self.places.len() as u32;
-        place.next = std::mem::replace(&mut self.items[place.item as usize].place, index);
-        self.places.push(place);
-        let (places, hasher) = (&self.places, &self.hasher);
-        let hash = |&place: &u32| hasher.hash_one(&*places[place as usize].location);
-        self.by_location.insert_unique(hash(&index), index, hash);
-        self.index_version(index);
-        index
-    }
-
-    /// Enters a place under its fingerprint, unless another is there already: one is enough, and thousands of
-    /// equal entries would make the table a list.
-    fn index_version(&mut self, index: u32) {
-        let (places, hasher) = (&self.places, &self.hasher);
-        let hash = |&place: &u32| hasher.hash_one(&*places[place as usize].version);
-        let version = &places[index as usize].version;
-        let equal = |&place: &u32| places[place as usize].version == *version;
-        self.by_version.entry(hash(&index), equal, hash).or_insert(index);
-    }
-
-    fn remove(&mut self, index: u32) {
-        let place = &mut self.places[index as usize];
-        let (item, next) = (place.item, place.next);
-        place.state = State::Gone;
-        let hash = self.hasher.hash_one(&*place.location);
-        if let Ok(entry) = self.by_location.find_entry(hash, |&other| other == index) {
-            entry.remove();
-        }
-        let before = self
-            .places_of(item)
-            .find(|&place| self.places[place as usize].next == index);
-        match before {
-            Some(before) => self.places[before as usize].next = next,
-            None => self.items[item as usize].place = next,
-        }
     }
 
     /// Remembers that a copy is in a folder, so that the search for the next one begins there.
@@ -515,178 +363,18 @@ impl Mailbox {
     }
 
     fn change_place(&mut self, index: u32) {
-        let place = &mut self.places[index as usize];
+        let place = &mut self.index.places[index];
         if !std::mem::replace(&mut place.changed, true) {
             self.changed_places.push(index);
         }
     }
 
     fn change_item(&mut self, index: u32) {
-        let item = &mut self.items[index as usize];
+        let item = &mut self.index.items[index];
         if !std::mem::replace(&mut item.changed, true) {
             self.changed_items.push(index);
         }
     }
-
-    fn find(&self, location: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(location);
-        self.by_location
-            .find(hash, |&place| &*self.places[place as usize].location == location)
-            .copied()
-    }
-
-    /// One more than the highest copy of a message that may have an item.
-    fn copies(&self, digest: Digest) -> u32 {
-        self.copies.get(&digest).copied().unwrap_or(1)
-    }
-
-    fn places_of(&self, item: u32) -> impl Iterator<Item = u32> {
-        chain(self.items[item as usize].place, |place| {
-            self.places[place as usize].next
-        })
-    }
-
-    fn existing(&self, digest: Digest, copy: u32) -> Option<u32> {
-        let is = |&item: &u32| {
-            let item = &self.items[item as usize];
-            item.digest == digest && item.copy == copy
-        };
-        self.by_item.find(short(&digest, copy), is).copied()
-    }
-
-    /// The item of that digest and copy, made if there is none.
-    fn item(&mut self, digest: Digest, copy: u32) -> u32 {
-        if let Some(item) = self.existing(digest, copy) {
-            return item;
-        }
-        let index = self.items.len() as u32;
-        self.items.push(Item {
-            digest,
-            copy,
-            place: NONE,
-            changed: false,
-        });
-        let items = &self.items;
-        let hash = |&item: &u32| {
-            let item = &items[item as usize];
-            short(&item.digest, item.copy)
-        };
-        self.by_item.insert_unique(hash(&index), index, hash);
-        if copy > 0 {
-            let copies = self.copies.entry(digest).or_default();
-            *copies = (*copies).max(copy + 1);
-        }
-        index
-    }
-
-    fn name(&self, item: u32) -> String {
-        let Item { digest, copy, .. } = &self.items[item as usize];
-        if *copy == 0 {
-            digest.to_string()
-        } else {
-            format!("{digest}-{copy}")
-        }
-    }
-
-    fn location(&self, index: u32) -> Location {
-        let place = &self.places[index as usize];
-        Location {
-            location: place.location.to_string(),
-            item: self.name(place.item),
-            folder: self.folders.get(place.folder).clone(),
-            version: place.version.to_string(),
-            flags: self.flags.get(place.flags).clone(),
-            received_at: place.received_at,
-        }
-    }
-
-    fn attributes_of(&self, item: u32) -> Attributes {
-        let (folders, flags, received_at) = self.summary(item);
-        let mut folders: Vec<String> = folders
-            .into_iter()
-            .map(|id| self.folders.get(id).clone())
-            .collect();
-        let mut flags: Vec<String> = flags
-            .into_iter()
-            .flat_map(|id| self.flags.get(id))
-            .cloned()
-            .collect();
-        folders.sort_unstable();
-        flags.sort_unstable();
-        flags.dedup();
-        Attributes {
-            folders,
-            flags,
-            received_at,
-        }
-    }
-
-    /// What [`attributes_of`](Self::attributes_of) is made of: folders, flag sets, earliest arrival.
-    fn summary(&self, item: u32) -> (Vec<u32>, Vec<u32>, Option<Instant>) {
-        let mut folders = Vec::new();
-        let mut flags = Vec::new();
-        let mut received_at = None;
-        for place in self.places_of(item).map(|place| &self.places[place as usize]) {
-            folders.push(place.folder);
-            flags.push(place.flags);
-            received_at = match (received_at, place.received_at) {
-                (Some(one), Some(other)) => Some(Ord::min(one, other)),
-                (one, other) => one.or(other),
-            };
-        }
-        for ids in [&mut folders, &mut flags] {
-            ids.sort_unstable();
-            ids.dedup();
-        }
-        (folders, flags, received_at)
-    }
-}
-
-/// Values that repeat, each kept once.
-#[derive(Default)]
-struct Interned<T> {
-    values: Vec<T>,
-    ids: HashMap<T, u32>,
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
-    fn id(&mut self, value: &T) -> u32 {
-        if let Some(&id) = self.ids.get(value) {
-            return id;
-        }
-        let id = self.values.len() as u32;
-        self.values.push(value.clone());
-        self.ids.insert(value.clone(), id);
-        id
-    }
-
-    fn get(&self, id: u32) -> &T {
-        &self.values[id as usize]
-    }
-}
-
-/// Follows a linked list.
-fn chain(first: u32, next: impl Fn(u32) -> u32) -> impl Iterator<Item = u32> {
-    let end = |index: u32| (index != NONE).then_some(index);
-    std::iter::successors(end(first), move |&index| end(next(index)))
-}
-
-/// A digest is its own hash.
-fn short(digest: &Digest, copy: u32) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&digest.0[..8]);
-    u64::from_le_bytes(bytes).wrapping_add(u64::from(copy).wrapping_mul(0x9E37_79B9_7F4A_7C15))
-}
-
-/// Digest and copy of an item's name.
-fn parse(item: &str) -> Option<(Digest, u32)> {
-    let (hex, copy) = match item.split_once('-') {
-        Some((hex, copy)) => (hex, copy.parse().ok()?),
-        None => (item, 0),
-    };
-    let mut digest = [0; 32];
-    hex::decode_to_slice(hex, &mut digest).ok()?;
-    Some((Digest(digest), copy))
 }
 
 #[cfg(test)]

@@ -10,17 +10,19 @@
 mod files;
 mod message;
 mod split;
+mod state;
 
 use crate::collect::{Batch, Collector, Descriptor, Known, Sink, now};
 use crate::error::{CollectError, ConfigError};
 use crate::mailbox::{Mailbox, Placed, Seen};
 use async_trait::async_trait;
 use bytes::Bytes;
-use files::{Files, Places, State, Step};
+use files::{Files, Step};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use schemas::{Attributes, Cursor, Digest, Original, RawItem};
 use serde::Deserialize;
+use state::{Places, State};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,9 @@
 //! What the store promises, told through its public face.
 
-mod lake;
-mod query;
+mod it {
+    mod lake;
+    mod query;
+}
 
 use schemas::datasets::emails::{DATASET, Email};
 use schemas::{Cursor, Dataset, Provenance, Rows, RunId, SourceName};

@@ -247,11 +247,8 @@ fn what_is_no_file_in_a_maildir_is_rejected_by_its_place() {
     fs::write(cur.join("empty:2,S"), "Subject: mended\n\nbody\n").unwrap();
     let mended = lab.run();
     assert_eq!(count(&mended, "items_rejected"), bad - 2, "{mended:#}");
-    assert_eq!(
-        lab.number("SELECT count(*) FROM rejects"),
-        bad as i64 - 2,
-        "what is mended or gone is no reject any more"
-    );
+    let empty = "SELECT count(*) FROM rejects WHERE item LIKE 'empty%'";
+    assert_eq!(lab.number(empty), 0, "what is mended is no reject any more");
 }
 
 #[test]

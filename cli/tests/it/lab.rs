@@ -335,7 +335,7 @@ fn own_facts_of(lab: &Lab, dataset: &Dataset) -> Value {
             ],
             Kind::Text => &[("min", "min(?)"), ("max", "max(?)")],
             Kind::TextList => &[("sum", "coalesce(sum(array_length(?)), 0)")],
-            Kind::Bytes => &[("sum", "sum(octet_length(?))")],
+            Kind::Bytes => &[("sum", "sum(octet_length(encode(?, 'hex'))) / 2")],
             Kind::Bool | Kind::Float => &[],
         };
         for (measure, sql) in [("present", "count(?)")].iter().chain(measures) {

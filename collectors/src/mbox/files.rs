@@ -2,44 +2,17 @@
 
 use super::MboxConfig;
 use super::split::{Message, Splitter};
-use crate::collect::{BATCH_BYTES, BATCH_ITEMS, Known};
+use super::state::{FileState, Places, State, tail};
+use crate::collect::{BATCH_BYTES, BATCH_ITEMS};
 use crate::maildir::modified_ns;
 use flate2::read::MultiGzDecoder;
-use schemas::{Cursor, Digest, Reject};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use schemas::Reject;
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Bytes before the point where reading stopped that must be the same for reading on there.
-const TAIL: u64 = 4 << 10;
-
-/// The cursor's shape.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct State {
-    pub files: BTreeMap<String, FileState>,
-}
-
-impl State {
-    pub fn cursor(&self) -> Cursor {
-        Cursor(serde_json::to_value(self).unwrap_or_default())
-    }
-}
-
-/// How far a file was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FileState {
-    size: u64,
-    modified_ns: i64,
-    /// Bytes read; less than `size` while a first reading is under way.
-    read: u64,
-    /// Digest of the last bytes before `read`; none for gzip, which cannot be read on.
-    tail: Option<String>,
-    messages: u64,
-}
 
 /// One thing learnt about the files, in the order in which it must be applied.
 pub(super) enum Step {
@@ -53,36 +26,6 @@ pub(super) enum Step {
     Unread { file: Arc<str> },
     /// All steps up to here are covered by this state.
     Read { file: Arc<str>, state: FileState },
-}
-
-/// Where known messages lie: by file, each with its offset.
-pub(super) struct Places<'a> {
-    by_file: HashMap<&'a str, Vec<(u64, &'a str)>>,
-}
-
-impl<'a> Places<'a> {
-    pub fn of(known: &'a Known) -> Self {
-        let mut by_file: HashMap<_, Vec<_>> = HashMap::new();
-        for location in &known.locations {
-            let Some((file, offset)) = location.location.rsplit_once('@') else {
-                continue;
-            };
-            let Ok(offset) = offset.parse() else { continue };
-            by_file
-                .entry(file)
-                .or_default()
-                .push((offset, location.location.as_str()));
-        }
-        Self { by_file }
-    }
-
-    /// Locations in a file whose offset is below `below`.
-    pub fn of_file(&self, file: &str, below: u64) -> impl Iterator<Item = &'a str> {
-        let places = self.by_file.get(file).into_iter().flatten();
-        places
-            .filter(move |(offset, _)| *offset < below)
-            .map(|(_, location)| *location)
-    }
 }
 
 /// A file that may be an mbox.
@@ -182,7 +125,7 @@ impl<'a> Files<'a> {
         }
         found.sort_by(|one, other| one.name.cmp(&other.name));
         files.waiting = found.into_iter().map(Arc::new).collect();
-        if files.waiting.is_empty() && files.found.is_empty() && !places.by_file.is_empty() {
+        if files.waiting.is_empty() && files.found.is_empty() && places.files().next().is_some() {
             let cause = "all files that were in it are gone; is it mounted?";
             return Err(io::Error::new(io::ErrorKind::NotFound, cause));
         }
@@ -329,9 +272,9 @@ impl<'a> Files<'a> {
             reason,
             raw,
         }));
-        let inside = self.places.by_file.keys().filter(|file| file.starts_with(prefix));
+        let inside = self.places.files().filter(|file| file.starts_with(prefix));
         self.found
-            .extend(inside.map(|&file| Step::Unread { file: file.into() }));
+            .extend(inside.map(|file| Step::Unread { file: file.into() }));
     }
 }
 
@@ -384,14 +327,6 @@ impl Open {
             state: self.state.clone(),
         })
     }
-}
-
-/// Digest of the bytes before `end`.
-fn tail(file: &File, end: u64) -> io::Result<String> {
-    let mut bytes = vec![0; end.min(TAIL) as usize];
-    let begin = end - bytes.len() as u64;
-    file.read_exact_at(&mut bytes, begin)?;
-    Ok(Digest::of(&bytes).to_string())
 }
 
 fn check_start(start: io::Result<Option<bool>>) -> Result<(), String> {

@@ -1,6 +1,7 @@
 use super::*;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{
+    Array as _,
     ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, StringViewArray,
     TimestampMicrosecondArray,
 };

@@ -1,6 +1,6 @@
 //! Merging, committing, compacting, verifying.
 
-use super::{ask, commit, cursor, files, merged, source};
+use crate::{ask, commit, cursor, files, merged, source};
 use store::{Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread")]

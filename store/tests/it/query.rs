@@ -1,6 +1,6 @@
 //! What a reader's SQL may do, and what it sees.
 
-use super::{ask, commit, files, source};
+use crate::{ask, commit, files, source};
 use std::time::Duration;
 use store::Store;
 use store::query::Limits;
