@@ -154,10 +154,7 @@ impl Config {
             .find(|pipeline| pipeline.name.as_str() == name)
             .ok_or_else(|| {
                 let names = self.pipelines.iter().map(|pipeline| pipeline.name.as_str());
-                miette!(
-                    help = nearest(name, names),
-                    "there is no pipeline `{name}`"
-                )
+                miette!(help = nearest(name, names), "there is no pipeline `{name}`")
             })
     }
 }

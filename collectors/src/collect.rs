@@ -47,7 +47,9 @@ pub struct Descriptor {
 
 impl std::fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Descriptor").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Descriptor")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -128,7 +130,9 @@ impl Sink {
     /// # Errors
     /// [`CollectError::Stopped`] when nobody takes batches any more.
     pub fn push_blocking(&self, batch: Batch) -> Result<(), CollectError> {
-        self.batches.blocking_send(batch).map_err(|_| CollectError::Stopped)
+        self.batches
+            .blocking_send(batch)
+            .map_err(|_| CollectError::Stopped)
     }
 
     /// Where progress is told.

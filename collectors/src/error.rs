@@ -16,7 +16,10 @@ pub struct ConfigError {
 
 impl From<toml_edit::de::Error> for ConfigError {
     fn from(error: toml_edit::de::Error) -> Self {
-        Self { message: error.message().to_owned(), span: error.span() }
+        Self {
+            message: error.message().to_owned(),
+            span: error.span(),
+        }
     }
 }
 

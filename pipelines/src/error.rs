@@ -34,6 +34,9 @@ impl RunError {
     /// Whether the same run, later, can succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Collect(error) if error.is_transient())
-            || matches!(self, Self::Store(StoreError::Locked { .. } | StoreError::Conflict { .. }))
+            || matches!(
+                self,
+                Self::Store(StoreError::Locked { .. } | StoreError::Conflict { .. })
+            )
     }
 }

@@ -19,7 +19,14 @@ use transforms::touch_emails::touch_emails;
 use transforms::{CONVERTERS, Converted, converter_of};
 
 /// Columns of `emails` that say which mails belong together.
-const LINKS: &[&str] = &["_source", "_item", "message_id", "thread_id", "in_reply_to", "references"];
+const LINKS: &[&str] = &[
+    "_source",
+    "_item",
+    "message_id",
+    "thread_id",
+    "in_reply_to",
+    "references",
+];
 
 /// Rows of `emails` that are rewritten at once when their threads changed.
 const REWRITTEN_ROWS: usize = 4_096;
@@ -40,7 +47,10 @@ pub struct Landing<'a> {
 /// The committer is here, or busy with the batch before.
 enum Committing {
     Idle(Box<Committer>),
-    Busy(JoinHandle<(Box<Committer>, Result<Committed, StoreError>)>, Counts),
+    Busy(
+        JoinHandle<(Box<Committer>, Result<Committed, StoreError>)>,
+        Counts,
+    ),
     /// The task that had it ended early.
     Lost,
 }
@@ -54,14 +64,26 @@ impl<'a> Landing<'a> {
         settled: bool,
     ) -> Result<Self, RunError> {
         let committer = Box::new(store.committer(source).await?);
-        let provenance = Provenance { source: source.clone(), run: run.clone() };
-        Ok(Self { store, provenance, committing: Committing::Idle(committer), threads: None, settled })
+        let provenance = Provenance {
+            source: source.clone(),
+            run: run.clone(),
+        };
+        Ok(Self {
+            store,
+            provenance,
+            committing: Committing::Idle(committer),
+            threads: None,
+            settled,
+        })
     }
 
     /// Converts a batch and begins to commit it, after the one before is committed.
     pub async fn land(&mut self, mut batch: Batch, counts: &mut Counts) -> Result<(), RunError> {
-        let attributes: HashMap<String, Attributes> =
-            batch.touched.drain(..).map(|touched| (touched.item, touched.attributes)).collect();
+        let attributes: HashMap<String, Attributes> = batch
+            .touched
+            .drain(..)
+            .map(|touched| (touched.item, touched.attributes))
+            .collect();
         let mut originals = std::mem::take(&mut batch.originals);
         for original in &mut originals {
             if let Some(newer) = attributes.get(&original.item) {
@@ -72,10 +94,16 @@ impl<'a> Landing<'a> {
         let fresh: HashSet<String> = originals.iter().map(|original| original.item.clone()).collect();
         let provenance = self.provenance.clone();
         let (kept, converted) = tokio::task::spawn_blocking(move || {
-            rayon::join(|| raw_rows(&originals, &provenance), || convert(&originals, &provenance))
+            rayon::join(
+                || raw_rows(&originals, &provenance),
+                || convert(&originals, &provenance),
+            )
         })
         .await?;
-        let Converted { rows: mut upserts, rejects: converted } = converted;
+        let Converted {
+            rows: mut upserts,
+            rejects: converted,
+        } = converted;
         upserts.push((&raw::DATASET, kept?));
 
         let (located, rejected) = (batch.located.len() as u64, batch.rejects.len() as u64);
@@ -91,8 +119,11 @@ impl<'a> Landing<'a> {
 
         // What was rejected before and is taken in now, or is gone, is no reject any more.
         let failed: HashSet<&str> = converted.iter().map(|reject| reject.item.as_str()).collect();
-        let mut forgiven: Vec<String> =
-            fresh.iter().filter(|item| !failed.contains(item.as_str())).cloned().collect();
+        let mut forgiven: Vec<String> = fresh
+            .iter()
+            .filter(|item| !failed.contains(item.as_str()))
+            .cloned()
+            .collect();
         forgiven.extend(batch.located.iter().map(|place| place.location.clone()));
         forgiven.extend(batch.unlocated.iter().cloned());
         forgiven.extend(batch.vanished.iter().cloned());
@@ -111,10 +142,18 @@ impl<'a> Landing<'a> {
         if !fresh.is_empty() {
             self.thread(&mut upserts).await?;
         }
-        let touched: HashSet<String> =
-            attributes.keys().filter(|item| !fresh.contains(*item)).cloned().collect();
+        let touched: HashSet<String> = attributes
+            .keys()
+            .filter(|item| !fresh.contains(*item))
+            .cloned()
+            .collect();
         upserts.extend(self.touched_rows(touched, &attributes).await?);
-        let message = format!("{}: {} new, {} gone", self.provenance.source, fresh.len(), batch.vanished.len());
+        let message = format!(
+            "{}: {} new, {} gone",
+            self.provenance.source,
+            fresh.len(),
+            batch.vanished.len()
+        );
         self.begin_commit(upserts, removals, Some(batch.cursor), message, landed)
     }
 
@@ -130,7 +169,10 @@ impl<'a> Landing<'a> {
         let (committer, committed) = task.await?;
         self.committing = Committing::Idle(committer);
         let committed = committed?;
-        counts.add(Counts { snapshots: u64::from(committed.snapshot.is_some()), ..landed });
+        counts.add(Counts {
+            snapshots: u64::from(committed.snapshot.is_some()),
+            ..landed
+        });
         Ok(())
     }
 
@@ -146,13 +188,19 @@ impl<'a> Landing<'a> {
             None => self.load_threads().await?,
         };
         let mut stale = Vec::new();
-        let mut batches = self.store.scan(&emails::DATASET, Some(LINKS), Some(&self.provenance.source)).await?;
+        let mut batches = self
+            .store
+            .scan(&emails::DATASET, Some(LINKS), Some(&self.provenance.source))
+            .await?;
         while let Some(batch) = batches.recv().await {
             stale.extend(threads.stale(&batch?)?.into_iter().map(|(item, _)| item));
         }
         for items in stale.chunks(REWRITTEN_ROWS) {
             let items = items.iter().cloned().collect();
-            let rows = self.store.rows_of(&emails::DATASET, &self.provenance.source, items).await?;
+            let rows = self
+                .store
+                .rows_of(&emails::DATASET, &self.provenance.source, items)
+                .await?;
             let mut upserts = Vec::new();
             for batch in &rows {
                 upserts.push((&emails::DATASET, self.by_this_run(&threads.assign(batch)?)?));
@@ -172,21 +220,35 @@ impl<'a> Landing<'a> {
         message: String,
         landed: Counts,
     ) -> Result<(), RunError> {
-        let Committing::Idle(mut committer) = std::mem::replace(&mut self.committing, Committing::Lost) else {
+        let Committing::Idle(mut committer) = std::mem::replace(&mut self.committing, Committing::Lost)
+        else {
             return Err(RunError::Collect(collectors::CollectError::Stopped));
         };
         let Provenance { source, run } = self.provenance.clone();
-        let commit = Commit { run, source, upserts, removals, cursor, message };
-        self.committing = Committing::Busy(tokio::spawn(async move {
-            let committed = committer.commit(commit).await;
-            (committer, committed)
-        }), landed);
+        let commit = Commit {
+            run,
+            source,
+            upserts,
+            removals,
+            cursor,
+            message,
+        };
+        self.committing = Committing::Busy(
+            tokio::spawn(async move {
+                let committed = committer.commit(commit).await;
+                (committer, committed)
+            }),
+            landed,
+        );
         Ok(())
     }
 
     async fn load_threads(&self) -> Result<Threads, RunError> {
         let mut threads = Threads::new();
-        let mut batches = self.store.scan(&emails::DATASET, Some(LINKS), Some(&self.provenance.source)).await?;
+        let mut batches = self
+            .store
+            .scan(&emails::DATASET, Some(LINKS), Some(&self.provenance.source))
+            .await?;
         while let Some(batch) = batches.recv().await {
             threads.add(&batch?)?;
         }
@@ -218,10 +280,21 @@ impl<'a> Landing<'a> {
         if items.is_empty() {
             return Ok(Vec::new());
         }
-        let by_item = attributes.iter().map(|(item, attributes)| (item.as_str(), attributes)).collect();
-        let rows = self.store.rows_of(&emails::DATASET, &self.provenance.source, items).await?;
+        let by_item = attributes
+            .iter()
+            .map(|(item, attributes)| (item.as_str(), attributes))
+            .collect();
+        let rows = self
+            .store
+            .rows_of(&emails::DATASET, &self.provenance.source, items)
+            .await?;
         rows.iter()
-            .map(|batch| Ok((&emails::DATASET, self.by_this_run(&touch_emails(batch, &by_item)?)?)))
+            .map(|batch| {
+                Ok((
+                    &emails::DATASET,
+                    self.by_this_run(&touch_emails(batch, &by_item)?)?,
+                ))
+            })
             .collect()
     }
 
@@ -233,7 +306,13 @@ impl<'a> Landing<'a> {
             .fields()
             .iter()
             .zip(batch.columns())
-            .map(|(field, column)| if field.name() == "_run" { std::sync::Arc::new(run.clone()) } else { column.clone() })
+            .map(|(field, column)| {
+                if field.name() == "_run" {
+                    std::sync::Arc::new(run.clone())
+                } else {
+                    column.clone()
+                }
+            })
             .collect();
         Ok(RecordBatch::try_new(batch.schema(), columns)?)
     }
@@ -267,7 +346,10 @@ pub fn reject_rows(rejected: &[Reject], provenance: &Provenance) -> Result<Recor
     let mut rows = Rows::of_lake(&rejects::DATASET, provenance.clone());
     for reject in rejected {
         tracing::warn!(source = %provenance.source, item = reject.item, reason = reject.reason, "rejected");
-        rows.push(&RejectRow { source: &provenance.source, reject })?;
+        rows.push(&RejectRow {
+            source: &provenance.source,
+            reject,
+        })?;
     }
     Ok(rows.finish()?)
 }
@@ -278,7 +360,10 @@ pub fn convert(originals: &[RawItem], provenance: &Provenance) -> Converted {
     let mut rest = originals;
     // Neighbours of one media type are converted together; collectors push them so.
     while let Some(first) = rest.first() {
-        let same = rest.iter().take_while(|item| item.media_type == first.media_type).count();
+        let same = rest
+            .iter()
+            .take_while(|item| item.media_type == first.media_type)
+            .count();
         let (group, others) = rest.split_at(same);
         rest = others;
         match converter_of(first.media_type) {

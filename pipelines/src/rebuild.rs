@@ -35,7 +35,11 @@ pub struct Rebuilt {
 pub async fn rebuild(store: &Store, dataset: &'static Dataset) -> Result<Rebuilt, RunError> {
     let derived: Vec<&Dataset> = CONVERTERS.iter().flat_map(|c| c.datasets).copied().collect();
     if !derived.iter().any(|d| d.name == dataset.name) {
-        let names = derived.iter().map(|d| format!("`{}`", d.name)).collect::<Vec<_>>().join(", ");
+        let names = derived
+            .iter()
+            .map(|d| format!("`{}`", d.name))
+            .collect::<Vec<_>>()
+            .join(", ");
         return Err(RunError::NotDerived(dataset.name.to_owned(), names));
     }
     let mut sources: HashSet<String> = HashSet::new();
@@ -49,7 +53,16 @@ pub async fn rebuild(store: &Store, dataset: &'static Dataset) -> Result<Rebuilt
     for source in sources {
         // Names in the lake were checked when they were written.
         if let Ok(source) = SourceName::new(source) {
-            rebuild_source(store, dataset, Provenance { source, run: run.clone() }, &mut rebuilt).await?;
+            rebuild_source(
+                store,
+                dataset,
+                Provenance {
+                    source,
+                    run: run.clone(),
+                },
+                &mut rebuilt,
+            )
+            .await?;
         }
     }
     Ok(rebuilt)
@@ -97,7 +110,12 @@ async fn rebuild_source(
                 message: format!("{}: rebuild {}", provenance.source, dataset.name),
             };
             let merged = committer.commit(commit).await?.merged;
-            let Merged { new, changed, unchanged, .. } = merged.get(dataset.name).copied().unwrap_or_default();
+            let Merged {
+                new,
+                changed,
+                unchanged,
+                ..
+            } = merged.get(dataset.name).copied().unwrap_or_default();
             rebuilt.changed += new + changed;
             rebuilt.unchanged += unchanged;
         }
@@ -140,13 +158,25 @@ fn originals_of(
     batch: &RecordBatch,
     attributes: &HashMap<String, Attributes>,
 ) -> Result<Vec<RawItem>, RunError> {
-    let unfit = |column: &str| StoreError::Unfit { reason: format!("`raw` lacks `{column}`") };
-    let text = |name: &str| {
-        batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).ok_or_else(|| unfit(name))
+    let unfit = |column: &str| StoreError::Unfit {
+        reason: format!("`raw` lacks `{column}`"),
     };
-    let (items, types, digests, paths) = (text("_item")?, text("media_type")?, text("sha256")?, text("path")?);
-    let bytes =
-        batch.column_by_name("bytes").and_then(|c| c.as_binary_opt::<i32>()).ok_or_else(|| unfit("bytes"))?;
+    let text = |name: &str| {
+        batch
+            .column_by_name(name)
+            .and_then(|c| c.as_string_opt::<i32>())
+            .ok_or_else(|| unfit(name))
+    };
+    let (items, types, digests, paths) = (
+        text("_item")?,
+        text("media_type")?,
+        text("sha256")?,
+        text("path")?,
+    );
+    let bytes = batch
+        .column_by_name("bytes")
+        .and_then(|c| c.as_binary_opt::<i32>())
+        .ok_or_else(|| unfit("bytes"))?;
     let instants = |name: &str| {
         batch
             .column_by_name(name)
@@ -154,8 +184,10 @@ fn originals_of(
             .ok_or_else(|| unfit(name))
     };
     let fetched = instants("fetched_at")?;
-    let sizes =
-        batch.column_by_name("size_bytes").and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(|| unfit("size_bytes"))?;
+    let sizes = batch
+        .column_by_name("size_bytes")
+        .and_then(|c| c.as_primitive_opt::<Int64Type>())
+        .ok_or_else(|| unfit("size_bytes"))?;
     let mut originals = Vec::new();
     for row in 0..batch.num_rows() {
         let (Some(attributes), Some(converter)) =
@@ -173,7 +205,10 @@ fn originals_of(
             original: if bytes.is_valid(row) {
                 Original::Bytes(Bytes::copy_from_slice(bytes.value(row)))
             } else {
-                Original::File { path: paths.value(row).to_owned(), size: sizes.value(row) as u64 }
+                Original::File {
+                    path: paths.value(row).to_owned(),
+                    size: sizes.value(row) as u64,
+                }
             },
             attributes: attributes.clone(),
         });
@@ -182,5 +217,11 @@ fn originals_of(
 }
 
 fn texts<'a>(batch: &'a RecordBatch, column: &str) -> Option<impl Iterator<Item = &'a str>> {
-    Some(batch.column_by_name(column)?.as_string_opt::<i32>()?.iter().flatten())
+    Some(
+        batch
+            .column_by_name(column)?
+            .as_string_opt::<i32>()?
+            .iter()
+            .flatten(),
+    )
 }

@@ -43,9 +43,12 @@ pub async fn run(store: &Store, request: Request) -> Result<(Run, Option<RunErro
         error: None,
     };
     // Whether the run before this one ended whole: only then are all threads settled.
-    let settled = store.runs().newest(Some(&pipeline), 1).await?.first().is_some_and(|last| {
-        matches!(last.state, RunState::Succeeded | RunState::PartlySucceeded)
-    });
+    let settled = store
+        .runs()
+        .newest(Some(&pipeline), 1)
+        .await?
+        .first()
+        .is_some_and(|last| matches!(last.state, RunState::Succeeded | RunState::PartlySucceeded));
     store.runs().record(&run).await?;
     let outcome = collect_and_land(store, request, &mut run, settled).await;
     run.ended_at = Some(now());
@@ -57,8 +60,11 @@ pub async fn run(store: &Store, request: Request) -> Result<(Run, Option<RunErro
             None
         }
         Ok(Ended::Whole) => {
-            run.state =
-                if run.counts.items_rejected > 0 { RunState::PartlySucceeded } else { RunState::Succeeded };
+            run.state = if run.counts.items_rejected > 0 {
+                RunState::PartlySucceeded
+            } else {
+                RunState::Succeeded
+            };
             None
         }
         Err(error) => {
@@ -83,8 +89,15 @@ async fn collect_and_land(
     run: &mut Run,
     settled: bool,
 ) -> Result<Ended, RunError> {
-    let Request { pipeline, mut collector, progress, cancel } = request;
-    let known = Arc::new(Known { locations: store.locations(&pipeline).await? });
+    let Request {
+        pipeline,
+        mut collector,
+        progress,
+        cancel,
+    } = request;
+    let known = Arc::new(Known {
+        locations: store.locations(&pipeline).await?,
+    });
     let (sink, mut batches) = Sink::channel(progress);
     let from = run.cursor_before.clone();
     let mut landing = Landing::new(store, &pipeline, &run.run, settled).await?;

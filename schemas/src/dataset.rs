@@ -80,7 +80,14 @@ pub struct Column {
 impl Column {
     /// A column that is always there.
     pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, doc, nullable: false, source: None, private: false }
+        Self {
+            name,
+            kind,
+            doc,
+            nullable: false,
+            source: None,
+            private: false,
+        }
     }
 
     /// The same column, which may be absent.
@@ -110,5 +117,9 @@ pub const PROVENANCE: &[Column] = &[
         Kind::Text,
         "Stable id of the item within its source; the same in every dataset made from it.",
     ),
-    Column::new("_run", Kind::Text, "Id of the run that wrote the row, as in `runs`."),
+    Column::new(
+        "_run",
+        Kind::Text,
+        "Id of the run that wrote the row, as in `runs`.",
+    ),
 ];

@@ -22,7 +22,9 @@ impl SourceName {
     pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
         let name = name.into();
         let fits = (1..=64).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
         if fits { Ok(Self(name)) } else { Err(BadName(name)) }
     }
 

@@ -203,7 +203,11 @@ impl Rows {
 
     fn new(dataset: &'static Dataset, provenance: Option<Provenance>) -> Self {
         let builders = dataset.all_columns().map(|c| Builder::new(c.kind)).collect();
-        Self { dataset, provenance, builders }
+        Self {
+            dataset,
+            provenance,
+            builders,
+        }
     }
 
     /// Appends a typed row.

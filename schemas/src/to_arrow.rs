@@ -33,7 +33,9 @@ fn arrow_field(column: &Column) -> Field {
 
 /// The schema of a dataset's table: [`crate::dataset::PROVENANCE`] first for lake tables.
 pub fn arrow_schema(dataset: &Dataset) -> SchemaRef {
-    Arc::new(Schema::new(dataset.all_columns().map(arrow_field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        dataset.all_columns().map(arrow_field).collect::<Vec<_>>(),
+    ))
 }
 
 /// The JSON Schema (draft 2020-12) of one row of a dataset, as REST, MCP and JSON exports give it.

@@ -85,7 +85,12 @@ impl Committer {
     /// [`StoreError`] when the catalog cannot be read.
     pub async fn new(catalog: Catalog, source: SourceName) -> Result<Self, StoreError> {
         let last_cursor = catalog.cursor(&source).await?;
-        Ok(Self { catalog, source, indexes: HashMap::new(), last_cursor })
+        Ok(Self {
+            catalog,
+            source,
+            indexes: HashMap::new(),
+            last_cursor,
+        })
     }
 
     /// Commits one batch, wholly or not at all.
@@ -130,15 +135,24 @@ impl Committer {
                 changes.push(change);
             }
         }
-        let new_cursor = commit.cursor.filter(|cursor| Some(cursor) != self.last_cursor.as_ref());
+        let new_cursor = commit
+            .cursor
+            .filter(|cursor| Some(cursor) != self.last_cursor.as_ref());
         if changes.is_empty() && new_cursor.is_none() {
             return Ok(committed);
         }
-        let mut info = CommitInfo { run: Some(commit.run), ..CommitInfo::default() };
+        let mut info = CommitInfo {
+            run: Some(commit.run),
+            ..CommitInfo::default()
+        };
         if let Some(cursor) = &new_cursor {
             info.cursors.insert(self.source.to_string(), Some(cursor.clone()));
         }
-        committed.snapshot = Some(self.catalog.commit(base, &changes, &commit.message, &info).await?);
+        committed.snapshot = Some(
+            self.catalog
+                .commit(base, &changes, &commit.message, &info)
+                .await?,
+        );
         // Only what is committed counts as there.
         for (dataset, units) in stored {
             if let Some(index) = self.indexes.get_mut(dataset) {
@@ -157,15 +171,27 @@ fn by_table(
     removals: Vec<(&'static Dataset, Vec<String>)>,
 ) -> Vec<TableMerge> {
     let mut tables: BTreeMap<&str, TableMerge> = BTreeMap::new();
-    let empty = |dataset| TableMerge { dataset, batches: Vec::new(), removals: Vec::new() };
+    let empty = |dataset| TableMerge {
+        dataset,
+        batches: Vec::new(),
+        removals: Vec::new(),
+    };
     for (dataset, batch) in upserts {
         if batch.num_rows() > 0 {
-            tables.entry(dataset.name).or_insert_with(|| empty(dataset)).batches.push(batch);
+            tables
+                .entry(dataset.name)
+                .or_insert_with(|| empty(dataset))
+                .batches
+                .push(batch);
         }
     }
     for (dataset, units) in removals {
         if !units.is_empty() {
-            tables.entry(dataset.name).or_insert_with(|| empty(dataset)).removals.extend(units);
+            tables
+                .entry(dataset.name)
+                .or_insert_with(|| empty(dataset))
+                .removals
+                .extend(units);
         }
     }
     tables.into_values().collect()
@@ -224,21 +250,43 @@ fn plan(
         }
         stored.push((*unit).to_owned());
     }
-    merged.vanished =
-        merge.removals.iter().filter(|u| existing.contains(*u) && !by_unit.contains_key(u.as_str())).count() as u64;
+    merged.vanished = merge
+        .removals
+        .iter()
+        .filter(|u| existing.contains(*u) && !by_unit.contains_key(u.as_str()))
+        .count() as u64;
     drop(by_unit);
     let append = if unchanged.is_empty() {
         merge.batches
     } else {
-        merge.batches.iter().map(|batch| without(dataset, batch, &unchanged)).collect::<Result<_, _>>()?
+        merge
+            .batches
+            .iter()
+            .map(|batch| without(dataset, batch, &unchanged))
+            .collect::<Result<_, _>>()?
     };
-    Ok(Plan { dataset, append, delete: found, merged, stored })
+    Ok(Plan {
+        dataset,
+        append,
+        delete: found,
+        merged,
+        stored,
+    })
 }
 
 /// The rows of a batch whose unit is not in `units`.
-fn without(dataset: &Dataset, batch: &RecordBatch, units: &HashSet<String>) -> Result<RecordBatch, StoreError> {
+fn without(
+    dataset: &Dataset,
+    batch: &RecordBatch,
+    units: &HashSet<String>,
+) -> Result<RecordBatch, StoreError> {
     let keep: BooleanArray = index::texts(batch, dataset.unit)
-        .map(|column| column.iter().map(|unit| Some(unit.is_none_or(|unit| !units.contains(unit)))).collect())
+        .map(|column| {
+            column
+                .iter()
+                .map(|unit| Some(unit.is_none_or(|unit| !units.contains(unit))))
+                .collect()
+        })
         .unwrap_or_else(|| BooleanArray::from(vec![true; batch.num_rows()]));
     Ok(filter_record_batch(batch, &keep)?)
 }
@@ -246,10 +294,18 @@ fn without(dataset: &Dataset, batch: &RecordBatch, units: &HashSet<String>) -> R
 /// Writes and fsyncs the files of a plan, and the directory that names them.
 fn write(catalog: &Catalog, plan: &Plan) -> Result<TableChange, StoreError> {
     let directory = catalog.directory(plan.dataset);
-    let mut change =
-        TableChange { dataset: plan.dataset, added: Vec::new(), deletes: Vec::new(), ended: Vec::new() };
+    let mut change = TableChange {
+        dataset: plan.dataset,
+        added: Vec::new(),
+        deletes: Vec::new(),
+        ended: Vec::new(),
+    };
     if plan.append.iter().any(|batch| batch.num_rows() > 0) {
-        change.added.push(data_file::write_rows(&directory, plan.dataset, plan.append.iter().cloned().map(Ok))?);
+        change.added.push(data_file::write_rows(
+            &directory,
+            plan.dataset,
+            plan.append.iter().cloned().map(Ok),
+        )?);
     }
     for rows in &plan.delete {
         let mut positions = match &rows.file.deletes {

@@ -53,7 +53,9 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// Somebody else committed to the lake between reading and writing.
-    #[error("another program committed snapshot {found} to the lake while this one built on {expected}; run again")]
+    #[error(
+        "another program committed snapshot {found} to the lake while this one built on {expected}; run again"
+    )]
     Conflict {
         /// The snapshot the commit was built on.
         expected: i64,
@@ -109,9 +111,15 @@ impl StoreError {
                 .and_then(|code| code.parse::<i64>().ok())
                 .is_some_and(|code| matches!(code & 0xff, 5 | 6));
             if locked {
-                Self::Locked { database: database.clone(), source }
+                Self::Locked {
+                    database: database.clone(),
+                    source,
+                }
             } else {
-                Self::Database { database: database.clone(), source }
+                Self::Database {
+                    database: database.clone(),
+                    source,
+                }
             }
         }
     }

@@ -67,7 +67,11 @@ impl Store {
             .map_err(StoreError::io("create", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: data.to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse {
+                    path: data.to_owned(),
+                });
+            }
             Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path)(error)),
         }
         let store = Self::open_locked(data, Some(lock)).await?;
@@ -93,7 +97,12 @@ impl Store {
         }
         let catalog = Catalog::open(&lake.join("catalog.sqlite"), &files).await?;
         let runs = Runs::open(&data.join("state.sqlite")).await?;
-        Ok(Self { data, catalog, runs, _lock: lock })
+        Ok(Self {
+            data,
+            catalog,
+            runs,
+            _lock: lock,
+        })
     }
 
     /// The data directory, absolute.
@@ -115,7 +124,9 @@ impl Store {
     async fn sweep(&self) -> Result<(), StoreError> {
         let named = self.catalog.named_files().await?;
         for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
-            for path in data_file::unnamed_files(&self.catalog.directory(dataset), |name| named.contains(name))? {
+            for path in
+                data_file::unnamed_files(&self.catalog.directory(dataset), |name| named.contains(name))?
+            {
                 fs::remove_file(&path).map_err(StoreError::io("delete", &path))?;
                 tracing::info!(path = %path.display(), "deleted a file that a crash left");
             }
@@ -148,7 +159,9 @@ impl Store {
             cursors: BTreeMap::from([(source.to_string(), cursor)]),
             ..CommitInfo::default()
         };
-        self.catalog.commit(self.catalog.head().await?, &[], "set the cursor by hand", &info).await
+        self.catalog
+            .commit(self.catalog.head().await?, &[], "set the cursor by hand", &info)
+            .await
     }
 
     /// Live rows of a lake dataset, of one source or all, batch by batch as they are taken.
@@ -166,7 +179,9 @@ impl Store {
         let source = source.cloned();
         let (sender, receiver) = mpsc::channel(1);
         tokio::task::spawn_blocking(move || {
-            let batches = files.iter().flat_map(|file| index::read_live_or_error(file, columns));
+            let batches = files
+                .iter()
+                .flat_map(|file| index::read_live_or_error(file, columns));
             for batch in batches {
                 let batch = batch.and_then(|batch| match &source {
                     Some(source) => of_source(batch, source),
@@ -206,7 +221,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub async fn locations(&self, source: &SourceName) -> Result<Vec<Location>, StoreError> {
-        let mut batches = self.scan(&datasets::locations::DATASET, None, Some(source)).await?;
+        let mut batches = self
+            .scan(&datasets::locations::DATASET, None, Some(source))
+            .await?;
         let mut locations = Vec::new();
         while let Some(batch) = batches.recv().await {
             locations.extend(locations_of(&batch?)?);
@@ -246,29 +263,44 @@ impl Store {
 fn make_private(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
     match fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::io("create", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::io("create", path)(error))
+        }
         _ => Ok(()),
     }
 }
 
 fn of_source(batch: RecordBatch, source: &SourceName) -> Result<RecordBatch, StoreError> {
-    let sources = index::texts(&batch, "_source")
-        .ok_or_else(|| StoreError::Unfit { reason: "a data file lacks `_source`".to_owned() })?;
+    let sources = index::texts(&batch, "_source").ok_or_else(|| StoreError::Unfit {
+        reason: "a data file lacks `_source`".to_owned(),
+    })?;
     if sources.iter().all(|name| name == Some(source.as_str())) {
         return Ok(batch);
     }
-    let keep = sources.iter().map(|name| Some(name == Some(source.as_str()))).collect();
+    let keep = sources
+        .iter()
+        .map(|name| Some(name == Some(source.as_str())))
+        .collect();
     Ok(arrow::compute::filter_record_batch(&batch, &keep)?)
 }
 
 fn locations_of(batch: &RecordBatch) -> Result<Vec<Location>, StoreError> {
     use arrow_array::cast::AsArray;
     use arrow_array::types::TimestampMicrosecondType;
-    let unfit = |name: &str| StoreError::Unfit { reason: format!("`locations` lacks `{name}`") };
+    let unfit = |name: &str| StoreError::Unfit {
+        reason: format!("`locations` lacks `{name}`"),
+    };
     let text = |name: &str| index::texts(batch, name).ok_or_else(|| unfit(name));
-    let (items, places, folders, versions) =
-        (text("_item")?, text("location")?, text("folder")?, text("version")?);
-    let flags = batch.column_by_name("flags").and_then(|c| c.as_list_opt::<i32>()).ok_or_else(|| unfit("flags"))?;
+    let (items, places, folders, versions) = (
+        text("_item")?,
+        text("location")?,
+        text("folder")?,
+        text("version")?,
+    );
+    let flags = batch
+        .column_by_name("flags")
+        .and_then(|c| c.as_list_opt::<i32>())
+        .ok_or_else(|| unfit("flags"))?;
     let received = batch
         .column_by_name("received_at")
         .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())

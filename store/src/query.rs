@@ -87,7 +87,11 @@ pub struct Reader {
 impl Reader {
     /// A reader of the lake and the history of runs.
     pub fn new(catalog: Catalog, runs: Runs, limits: Limits) -> Self {
-        Self { catalog, runs, limits }
+        Self {
+            catalog,
+            runs,
+            limits,
+        }
     }
 
     /// Runs one statement that somebody wrote.
@@ -101,8 +105,10 @@ impl Reader {
         let context = self.session()?;
         let state = context.state();
         let plan = state.statement_to_plan(statement).await?;
-        let options =
-            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let options = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
         options.verify_plan(&plan)?;
         let rows = context.execute_logical_plan(plan).await?.execute_stream().await?;
         let time = self.limits.time;
@@ -111,9 +117,10 @@ impl Reader {
             let mut rows = rows?;
             match tokio::time::timeout_at(deadline, rows.next()).await {
                 Ok(batch) => batch.map(|batch| (batch, Some(rows))),
-                Err(_) => {
-                    Some((Err(DataFusionError::External(Box::new(QueryError::TooSlow(time)))), None))
-                }
+                Err(_) => Some((
+                    Err(DataFusionError::External(Box::new(QueryError::TooSlow(time)))),
+                    None,
+                )),
             }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, limited)))
@@ -132,7 +139,13 @@ impl Reader {
         let context = SessionContext::new_with_config_rt(config, runtime);
         let provider = SqliteMetadataProvider::from_pool(self.catalog.pool());
         let lake = DuckLakeCatalog::new(provider).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        context.register_catalog("lake", Arc::new(Tables { lake, runs: self.runs.clone() }));
+        context.register_catalog(
+            "lake",
+            Arc::new(Tables {
+                lake,
+                runs: self.runs.clone(),
+            }),
+        );
         Ok(context)
     }
 }
@@ -140,20 +153,30 @@ impl Reader {
 /// Parses a text that must be one read-only statement.
 fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
     if text.len() > MAX_TEXT_BYTES {
-        return Err(QueryError::TooLarge { what: format!("{} bytes", text.len()), most: MAX_TEXT_BYTES });
+        return Err(QueryError::TooLarge {
+            what: format!("{} bytes", text.len()),
+            most: MAX_TEXT_BYTES,
+        });
     }
     let dialect = GenericDialect {};
     // A text that cannot be split into tokens cannot be parsed either; the parser words it better.
     if let Ok(tokens) = Tokenizer::new(&dialect, text).tokenize() {
         let operators = tokens.iter().filter(|token| is_operator(token)).count();
         if operators > MAX_OPERATORS {
-            return Err(QueryError::TooLarge { what: format!("{operators} operators"), most: MAX_OPERATORS });
+            return Err(QueryError::TooLarge {
+                what: format!("{operators} operators"),
+                most: MAX_OPERATORS,
+            });
         }
     }
     let mut statements = DFParser::parse_sql_with_dialect(text, &dialect)?;
-    let statement = statements.pop_front().ok_or(QueryError::NotReadOnly { found: "there is none".to_owned() })?;
+    let statement = statements.pop_front().ok_or(QueryError::NotReadOnly {
+        found: "there is none".to_owned(),
+    })?;
     if !statements.is_empty() {
-        return Err(QueryError::NotReadOnly { found: format!("there are {}", statements.len() + 1) });
+        return Err(QueryError::NotReadOnly {
+            found: format!("there are {}", statements.len() + 1),
+        });
     }
     let mut innermost = &statement;
     while let Statement::Explain(explain) = innermost {
@@ -161,25 +184,41 @@ fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
     }
     match innermost {
         Statement::Statement(inner)
-            if matches!(**inner, ast::Statement::Query(_) | ast::Statement::ExplainTable { .. }) =>
+            if matches!(
+                **inner,
+                ast::Statement::Query(_) | ast::Statement::ExplainTable { .. }
+            ) =>
         {
             Ok(statement)
         }
         other => {
             let mut found = other.to_string();
             found.truncate(found.floor_char_boundary(60));
-            Err(QueryError::NotReadOnly { found: format!("`{found}` is something else") })
+            Err(QueryError::NotReadOnly {
+                found: format!("`{found}` is something else"),
+            })
         }
     }
 }
 
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Word(word) => {
-            ["AND", "OR", "NOT", "UNION", "EXCEPT", "INTERSECT", "LIKE", "ILIKE", "IS", "BETWEEN", "CASE", "JOIN"]
-                .iter()
-                .any(|operator| word.quote_style.is_none() && word.value.eq_ignore_ascii_case(operator))
-        }
+        Token::Word(word) => [
+            "AND",
+            "OR",
+            "NOT",
+            "UNION",
+            "EXCEPT",
+            "INTERSECT",
+            "LIKE",
+            "ILIKE",
+            "IS",
+            "BETWEEN",
+            "CASE",
+            "JOIN",
+        ]
+        .iter()
+        .any(|operator| word.quote_style.is_none() && word.value.eq_ignore_ascii_case(operator)),
         Token::Number(..)
         | Token::SingleQuotedString(_)
         | Token::Comma
@@ -189,8 +228,34 @@ fn is_operator(token: &Token) -> bool {
         | Token::EOF => false,
         other => matches!(
             other.to_string().as_str(),
-            "+" | "-" | "*" | "/" | "%" | "||" | "=" | "==" | "<>" | "!=" | "<" | ">" | "<=" | ">=" | "&" | "|" | "^"
-                | "<<" | ">>" | "~" | "!~" | "~*" | "!~*" | "->" | "->>" | "@>" | "<@" | "::" | "["
+            "+" | "-"
+                | "*"
+                | "/"
+                | "%"
+                | "||"
+                | "="
+                | "=="
+                | "<>"
+                | "!="
+                | "<"
+                | ">"
+                | "<="
+                | ">="
+                | "&"
+                | "|"
+                | "^"
+                | "<<"
+                | ">>"
+                | "~"
+                | "!~"
+                | "~*"
+                | "!~*"
+                | "->"
+                | "->>"
+                | "@>"
+                | "<@"
+                | "::"
+                | "["
         ),
     }
 }
@@ -208,7 +273,10 @@ impl CatalogProvider for Tables {
     }
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let lake = self.lake.schema(name)?;
-        Some(Arc::new(TablesOfSchema { lake, runs: (name == "main").then(|| self.runs.clone()) }))
+        Some(Arc::new(TablesOfSchema {
+            lake,
+            runs: (name == "main").then(|| self.runs.clone()),
+        }))
     }
 }
 
@@ -222,15 +290,25 @@ struct TablesOfSchema {
 impl SchemaProvider for TablesOfSchema {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.lake.table_names();
-        names.extend(self.runs.as_ref().map(|_| schemas::datasets::runs::DATASET.name.to_owned()));
+        names.extend(
+            self.runs
+                .as_ref()
+                .map(|_| schemas::datasets::runs::DATASET.name.to_owned()),
+        );
         names
     }
 
     async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
         match &self.runs {
             Some(runs) if name == schemas::datasets::runs::DATASET.name => {
-                let batch = runs.as_batch().await.map_err(|e| DataFusionError::External(Box::new(e)))?;
-                Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))
+                let batch = runs
+                    .as_batch()
+                    .await
+                    .map_err(|e| DataFusionError::External(Box::new(e)))?;
+                Ok(Some(Arc::new(MemTable::try_new(
+                    batch.schema(),
+                    vec![vec![batch]],
+                )?)))
             }
             _ => self.lake.table(name).await,
         }
@@ -247,7 +325,13 @@ mod tests {
 
     #[test]
     fn only_one_reading_statement_passes() {
-        for text in ["select 1", "values (1)", "explain select 1", "describe emails", "with a as (select 1) select * from a;"] {
+        for text in [
+            "select 1",
+            "values (1)",
+            "explain select 1",
+            "describe emails",
+            "with a as (select 1) select * from a;",
+        ] {
             assert!(read_only_statement(text).is_ok(), "{text}");
         }
         for text in [
@@ -271,6 +355,9 @@ mod tests {
     #[test]
     fn a_flat_chain_is_refused_before_it_is_planned() {
         let chain = format!("select 1{}", "+1".repeat(5_000));
-        assert!(matches!(read_only_statement(&chain), Err(QueryError::TooLarge { .. })));
+        assert!(matches!(
+            read_only_statement(&chain),
+            Err(QueryError::TooLarge { .. })
+        ));
     }
 }

@@ -27,7 +27,10 @@ impl Runs {
             .execute(&pool)
             .await
             .map_err(StoreError::database(path))?;
-        Ok(Self { pool, path: path.to_owned() })
+        Ok(Self {
+            pool,
+            path: path.to_owned(),
+        })
     }
 
     /// Writes a run, new or changed.
@@ -132,7 +135,9 @@ impl Runs {
                 Value::text(run.error.as_deref()),
             ];
             rows.push_values(&run.run.0, &values)
-                .map_err(|misfit| StoreError::Unfit { reason: misfit.to_string() })?;
+                .map_err(|misfit| StoreError::Unfit {
+                    reason: misfit.to_string(),
+                })?;
         }
         Ok(rows.finish()?)
     }
@@ -148,13 +153,19 @@ fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
     let count = |name: &str| row.try_get::<i64, _>(name).map(|count| count as u64);
     let cursor = |name: &str| -> Result<Option<Cursor>, sqlx::Error> {
         let text: Option<String> = row.try_get(name)?;
-        text.map(|text| serde_json::from_str(&text).map(Cursor).map_err(|_| decode(text, "cursor"))).transpose()
+        text.map(|text| {
+            serde_json::from_str(&text)
+                .map(Cursor)
+                .map_err(|_| decode(text, "cursor"))
+        })
+        .transpose()
     };
     let (pipeline, state): (String, String) = (row.try_get("pipeline")?, row.try_get("state")?);
     Ok(Run {
         run: RunId(row.try_get("run")?),
         pipeline: SourceName::new(pipeline.clone()).map_err(|_| decode(pipeline, "pipeline name"))?,
-        state: serde_json::from_value::<RunState>(state.clone().into()).map_err(|_| decode(state, "state"))?,
+        state: serde_json::from_value::<RunState>(state.clone().into())
+            .map_err(|_| decode(state, "state"))?,
         started_at: row.try_get("started_at")?,
         ended_at: row.try_get("ended_at")?,
         counts: Counts {

@@ -5,9 +5,10 @@ mod it {
     mod query;
 }
 
-use schemas::datasets::emails::{DATASET, Email};
-use schemas::{Cursor, Dataset, Provenance, Rows, RunId, SourceName};
 use arrow_array::RecordBatch;
+use schemas::datasets::emails::{DATASET, Email};
+use schemas::datasets::raw;
+use schemas::{Attributes, Cursor, Dataset, Digest, Original, Provenance, RawItem, Rows, RunId, SourceName};
 use std::path::Path;
 use std::time::Duration;
 use store::query::Limits;
@@ -18,8 +19,13 @@ fn source() -> SourceName {
 }
 
 fn emails(rows: &[(&str, &str)]) -> (&'static Dataset, RecordBatch) {
-    let mut batch =
-        Rows::of_lake(&DATASET, Provenance { source: source(), run: RunId("run".to_owned()) });
+    let mut batch = Rows::of_lake(
+        &DATASET,
+        Provenance {
+            source: source(),
+            run: RunId("run".to_owned()),
+        },
+    );
     for (item, subject) in rows {
         let email = Email {
             item: (*item).to_owned(),
@@ -33,6 +39,29 @@ fn emails(rows: &[(&str, &str)]) -> (&'static Dataset, RecordBatch) {
     (&DATASET, batch.finish().unwrap())
 }
 
+/// The originals of the same rows.
+fn originals(rows: &[(&str, &str)]) -> (&'static Dataset, RecordBatch) {
+    let mut batch = Rows::of_lake(
+        &raw::DATASET,
+        Provenance {
+            source: source(),
+            run: RunId("run".to_owned()),
+        },
+    );
+    for (item, subject) in rows {
+        let original = RawItem {
+            item: (*item).to_owned(),
+            media_type: "message/rfc822",
+            fetched_at: 0,
+            sha256: Digest::of(subject.as_bytes()),
+            original: Original::Bytes(subject.as_bytes().to_vec().into()),
+            attributes: Attributes::default(),
+        };
+        batch.push(&raw::RawRow::from(&original)).unwrap();
+    }
+    (&raw::DATASET, batch.finish().unwrap())
+}
+
 fn cursor(at: u64) -> Cursor {
     Cursor(serde_json::json!({ "at": at }))
 }
@@ -41,7 +70,7 @@ async fn commit(committer: &mut Committer, rows: &[(&str, &str)], gone: &[&str],
     let commit = Commit {
         run: RunId("run".to_owned()),
         source: source(),
-        upserts: vec![emails(rows)],
+        upserts: vec![emails(rows), originals(rows)],
         removals: vec![(&DATASET, gone.iter().map(|item| (*item).to_owned()).collect())],
         cursor: Some(cursor(at)),
         message: "test".to_owned(),
@@ -50,13 +79,22 @@ async fn commit(committer: &mut Committer, rows: &[(&str, &str)], gone: &[&str],
 }
 
 fn merged(new: u64, changed: u64, unchanged: u64, vanished: u64) -> Merged {
-    Merged { new, changed, unchanged, vanished }
+    Merged {
+        new,
+        changed,
+        unchanged,
+        vanished,
+    }
 }
 
 /// What a query answers, as `a|b` lines.
 async fn ask(store: &Store, sql: &str) -> String {
     use store::export::{Format, write_stream};
-    let limits = Limits { memory_bytes: 64 << 20, time: Duration::from_secs(20), threads: 2 };
+    let limits = Limits {
+        memory_bytes: 64 << 20,
+        time: Duration::from_secs(20),
+        threads: 2,
+    };
     let rows = store.reader(limits).run_user_sql(sql).await.unwrap();
     let mut text = Vec::new();
     write_stream(rows, Format::Csv, &mut text).await.unwrap();

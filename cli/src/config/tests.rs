@@ -1,3 +1,5 @@
+//! Mistakes in `dkc.toml`, and what is said of them.
+
 use super::*;
 use secrecy::ExposeSecret;
 

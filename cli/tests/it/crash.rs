@@ -50,16 +50,12 @@ fn killed_at_random_moments(scene: &Scene) {
     scene.assert_equal(&labs);
 }
 
-/// A number from 0 to 1 (xorshift64).
+/// A number from 0 to 1 (splitmix64).
 fn fraction(seed: &mut u64) -> f64 {
-    for shift in [13, -7, 17] {
-        *seed ^= if shift > 0 {
-            *seed << shift
-        } else {
-            *seed >> -shift
-        };
-    }
-    *seed as f64 / u64::MAX as f64
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64
 }
 
 /// Starts a run in a process group of its own, and kills the group after a while.
@@ -112,20 +108,19 @@ fn killed_at_writes(scene: &Scene) {
             .and_modify(|most| *most = count.max(*most))
             .or_insert(count);
     }
-    let points = setting("DKC_WRITES", 12).div_ceil(2);
-    let each = points.div_ceil(most.len());
-    let spread = |(name, most): (&&'static str, &usize)| {
-        (0..each.min(*most))
-            .map(|n| (*name, 1 + n * most / each.min(*most)))
-            .collect::<Vec<_>>()
-    };
-    let most: BTreeMap<&'static str, usize> = CHANGES
+    let most: Vec<(&str, usize)> = CHANGES
         .into_iter()
         .filter_map(|name| Some((name, *most.get(name)?)))
         .collect();
+    let each = setting("DKC_WRITES", 12).div_ceil(2).div_ceil(most.len());
+    // As many of each, in the middle of equal parts: of two calls the second, of a hundred the fiftieth.
+    let spread = |(name, most): (&'static str, usize)| {
+        let each = each.min(most);
+        (0..each).map(move |n| (name, 1 + (2 * n + 1) * most / (2 * each)))
+    };
     let mut labs = Vec::new();
     let mut killed = 0;
-    for (name, n) in most.iter().flat_map(spread) {
+    for (name, n) in most.into_iter().flat_map(spread) {
         let lab = scene.fresh(&format!("{name}-{n}"));
         let inject = format!("inject={name}:signal=SIGKILL:when={n}");
         let said = lab.said_under(
@@ -134,7 +129,7 @@ fn killed_at_writes(scene: &Scene) {
         );
         killed += usize::from(said.code != Some(0));
         assert!(!said.err.contains("strace:"), "{}", said.err);
-        eprintln!("{name} {n} of {}: {:?}", most[name], said.code);
+        eprintln!("{name} {n}: {:?}", said.code);
         scene.run_again(&lab);
         labs.push(lab);
     }

@@ -11,18 +11,30 @@ pub const DATASET: Dataset = Dataset {
     key: &["_source", "_item", "ordinal"],
     unit: "_item",
     columns: &[
-        Column::new("ordinal", Kind::Int, "Position among the attachments of the message, from 0."),
+        Column::new(
+            "ordinal",
+            Kind::Int,
+            "Position among the attachments of the message, from 0.",
+        ),
         Column::new("filename", Kind::Text, "File name the sender gave it, decoded.")
             .nullable()
             .private()
             .source("RFC 2183 §2.3, RFC 2231"),
         Column::new("media_type", Kind::Text, "Declared media type, lower case.").source("RFC 2045 §5"),
-        Column::new("disposition", Kind::Text, "`attachment` or `inline`, as declared.")
-            .nullable()
-            .source("RFC 2183"),
-        Column::new("content_id", Kind::Text, "Content-ID without angle brackets, by which HTML refers to it.")
-            .nullable()
-            .source("RFC 2045 §7"),
+        Column::new(
+            "disposition",
+            Kind::Text,
+            "`attachment` or `inline`, as declared.",
+        )
+        .nullable()
+        .source("RFC 2183"),
+        Column::new(
+            "content_id",
+            Kind::Text,
+            "Content-ID without angle brackets, by which HTML refers to it.",
+        )
+        .nullable()
+        .source("RFC 2045 §7"),
         Column::new("size_bytes", Kind::Int, "Size in bytes once decoded."),
         Column::new("sha256", Kind::Text, "SHA-256 of the decoded bytes, hexadecimal.").source("FIPS 180-4"),
     ],

@@ -11,25 +11,41 @@ pub const DATASET: Dataset = Dataset {
     key: &["_source", "_item"],
     unit: "_item",
     columns: &[
-        Column::new("message_id", Kind::Text, "Message-ID without angle brackets; absent when the mail has none.")
-            .nullable()
-            .source("RFC 5322 §3.6.4"),
+        Column::new(
+            "message_id",
+            Kind::Text,
+            "Message-ID without angle brackets; absent when the mail has none.",
+        )
+        .nullable()
+        .source("RFC 5322 §3.6.4"),
         Column::new(
             "thread_id",
             Kind::Text,
             "The same for all messages of a conversation, found by References and In-Reply-To.",
         )
         .source("RFC 5256 REFERENCES, without the subject step"),
-        Column::new("in_reply_to", Kind::TextList, "Message-IDs this one answers, without angle brackets.")
-            .source("RFC 5322 §3.6.4"),
-        Column::new("references", Kind::TextList, "Message-IDs of the conversation so far, oldest first.")
-            .source("RFC 5322 §3.6.4"),
+        Column::new(
+            "in_reply_to",
+            Kind::TextList,
+            "Message-IDs this one answers, without angle brackets.",
+        )
+        .source("RFC 5322 §3.6.4"),
+        Column::new(
+            "references",
+            Kind::TextList,
+            "Message-IDs of the conversation so far, oldest first.",
+        )
+        .source("RFC 5322 §3.6.4"),
         Column::new("date", Kind::Instant, "When the sender says it was sent; UTC.")
             .nullable()
             .source("RFC 5322 §3.6.1"),
-        Column::new("date_offset_min", Kind::Int, "The sender's offset from UTC in minutes, as written in Date.")
-            .nullable()
-            .source("RFC 5322 §3.3"),
+        Column::new(
+            "date_offset_min",
+            Kind::Int,
+            "The sender's offset from UTC in minutes, as written in Date.",
+        )
+        .nullable()
+        .source("RFC 5322 §3.3"),
         Column::new("from_name", Kind::Text, "Display name of the first author.")
             .nullable()
             .private()
@@ -44,13 +60,24 @@ pub const DATASET: Dataset = Dataset {
         Column::new("cc", Kind::TextList, "Addresses of the other recipients.")
             .private()
             .source("RFC 5322 §3.6.3"),
-        Column::new("bcc", Kind::TextList, "Addresses of the blind recipients, where the copy kept them.")
+        Column::new(
+            "bcc",
+            Kind::TextList,
+            "Addresses of the blind recipients, where the copy kept them.",
+        )
+        .private()
+        .source("RFC 5322 §3.6.3"),
+        Column::new(
+            "reply_to",
+            Kind::TextList,
+            "Addresses the author wants answers at.",
+        )
+        .private()
+        .source("RFC 5322 §3.6.2"),
+        Column::new("subject", Kind::Text, "Subject, decoded.")
+            .nullable()
             .private()
-            .source("RFC 5322 §3.6.3"),
-        Column::new("reply_to", Kind::TextList, "Addresses the author wants answers at.")
-            .private()
-            .source("RFC 5322 §3.6.2"),
-        Column::new("subject", Kind::Text, "Subject, decoded.").nullable().private().source("RFC 5322 §3.6.5"),
+            .source("RFC 5322 §3.6.5"),
         Column::new(
             "body_text",
             Kind::Text,
@@ -58,17 +85,34 @@ pub const DATASET: Dataset = Dataset {
         )
         .nullable()
         .private(),
-        Column::new("folders", Kind::TextList, "Folders that hold the message, sorted.").source("RFC 9051 §5.1"),
-        Column::new("flags", Kind::TextList, "Flags and keywords on any copy of the message, sorted.")
-            .source("RFC 9051 §2.3.2"),
+        Column::new(
+            "folders",
+            Kind::TextList,
+            "Folders that hold the message, sorted.",
+        )
+        .source("RFC 9051 §5.1"),
+        Column::new(
+            "flags",
+            Kind::TextList,
+            "Flags and keywords on any copy of the message, sorted.",
+        )
+        .source("RFC 9051 §2.3.2"),
         Column::new("received_at", Kind::Instant, "When the mailbox received it; UTC.")
             .nullable()
             .source("RFC 9051 §2.3.3"),
-        Column::new("list_id", Kind::Text, "Identifier of the mailing list, without angle brackets.")
-            .nullable()
-            .source("RFC 2919"),
+        Column::new(
+            "list_id",
+            Kind::Text,
+            "Identifier of the mailing list, without angle brackets.",
+        )
+        .nullable()
+        .source("RFC 2919"),
         Column::new("size_bytes", Kind::Int, "Size of the original in bytes."),
-        Column::new("attachment_count", Kind::Int, "Rows of `email_attachments` that belong to the message."),
+        Column::new(
+            "attachment_count",
+            Kind::Int,
+            "Rows of `email_attachments` that belong to the message.",
+        ),
     ],
     home: Home::Lake,
 };

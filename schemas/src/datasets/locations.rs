@@ -13,11 +13,24 @@ pub const DATASET: Dataset = Dataset {
     key: &["_source", "location"],
     unit: "location",
     columns: &[
-        Column::new("location", Kind::Text, "Unique within the source: `FOLDER/UID` for IMAP, a path for files."),
+        Column::new(
+            "location",
+            Kind::Text,
+            "Unique within the source: `FOLDER/UIDVALIDITY/UID` for IMAP, a path for files.",
+        ),
         Column::new("folder", Kind::Text, "Folder that holds it."),
-        Column::new("version", Kind::Text, "Fingerprint; equal means unchanged, and the bytes are not read again."),
+        Column::new(
+            "version",
+            Kind::Text,
+            "Fingerprint; equal means unchanged, and the bytes are not read again.",
+        ),
         Column::new("flags", Kind::TextList, "Flags and keywords at this place.").source("RFC 9051 §2.3.2"),
-        Column::new("received_at", Kind::Instant, "When the source received it there; UTC.").nullable(),
+        Column::new(
+            "received_at",
+            Kind::Instant,
+            "When the source received it there; UTC.",
+        )
+        .nullable(),
     ],
     home: Home::Lake,
 };

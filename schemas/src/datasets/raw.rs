@@ -15,10 +15,19 @@ pub const DATASET: Dataset = Dataset {
         Column::new("fetched_at", Kind::Instant, "When it was fetched; UTC."),
         Column::new("sha256", Kind::Text, "SHA-256 of the bytes, hexadecimal.").source("FIPS 180-4"),
         Column::new("size_bytes", Kind::Int, "Size of the original in bytes."),
-        Column::new("bytes", Kind::Bytes, "The original; absent for local files kept by reference.")
-            .nullable()
-            .private(),
-        Column::new("path", Kind::Text, "Absolute path of a local file kept by reference.").nullable(),
+        Column::new(
+            "bytes",
+            Kind::Bytes,
+            "The original; absent for local files kept by reference.",
+        )
+        .nullable()
+        .private(),
+        Column::new(
+            "path",
+            Kind::Text,
+            "Absolute path of a local file kept by reference.",
+        )
+        .nullable(),
     ],
     home: Home::Lake,
 };
@@ -31,7 +40,10 @@ pub struct RawRow<'a> {
 
 impl<'a> From<&'a RawItem> for RawRow<'a> {
     fn from(raw: &'a RawItem) -> Self {
-        Self { raw, sha256: raw.sha256.to_string() }
+        Self {
+            raw,
+            sha256: raw.sha256.to_string(),
+        }
     }
 }
 

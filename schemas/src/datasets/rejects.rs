@@ -13,10 +13,18 @@ pub const DATASET: Dataset = Dataset {
     unit: "_item",
     columns: &[
         Column::new("source", Kind::Text, "Name of the pipeline."),
-        Column::new("item", Kind::Text, "The item, or the place at the source where none could be read."),
+        Column::new(
+            "item",
+            Kind::Text,
+            "The item, or the place at the source where none could be read.",
+        ),
         Column::new("reason", Kind::Text, "Why, in a sentence."),
-        Column::new("raw", Kind::Text, "The original: `sha256:…` when it is in `raw`, else where it lies at the source.")
-            .nullable(),
+        Column::new(
+            "raw",
+            Kind::Text,
+            "The original: `sha256:…` when it is in `raw`, else where it lies at the source.",
+        )
+        .nullable(),
     ],
     home: Home::Lake,
 };

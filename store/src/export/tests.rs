@@ -1,8 +1,9 @@
+//! Every format, read back by another reader.
+
 use super::*;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{
-    Array as _,
-    ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, StringViewArray,
+    Array as _, ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, StringViewArray,
     TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema};

@@ -14,7 +14,9 @@ pub use commit::{NewDeletes, TableChange};
 use crate::error::StoreError;
 use schemas::{Cursor, Dataset, RunId, SourceName};
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{Row, Sqlite, Transaction};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,7 +75,10 @@ pub struct CommitInfo {
 }
 
 fn now_text() -> String {
-    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.6f+00").to_string()
+    jiff::Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .strftime("%Y-%m-%d %H:%M:%S%.6f+00")
+        .to_string()
 }
 
 /// Opens an SQLite database the way both of ours are used: WAL, fsync at every commit.
@@ -84,7 +89,11 @@ pub(crate) async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY);
-    SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(StoreError::database(path))
+    SqlitePoolOptions::new()
+        .max_connections(4)
+        .connect_with(options)
+        .await
+        .map_err(StoreError::database(path))
 }
 
 impl Catalog {
@@ -94,7 +103,11 @@ impl Catalog {
     /// [`StoreError`] when SQLite refuses, or when a table there does not fit its dataset.
     pub async fn open(path: &Path, files: &Path) -> Result<Self, StoreError> {
         let pool = open_sqlite(path).await?;
-        let catalog = Self { pool, path: path.to_owned(), files: files.to_owned() };
+        let catalog = Self {
+            pool,
+            path: path.to_owned(),
+            files: files.to_owned(),
+        };
         catalog.bootstrap().await?;
         Ok(catalog)
     }
@@ -115,7 +128,10 @@ impl Catalog {
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         // IMMEDIATE: a deferred transaction that later writes gets BUSY at once, without waiting (F6).
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed())
+        self.pool
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(self.failed())
     }
 
     /// The newest snapshot.
@@ -151,7 +167,10 @@ impl Catalog {
         let directory = self.directory(dataset);
         rows.iter()
             .map(|row| {
-                let deletes = match (row.try_get::<Option<i64>, _>(4)?, row.try_get::<Option<String>, _>(5)?) {
+                let deletes = match (
+                    row.try_get::<Option<i64>, _>(4)?,
+                    row.try_get::<Option<String>, _>(5)?,
+                ) {
                     (Some(id), Some(name)) => Some((id, directory.join(name))),
                     _ => None,
                 };
@@ -232,8 +251,10 @@ impl Catalog {
     /// # Errors
     /// [`StoreError`] when SQLite fails.
     pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        let found: Vec<String> =
-            sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&self.pool).await.map_err(self.failed())?;
+        let found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed())?;
         Ok(found.into_iter().filter(|line| line != "ok").collect())
     }
 

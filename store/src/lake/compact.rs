@@ -39,10 +39,18 @@ pub async fn compact(catalog: &Catalog, expire_before: jiff::Timestamp) -> Resul
     let base = catalog.head().await?;
     let mut compacted = Compacted::default();
     let mut changes = Vec::new();
-    for dataset in schemas::datasets::ALL.iter().copied().filter(|d| d.home == Home::Lake) {
+    for dataset in schemas::datasets::ALL
+        .iter()
+        .copied()
+        .filter(|d| d.home == Home::Lake)
+    {
         let files = catalog.files_at(dataset, base.id).await?;
         compacted.files_before += files.len();
-        let worn: Vec<LiveFile> = files.iter().filter(|f| f.size < SMALL_BYTES || f.deleted > 0).cloned().collect();
+        let worn: Vec<LiveFile> = files
+            .iter()
+            .filter(|f| f.size < SMALL_BYTES || f.deleted > 0)
+            .cloned()
+            .collect();
         let worth_it = worn.len() > 1 || worn.iter().any(|f| f.deleted > 0);
         if !worth_it {
             compacted.files_after += files.len();
@@ -53,7 +61,10 @@ pub async fn compact(catalog: &Catalog, expire_before: jiff::Timestamp) -> Resul
         compacted.files_after += kept + change.added.len();
         changes.push(change);
     }
-    let before = expire_before.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.6f+00").to_string();
+    let before = expire_before
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .strftime("%Y-%m-%d %H:%M:%S%.6f+00")
+        .to_string();
     let snapshots = catalog.snapshots().await?;
     // The cursors of sources that have been quiet must outlive the snapshots that carry them.
     let mut cursors = BTreeMap::new();
@@ -64,7 +75,11 @@ pub async fn compact(catalog: &Catalog, expire_before: jiff::Timestamp) -> Resul
     }
     let expires = snapshots.iter().skip(1).any(|(_, time, _, _)| *time < before);
     if !changes.is_empty() || expires {
-        let info = CommitInfo { cursors, rearranged: true, ..CommitInfo::default() };
+        let info = CommitInfo {
+            cursors,
+            rearranged: true,
+            ..CommitInfo::default()
+        };
         catalog.commit(base, &changes, "compact", &info).await?;
     }
     if expires {
@@ -81,9 +96,16 @@ pub async fn compact(catalog: &Catalog, expire_before: jiff::Timestamp) -> Resul
     Ok(compacted)
 }
 
-fn merge(catalog: &Catalog, dataset: &'static Dataset, files: &[LiveFile]) -> Result<TableChange, StoreError> {
+fn merge(
+    catalog: &Catalog,
+    dataset: &'static Dataset,
+    files: &[LiveFile],
+) -> Result<TableChange, StoreError> {
     let directory = catalog.directory(dataset);
-    let mut rows = files.iter().flat_map(|file| index::read_live_or_error(file, None)).peekable();
+    let mut rows = files
+        .iter()
+        .flat_map(|file| index::read_live_or_error(file, None))
+        .peekable();
     let mut added = Vec::new();
     while rows.peek().is_some() {
         let mut bytes = 0;
@@ -96,5 +118,10 @@ fn merge(catalog: &Catalog, dataset: &'static Dataset, files: &[LiveFile]) -> Re
     }
     data_file::sync_directory(&directory)?;
     let ended = files.iter().map(|file| file.id).collect();
-    Ok(TableChange { dataset, added, deletes: Vec::new(), ended })
+    Ok(TableChange {
+        dataset,
+        added,
+        deletes: Vec::new(),
+        ended,
+    })
 }

@@ -20,8 +20,8 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use schemas::{Column, Dataset, Kind};
-use statistics::Tally;
 use sha2::{Digest, Sha256};
+use statistics::Tally;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
@@ -91,7 +91,9 @@ pub fn file_schema(dataset: &Dataset) -> SchemaRef {
 
 fn writer_properties(dataset: Option<&Dataset>) -> WriterProperties {
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()))
+        .set_compression(Compression::ZSTD(
+            ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default(),
+        ))
         .set_created_by("dkc".to_owned())
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Chunk)
@@ -100,12 +102,19 @@ fn writer_properties(dataset: Option<&Dataset>) -> WriterProperties {
         .set_offset_index_disabled(false);
     for column in dataset.into_iter().flat_map(Dataset::all_columns) {
         let path = ColumnPath::from(column.name);
-        if matches!(column.name, "_source" | "_run" | "media_type" | "folder" | "source" | "disposition") {
+        if matches!(
+            column.name,
+            "_source" | "_run" | "media_type" | "folder" | "source" | "disposition"
+        ) {
             properties = properties.set_column_dictionary_enabled(path, true);
         } else if column.kind == Kind::Bytes || matches!(column.name, "body_text") {
             properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
         } else if column.kind == Kind::TextList {
-            let path = ColumnPath::new(vec![column.name.to_owned(), "list".to_owned(), "element".to_owned()]);
+            let path = ColumnPath::new(vec![
+                column.name.to_owned(),
+                "list".to_owned(),
+                "element".to_owned(),
+            ]);
             properties = properties
                 .set_column_dictionary_enabled(path.clone(), true)
                 .set_column_statistics_enabled(path, EnabledStatistics::None);
@@ -149,8 +158,12 @@ pub fn write_rows(
             tally.add(batch);
         }
     });
-    let (mut file, metadata) =
-        write_batches(directory, file_schema(dataset), writer_properties(Some(dataset)), counted)?;
+    let (mut file, metadata) = write_batches(
+        directory,
+        file_schema(dataset),
+        writer_properties(Some(dataset)),
+        counted,
+    )?;
     file.statistics = tally.finish(&metadata);
     Ok(file)
 }
@@ -165,11 +178,19 @@ pub fn write_deletes(
     positions: &[i64],
 ) -> Result<WrittenFile, StoreError> {
     let schema = Arc::new(Schema::new(vec![
-        with_field_id(&Field::new("file_path", DataType::Utf8, false), i64::from(DELETE_FILE_PATH_ID)),
-        with_field_id(&Field::new("pos", DataType::Int64, false), i64::from(DELETE_POSITION_ID)),
+        with_field_id(
+            &Field::new("file_path", DataType::Utf8, false),
+            i64::from(DELETE_FILE_PATH_ID),
+        ),
+        with_field_id(
+            &Field::new("pos", DataType::Int64, false),
+            i64::from(DELETE_POSITION_ID),
+        ),
     ]));
     let path = data_file.display().to_string();
-    let paths: ArrayRef = Arc::new(StringArray::from_iter_values(positions.iter().map(|_| path.as_str())));
+    let paths: ArrayRef = Arc::new(StringArray::from_iter_values(
+        positions.iter().map(|_| path.as_str()),
+    ));
     let positions: ArrayRef = Arc::new(Int64Array::from(positions.to_vec()));
     let batch = RecordBatch::try_new(schema.clone(), vec![paths, positions])?;
     let properties = WriterProperties::builder()
@@ -209,7 +230,11 @@ fn stage(
 ) -> Result<(WrittenFile, ParquetMetaData), StoreError> {
     let failed = || StoreError::parquet("write", path);
     let file = File::create_new(path).map_err(StoreError::io("create", path))?;
-    let mut hashing = Hashing { inner: BufWriter::with_capacity(1 << 18, file), sha256: Sha256::new(), bytes: 0 };
+    let mut hashing = Hashing {
+        inner: BufWriter::with_capacity(1 << 18, file),
+        sha256: Sha256::new(),
+        bytes: 0,
+    };
     let mut writer = ArrowWriter::try_new(&mut hashing, schema.clone(), Some(properties)).map_err(failed())?;
     let mut rows = 0;
     for batch in batches {
@@ -221,11 +246,23 @@ fn stage(
     let metadata = writer.finish().map_err(failed())?;
     drop(writer);
     let (bytes, digest) = (hashing.bytes, hashing.sha256.finalize());
-    let file = hashing.inner.into_inner().map_err(|e| StoreError::io("write", path)(e.into_error()))?;
+    let file = hashing
+        .inner
+        .into_inner()
+        .map_err(|e| StoreError::io("write", path)(e.into_error()))?;
     file.sync_all().map_err(StoreError::io("fsync", path))?;
     let footer_size = footer_size(path)?;
     let name = schemas::Digest(digest.into()).to_string();
-    Ok((WrittenFile { name, size: bytes, footer_size, rows, statistics: Vec::new() }, metadata))
+    Ok((
+        WrittenFile {
+            name,
+            size: bytes,
+            footer_size,
+            rows,
+            statistics: Vec::new(),
+        },
+        metadata,
+    ))
 }
 
 /// The footer's length: the four bytes before the closing magic (Parquet format, "File format").
@@ -244,7 +281,9 @@ fn footer_size(path: &Path) -> Result<i64, StoreError> {
 /// # Errors
 /// [`StoreError::Io`] when the directory cannot be fsynced.
 pub fn sync_directory(directory: &Path) -> Result<(), StoreError> {
-    File::open(directory).and_then(|d| d.sync_all()).map_err(StoreError::io("fsync", directory))
+    File::open(directory)
+        .and_then(|d| d.sync_all())
+        .map_err(StoreError::io("fsync", directory))
 }
 
 /// The batch with the columns of `schema`, found by name; one that it lacks is null throughout.
@@ -309,13 +348,22 @@ fn selection(positions: &[u64], take: bool, rows: usize) -> RowSelection {
     let mut selectors = Vec::with_capacity(positions.len() * 2 + 1);
     let mut at = 0_usize;
     for range in ranges(positions) {
-        let between = RowSelector { row_count: range.start.saturating_sub(at), skip: take };
-        let named = RowSelector { row_count: range.len(), skip: !take };
+        let between = RowSelector {
+            row_count: range.start.saturating_sub(at),
+            skip: take,
+        };
+        let named = RowSelector {
+            row_count: range.len(),
+            skip: !take,
+        };
         selectors.extend([between, named].into_iter().filter(|s| s.row_count > 0));
         at = range.end;
     }
     if rows > at {
-        selectors.push(RowSelector { row_count: rows - at, skip: take });
+        selectors.push(RowSelector {
+            row_count: rows - at,
+            skip: take,
+        });
     }
     RowSelection::from(selectors)
 }
@@ -343,7 +391,13 @@ pub fn read_deletes(path: &Path) -> Result<Vec<u64>, StoreError> {
     for batch in read(path, Some(&["pos"]), &Select::All)? {
         let batch = batch?;
         if let Some(column) = batch.column_by_name("pos") {
-            positions.extend(column.as_primitive::<arrow_array::types::Int64Type>().values().iter().map(|p| *p as u64));
+            positions.extend(
+                column
+                    .as_primitive::<arrow_array::types::Int64Type>()
+                    .values()
+                    .iter()
+                    .map(|p| *p as u64),
+            );
         }
     }
     positions.sort_unstable();
@@ -353,7 +407,12 @@ pub fn read_deletes(path: &Path) -> Result<Vec<u64>, StoreError> {
 
 /// The digest that a file's name promises, when it is one of ours.
 pub fn promised_digest(path: &Path) -> Option<&str> {
-    path.file_name()?.to_str()?.strip_prefix("dkc-")?.strip_suffix(".parquet")?.rsplit_once('-').map(|(_, digest)| digest)
+    path.file_name()?
+        .to_str()?
+        .strip_prefix("dkc-")?
+        .strip_suffix(".parquet")?
+        .rsplit_once('-')
+        .map(|(_, digest)| digest)
 }
 
 /// The SHA-256 of a file, in hexadecimal.
@@ -362,7 +421,11 @@ pub fn promised_digest(path: &Path) -> Option<&str> {
 /// [`StoreError::Io`] when it cannot be read.
 pub fn digest_of_file(path: &Path) -> Result<String, StoreError> {
     let mut file = File::open(path).map_err(StoreError::io("read", path))?;
-    let mut hashing = Hashing { inner: io::sink(), sha256: Sha256::new(), bytes: 0 };
+    let mut hashing = Hashing {
+        inner: io::sink(),
+        sha256: Sha256::new(),
+        bytes: 0,
+    };
     io::copy(&mut file, &mut hashing).map_err(StoreError::io("read", path))?;
     Ok(schemas::Digest(hashing.sha256.finalize().into()).to_string())
 }
@@ -398,7 +461,13 @@ mod tests {
     #[test]
     fn a_selection_takes_or_leaves_the_rows_it_names() {
         let counts = |s: RowSelection| s.iter().map(|r| (r.row_count, r.skip)).collect::<Vec<_>>();
-        assert_eq!(counts(selection(&[0, 1, 5], true, 8)), [(2, false), (3, true), (1, false), (2, true)]);
-        assert_eq!(counts(selection(&[0, 1, 5], false, 8)), [(2, true), (3, false), (1, true), (2, false)]);
+        assert_eq!(
+            counts(selection(&[0, 1, 5], true, 8)),
+            [(2, false), (3, true), (1, false), (2, true)]
+        );
+        assert_eq!(
+            counts(selection(&[0, 1, 5], false, 8)),
+            [(2, true), (3, false), (1, true), (2, false)]
+        );
     }
 }

@@ -116,7 +116,10 @@ pub fn locate(
             }
         })?;
         if !positions.is_empty() {
-            found.push(FileRows { file: file.clone(), positions });
+            found.push(FileRows {
+                file: file.clone(),
+                positions,
+            });
         }
     }
     Ok(found)
@@ -148,7 +151,11 @@ pub fn read_live(
         Some((_, path)) => data_file::read_deletes(path)?,
         None => Vec::new(),
     };
-    let select = if deleted.is_empty() { Select::All } else { Select::Except(&deleted) };
+    let select = if deleted.is_empty() {
+        Select::All
+    } else {
+        Select::Except(&deleted)
+    };
     Ok(data_file::read(&file.path, columns, &select)?.map(|batch| Ok(batch?)))
 }
 
@@ -171,7 +178,10 @@ pub fn rows_by_unit<'a>(
     let mut by_unit: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
     for (number, batch) in batches.iter().enumerate() {
         let units = texts(batch, dataset.unit).ok_or_else(|| StoreError::Unfit {
-            reason: format!("a batch of `{}` lacks the text column `{}`", dataset.name, dataset.unit),
+            reason: format!(
+                "a batch of `{}` lacks the text column `{}`",
+                dataset.name, dataset.unit
+            ),
         })?;
         for row in 0..batch.num_rows() {
             by_unit.entry(units.value(row)).or_default().push((number, row));
@@ -183,10 +193,14 @@ pub fn rows_by_unit<'a>(
 /// Whether two rows are equal in all columns that both have, but those that say when and by which run.
 pub fn same_row(one: &RecordBatch, row: usize, other: &RecordBatch, other_row: usize) -> bool {
     const NOT_COMPARED: [&str; 2] = ["_run", "fetched_at"];
-    one.schema_ref().fields().iter().zip(one.columns()).all(|(field, column)| {
-        NOT_COMPARED.contains(&field.name().as_str())
-            || other
-                .column_by_name(field.name())
-                .is_some_and(|theirs| *column.slice(row, 1) == *theirs.slice(other_row, 1))
-    })
+    one.schema_ref()
+        .fields()
+        .iter()
+        .zip(one.columns())
+        .all(|(field, column)| {
+            NOT_COMPARED.contains(&field.name().as_str())
+                || other
+                    .column_by_name(field.name())
+                    .is_some_and(|theirs| *column.slice(row, 1) == *theirs.slice(other_row, 1))
+        })
 }

@@ -36,7 +36,10 @@ pub struct Problem {
 }
 
 fn problem(place: impl ToString, problem: impl ToString) -> Problem {
-    Problem { place: place.to_string(), problem: problem.to_string() }
+    Problem {
+        place: place.to_string(),
+        problem: problem.to_string(),
+    }
 }
 
 /// Reads the catalog, every file any snapshot names, every live row and every original.
@@ -51,8 +54,11 @@ pub async fn verify(catalog: &Catalog) -> Result<Verified, StoreError> {
     let head = catalog.head().await?;
     let mut originals: Option<HashSet<u64>> = None;
     // `raw` first: what is derived must have its original there.
-    let mut datasets: Vec<&'static Dataset> =
-        schemas::datasets::ALL.iter().copied().filter(|d| d.home == Home::Lake).collect();
+    let mut datasets: Vec<&'static Dataset> = schemas::datasets::ALL
+        .iter()
+        .copied()
+        .filter(|d| d.home == Home::Lake)
+        .collect();
     datasets.sort_by_key(|dataset| dataset.name != "raw");
     for dataset in datasets {
         let files = catalog.all_files(dataset).await?;
@@ -65,7 +71,11 @@ pub async fn verify(catalog: &Catalog) -> Result<Verified, StoreError> {
             let mut units = Units::default();
             for file in &live {
                 let damage = [Some(&file.path), file.deletes.as_ref().map(|(_, path)| path)];
-                if damage.into_iter().flatten().any(|path| damaged.contains(&path.display().to_string())) {
+                if damage
+                    .into_iter()
+                    .flatten()
+                    .any(|path| damaged.contains(&path.display().to_string()))
+                {
                     continue;
                 }
                 if let Err(found) = rows_of(dataset, file, &mut units) {
@@ -84,9 +94,10 @@ pub async fn verify(catalog: &Catalog) -> Result<Verified, StoreError> {
             Some(there) if matches!(dataset.name, "emails" | "email_attachments") => {
                 let orphans = units.items.difference(there).count();
                 if orphans > 0 {
-                    verified
-                        .problems
-                        .push(problem(dataset.name, format!("{orphans} items have no original in `raw`")));
+                    verified.problems.push(problem(
+                        dataset.name,
+                        format!("{orphans} items have no original in `raw`"),
+                    ));
                 }
             }
             Some(_) => {}
@@ -97,9 +108,8 @@ pub async fn verify(catalog: &Catalog) -> Result<Verified, StoreError> {
 
 /// Whether a file is there with the digest its name promises.
 fn intact(path: &Path) -> Result<(), Problem> {
-    let found = data_file::digest_of_file(path).map_err(|error| {
-        problem(path.display(), format!("{error}; restore it from a backup"))
-    })?;
+    let found = data_file::digest_of_file(path)
+        .map_err(|error| problem(path.display(), format!("{error}; restore it from a backup")))?;
     match data_file::promised_digest(path) {
         Some(promised) if promised != found => Err(problem(
             path.display(),
@@ -128,7 +138,9 @@ fn hash(parts: &[&str]) -> u64 {
 fn rows_of(dataset: &Dataset, file: &LiveFile, units: &mut Units) -> Result<(), String> {
     let mut rows = 0;
     for batch in index::read_live(file, None).map_err(|e| e.to_string())? {
-        let batch = batch.and_then(|b| data_file::to_dataset(dataset, &b)).map_err(|e| e.to_string())?;
+        let batch = batch
+            .and_then(|b| data_file::to_dataset(dataset, &b))
+            .map_err(|e| e.to_string())?;
         rows += batch.num_rows() as i64;
         check_keys(dataset, &batch, units)?;
         if dataset.name == "raw" {
@@ -137,7 +149,11 @@ fn rows_of(dataset: &Dataset, file: &LiveFile, units: &mut Units) -> Result<(), 
     }
     units.rows += rows as u64;
     let expected = file.rows - file.deleted;
-    if rows == expected { Ok(()) } else { Err(format!("{rows} live rows, the catalog says {expected}")) }
+    if rows == expected {
+        Ok(())
+    } else {
+        Err(format!("{rows} live rows, the catalog says {expected}"))
+    }
 }
 
 fn check_keys(dataset: &Dataset, batch: &RecordBatch, units: &mut Units) -> Result<(), String> {
@@ -174,7 +190,10 @@ fn check_originals(batch: &RecordBatch, units: &mut Units) -> Result<(), String>
             Ok(found) if found == digests.value(row) => {}
             Ok(found) => units.problems.push(problem(
                 items.value(row),
-                format!("the original's SHA-256 is {found}, and was {} when it was fetched", digests.value(row)),
+                format!(
+                    "the original's SHA-256 is {found}, and was {} when it was fetched",
+                    digests.value(row)
+                ),
             )),
             Err(error) => units.problems.push(problem(items.value(row), error)),
         }

@@ -15,19 +15,36 @@ async fn a_query_sees_the_snapshot_that_is_newest_when_it_begins() {
         commit(&mut committer, &[(&item, "subject")], &[], at).await;
         assert_eq!(ask(&store, "select count(*) from emails").await, at.to_string());
     }
-    assert_eq!(ask(&store, "select min(date), array_length(folders) from emails group by 2").await, "2023-11-14T22:13:20Z,1");
+    assert_eq!(
+        ask(
+            &store,
+            "select min(date), array_length(folders) from emails group by 2"
+        )
+        .await,
+        "2023-11-14T22:13:20Z,1"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_sql_is_refused_and_changes_no_file() {
     let data = tempfile::tempdir().unwrap();
     let store = Store::open_writer(data.path()).await.unwrap();
-    commit(&mut store.committer(&source()).await.unwrap(), &[("a", "one")], &[], 1).await;
+    commit(
+        &mut store.committer(&source()).await.unwrap(),
+        &[("a", "one")],
+        &[],
+        1,
+    )
+    .await;
     let secret = data.path().join("secret.csv");
     std::fs::write(&secret, "a,b\n1,2\n").unwrap();
     let before = files(data.path());
     let secret = secret.display();
-    let limits = Limits { memory_bytes: 64 << 20, time: Duration::from_secs(20), threads: 2 };
+    let limits = Limits {
+        memory_bytes: 64 << 20,
+        time: Duration::from_secs(20),
+        threads: 2,
+    };
     for sql in [
         format!("select * from '{secret}'"),
         format!("select * from \"{secret}\""),
@@ -69,12 +86,27 @@ async fn a_query_that_takes_too_long_or_too_much_ends_with_a_reason() {
         }
         "done".to_owned()
     };
-    let time = Limits { memory_bytes: 1 << 30, time: Duration::from_millis(200), threads: 2 };
+    let time = Limits {
+        memory_bytes: 1 << 30,
+        time: Duration::from_millis(200),
+        threads: 2,
+    };
     let endless = "with recursive n as (select 1 as i union all select i + 1 from n) select count(*) from n";
     let said = end(endless, time).await;
     assert!(said.contains("longer than"), "{said}");
-    let memory = Limits { memory_bytes: 1 << 20, time: Duration::from_secs(60), threads: 2 };
+    let memory = Limits {
+        memory_bytes: 1 << 20,
+        time: Duration::from_secs(60),
+        threads: 2,
+    };
     let wide = "select a.value, string_agg(b.value, ',') from unnest(range(1, 2000)) a(value), unnest(range(1, 2000)) b(value) group by 1";
-    let said = end(&wide.replace("b.value, ','", "cast(b.value as varchar), ','"), memory).await;
-    assert!(said.to_lowercase().contains("resources exhausted") || said.contains("memory"), "{said}");
+    let said = end(
+        &wide.replace("b.value, ','", "cast(b.value as varchar), ','"),
+        memory,
+    )
+    .await;
+    assert!(
+        said.to_lowercase().contains("resources exhausted") || said.contains("memory"),
+        "{said}"
+    );
 }

@@ -1,3 +1,5 @@
+//! Mails as they come, and as they should not.
+
 use super::*;
 use bytes::Bytes;
 use insta::assert_snapshot;

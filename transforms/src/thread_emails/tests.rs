@@ -1,3 +1,5 @@
+//! Conversations, whatever the order of mails.
+
 use super::*;
 use proptest::prelude::*;
 use schemas::datasets::emails::Email;

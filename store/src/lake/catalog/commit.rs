@@ -48,15 +48,22 @@ impl Catalog {
         let mut tx = self.begin().await?;
         let mut head = head(&mut tx).await.map_err(&failed)?;
         if head != base {
-            return Err(StoreError::Conflict { expected: base.id, found: head.id });
+            return Err(StoreError::Conflict {
+                expected: base.id,
+                found: head.id,
+            });
         }
         let snapshot = head.id + 1;
         let mut changes = BTreeSet::new();
         for change in tables {
-            apply(&mut tx, change, snapshot, &mut head.next_file_id, &mut changes).await.map_err(&failed)?;
+            apply(&mut tx, change, snapshot, &mut head.next_file_id, &mut changes)
+                .await
+                .map_err(&failed)?;
         }
         let changes = changes.into_iter().collect::<Vec<_>>().join(",");
-        insert_snapshot(&mut tx, head, &changes, message, info).await.map_err(&failed)?;
+        insert_snapshot(&mut tx, head, &changes, message, info)
+            .await
+            .map_err(&failed)?;
         tx.commit().await.map_err(&failed)?;
         Ok(snapshot)
     }
@@ -96,11 +103,12 @@ async fn apply(
     next_file_id: &mut i64,
     changes: &mut BTreeSet<String>,
 ) -> Result<(), sqlx::Error> {
-    let table_id: i64 =
-        sqlx::query_scalar("SELECT table_id FROM ducklake_table WHERE table_name = $1 AND end_snapshot IS NULL")
-            .bind(change.dataset.name)
-            .fetch_one(&mut **tx)
-            .await?;
+    let table_id: i64 = sqlx::query_scalar(
+        "SELECT table_id FROM ducklake_table WHERE table_name = $1 AND end_snapshot IS NULL",
+    )
+    .bind(change.dataset.name)
+    .fetch_one(&mut **tx)
+    .await?;
     let mut take_id = || {
         let id = *next_file_id;
         *next_file_id += 1;
@@ -134,17 +142,19 @@ async fn apply(
         .await?;
         for column in &file.statistics {
             let (low, high) = column.bounds.clone().unzip();
-            sqlx::query("INSERT INTO ducklake_file_column_stats VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, NULL)")
-                .bind(id)
-                .bind(table_id)
-                .bind(column.column_id)
-                .bind(column.size)
-                .bind(column.values)
-                .bind(column.nulls)
-                .bind(low)
-                .bind(high)
-                .execute(&mut **tx)
-                .await?;
+            sqlx::query(
+                "INSERT INTO ducklake_file_column_stats VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, NULL)",
+            )
+            .bind(id)
+            .bind(table_id)
+            .bind(column.column_id)
+            .bind(column.size)
+            .bind(column.values)
+            .bind(column.nulls)
+            .bind(low)
+            .bind(high)
+            .execute(&mut **tx)
+            .await?;
         }
     }
     for deletes in &change.deletes {
@@ -175,7 +185,11 @@ async fn apply(
             "UPDATE ducklake_data_file SET end_snapshot = $2 WHERE data_file_id = $1",
             "UPDATE ducklake_delete_file SET end_snapshot = $2 WHERE data_file_id = $1 AND end_snapshot IS NULL",
         ] {
-            sqlx::query(statement).bind(file).bind(snapshot).execute(&mut **tx).await?;
+            sqlx::query(statement)
+                .bind(file)
+                .bind(snapshot)
+                .execute(&mut **tx)
+                .await?;
         }
     }
     Ok(())

@@ -20,7 +20,10 @@ impl Catalog {
         .await
         .map_err(self.failed())?;
         // Scheduled files are named from the data path; only the last part is ours.
-        Ok(names.into_iter().map(|n| n.rsplit('/').next().unwrap_or_default().to_owned()).collect())
+        Ok(names
+            .into_iter()
+            .map(|n| n.rsplit('/').next().unwrap_or_default().to_owned())
+            .collect())
     }
 
     /// Forgets snapshots older than `before` (but never the newest) and what only they used; the
@@ -45,7 +48,10 @@ impl Catalog {
             .execute(&mut *tx)
             .await
             .map_err(&failed)?;
-        for (table, id) in [("ducklake_data_file", "data_file_id"), ("ducklake_delete_file", "delete_file_id")] {
+        for (table, id) in [
+            ("ducklake_data_file", "data_file_id"),
+            ("ducklake_delete_file", "delete_file_id"),
+        ] {
             let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
                 "SELECT f.{id}, t.table_name, f.path FROM {table} f JOIN ducklake_table t USING (table_id)
                  WHERE f.end_snapshot IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ducklake_snapshot s
@@ -55,8 +61,11 @@ impl Catalog {
             .await
             .map_err(&failed)?;
             for row in rows {
-                let (file, dataset, name): (i64, String, String) =
-                    (row.try_get(0).map_err(&failed)?, row.try_get(1).map_err(&failed)?, row.try_get(2).map_err(&failed)?);
+                let (file, dataset, name): (i64, String, String) = (
+                    row.try_get(0).map_err(&failed)?,
+                    row.try_get(1).map_err(&failed)?,
+                    row.try_get(2).map_err(&failed)?,
+                );
                 sqlx::query("INSERT INTO ducklake_files_scheduled_for_deletion VALUES ($1, $2, 1, $3)")
                     .bind(file)
                     .bind(format!("main/{dataset}/{name}"))
@@ -69,7 +78,11 @@ impl Catalog {
                         "DELETE FROM ducklake_file_column_stats WHERE data_file_id = $1",
                         "DELETE FROM ducklake_data_file WHERE data_file_id = $1",
                     ] {
-                        sqlx::query(statement).bind(file).execute(&mut *tx).await.map_err(&failed)?;
+                        sqlx::query(statement)
+                            .bind(file)
+                            .execute(&mut *tx)
+                            .await
+                            .map_err(&failed)?;
                     }
                 } else {
                     sqlx::query("DELETE FROM ducklake_delete_file WHERE delete_file_id = $1")

@@ -1,7 +1,7 @@
 //! Making the catalog: the DuckLake tables, and a table with columns for every lake dataset.
 
-use super::{Catalog, CommitInfo, head};
 use super::commit::insert_snapshot;
+use super::{Catalog, CommitInfo, head};
 use crate::error::StoreError;
 use crate::lake::data_file::column_ids;
 use schemas::{Column, Dataset, Home, Kind};
@@ -15,16 +15,24 @@ impl Catalog {
         let data_path = format!("{}/", self.files.display());
         let is_new = "SELECT count(*) = 0 FROM sqlite_master WHERE name = 'ducklake_snapshot'";
         let known_path = "SELECT value FROM ducklake_metadata WHERE key = 'data_path' AND scope IS NULL";
-        let needs_making: bool = sqlx::query_scalar(is_new).fetch_one(&self.pool).await.map_err(&failed)?;
+        let needs_making: bool = sqlx::query_scalar(is_new)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(&failed)?;
         if !needs_making {
-            let path: Option<String> =
-                sqlx::query_scalar(known_path).fetch_optional(&self.pool).await.map_err(&failed)?;
+            let path: Option<String> = sqlx::query_scalar(known_path)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(&failed)?;
             if path.as_deref() == Some(data_path.as_str()) && self.missing().await?.is_empty() {
                 return Ok(());
             }
         }
         let mut tx = self.begin().await?;
-        let needs_making: bool = sqlx::query_scalar(is_new).fetch_one(&mut *tx).await.map_err(&failed)?;
+        let needs_making: bool = sqlx::query_scalar(is_new)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(&failed)?;
         if needs_making {
             sqlx::raw_sql(include_str!("../../../migrations/0001_ducklake.sql"))
                 .execute(&mut *tx)
@@ -72,7 +80,10 @@ impl Catalog {
         let mut there: HashMap<(String, String), (i64, String)> = HashMap::new();
         for row in rows {
             let cell = |i: usize| row.try_get::<String, _>(i).map_err(self.failed());
-            there.insert((cell(0)?, cell(2)?), (row.try_get(1).map_err(self.failed())?, cell(3)?));
+            there.insert(
+                (cell(0)?, cell(2)?),
+                (row.try_get(1).map_err(self.failed())?, cell(3)?),
+            );
         }
         let mut missing = Vec::new();
         for dataset in schemas::datasets::ALL.iter().filter(|d| d.home == Home::Lake) {
@@ -153,7 +164,9 @@ impl Catalog {
             let mut added = false;
             for (column, column_id) in column_ids(dataset) {
                 if !present.contains(column.name) {
-                    insert_column(tx, table_id, id, column, column_id).await.map_err(&failed)?;
+                    insert_column(tx, table_id, id, column, column_id)
+                        .await
+                        .map_err(&failed)?;
                     added = true;
                 }
             }
@@ -172,9 +185,15 @@ impl Catalog {
         }
         if !changes.is_empty() {
             head.schema_version += 1;
-            insert_snapshot(tx, head, &changes.join(","), "create tables", &CommitInfo::default())
-                .await
-                .map_err(&failed)?;
+            insert_snapshot(
+                tx,
+                head,
+                &changes.join(","),
+                "create tables",
+                &CommitInfo::default(),
+            )
+            .await
+            .map_err(&failed)?;
         }
         Ok(())
     }
@@ -199,9 +218,21 @@ async fn insert_column(
     column: &Column,
     column_id: i64,
 ) -> Result<(), sqlx::Error> {
-    let mut rows = vec![(column_id, column.name, ducklake_type(column.kind), column.nullable, None)];
+    let mut rows = vec![(
+        column_id,
+        column.name,
+        ducklake_type(column.kind),
+        column.nullable,
+        None,
+    )];
     if column.kind == Kind::TextList {
-        rows.push((column_id + 1, "element", ducklake_type(Kind::Text), true, Some(column_id)));
+        rows.push((
+            column_id + 1,
+            "element",
+            ducklake_type(Kind::Text),
+            true,
+            Some(column_id),
+        ));
     }
     for (id, name, kind, nullable, parent) in rows {
         sqlx::query("INSERT INTO ducklake_column VALUES ($1, $2, NULL, $3, $1, $4, $5, NULL, 'NULL', $6, $7, 'literal', 'duckdb')")
