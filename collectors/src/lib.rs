@@ -8,6 +8,7 @@ pub mod collect;
 pub mod error;
 pub mod imap;
 mod mailbox;
+mod mailbox_name;
 pub mod maildir;
 pub mod mbox;
 

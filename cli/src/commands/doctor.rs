@@ -64,7 +64,11 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
     for pipeline in &pipelines {
         let name = format!("pipeline {}", pipeline.name);
         match pipeline.collector() {
-            Ok(_) => checks.push(check(name, Status::Ok, "its source and secrets are there", "")),
+            Ok(_) => {
+                let due = pipeline.schedule.as_deref().map(|s| format!("; due {s}, by cron until dkc has a service"));
+                let found = format!("its source and secrets are there{}", due.unwrap_or_default());
+                checks.push(check(name, Status::Ok, found, ""));
+            }
             Err(mistake) => checks.push(check(
                 name,
                 Status::Failure,

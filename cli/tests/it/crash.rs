@@ -1,4 +1,4 @@
-//! `kill -9`, anywhere and any number of times, loses nothing and doubles nothing (proofs T1 and T2).
+//! `kill -9`, anywhere in a run or a compaction, loses nothing and doubles nothing (proofs T1 and T2).
 //!
 //! Few repetitions by default; `make crash` makes many: `DKC_KILLS` at random moments, `DKC_WRITES` at system
 //! calls, `DKC_COMMITS` whose order of writing is checked.
@@ -31,6 +31,11 @@ fn a_kill_at_any_write_of_a_later_run_loses_nothing() {
     killed_at_writes(&Scene::changes());
 }
 
+#[test]
+fn a_kill_at_any_write_of_a_compaction_loses_nothing() {
+    killed_at_writes(&Scene::compaction());
+}
+
 /// Half of `DKC_KILLS`: the scenes share them.
 fn killed_at_random_moments(scene: &Scene) {
     let clock = SystemTime::now()
@@ -42,9 +47,9 @@ fn killed_at_random_moments(scene: &Scene) {
     for n in 0..setting("DKC_KILLS", 12).div_ceil(2) {
         let lab = scene.fresh(&format!("killed-{n}"));
         let moment = scene.took.mul_f64(fraction(&mut seed) * 1.1);
-        kill_after(&lab, moment);
+        kill_after(&lab, scene.command, moment);
         eprintln!("killed after {moment:?}; DKC_SEED={seed} gives the next moment");
-        scene.run_again(&lab);
+        scene.try_again(&lab);
         labs.push(lab);
     }
     scene.assert_equal(&labs);
@@ -58,9 +63,9 @@ fn fraction(seed: &mut u64) -> f64 {
     (mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64
 }
 
-/// Starts a run in a process group of its own, and kills the group after a while.
-fn kill_after(lab: &Lab, moment: Duration) {
-    let mut command = lab.command::<&str>(&[], &["run"]);
+/// Starts dkc in a process group of its own, and kills the group after a while.
+fn kill_after(lab: &Lab, arguments: &[&str], moment: Duration) {
+    let mut command = lab.command::<&str>(&[], arguments);
     let mut dkc = command
         .process_group(0)
         .stdout(Stdio::null())
@@ -90,10 +95,11 @@ const CHANGES: [&str; 8] = [
     "openat",
 ];
 
-/// Half of `DKC_WRITES`. strace counts calls by thread, so the n-th call of whichever thread comes first.
+/// A third of `DKC_WRITES`. strace counts calls by thread, so the n-th call of whichever thread comes first.
 fn killed_at_writes(scene: &Scene) {
     let log = trace(
         &scene.fresh("traced"),
+        scene.command,
         &["-e", &format!("trace={}", CHANGES.join(","))],
     );
     let mut calls: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -112,25 +118,29 @@ fn killed_at_writes(scene: &Scene) {
         .into_iter()
         .filter_map(|name| Some((name, *most.get(name)?)))
         .collect();
-    let each = setting("DKC_WRITES", 12).div_ceil(2).div_ceil(most.len());
-    // As many of each, in the middle of equal parts: of two calls the second, of a hundred the fiftieth.
+    let points = setting("DKC_WRITES", 12).div_ceil(3);
+    let total = |each| most.iter().map(|(_, most)| each.min(*most)).sum::<usize>();
+    let each = (1..1_000)
+        .find(|each| total(*each) >= points)
+        .unwrap_or(usize::MAX);
+    // As many of each as there are, in the middle of equal parts: of two the second, of a hundred the fiftieth.
     let spread = |(name, most): (&'static str, usize)| {
         let each = each.min(most);
         (0..each).map(move |n| (name, 1 + (2 * n + 1) * most / (2 * each)))
     };
     let mut labs = Vec::new();
     let mut killed = 0;
-    for (name, n) in most.into_iter().flat_map(spread) {
+    for (name, n) in most.iter().copied().flat_map(spread) {
         let lab = scene.fresh(&format!("{name}-{n}"));
         let inject = format!("inject={name}:signal=SIGKILL:when={n}");
         let said = lab.said_under(
             &strace(&["-o", "/dev/null", "-e", &format!("trace={name}"), "-e", &inject]),
-            &["run"],
+            scene.command,
         );
         killed += usize::from(said.code != Some(0));
         assert!(!said.err.contains("strace:"), "{}", said.err);
         eprintln!("{name} {n}: {:?}", said.code);
-        scene.run_again(&lab);
+        scene.try_again(&lab);
         labs.push(lab);
     }
     // Which thread does what differs from run to run, so a few may never reach their n-th call.
@@ -143,15 +153,15 @@ fn killed_at_writes(scene: &Scene) {
 }
 
 fn strace<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
-    [&["strace", "-f", "-qq"], arguments].concat()
+    [&["strace", "-f", "--seccomp-bpf", "-qq"], arguments].concat()
 }
 
-/// The system calls of a run that ends well, a line each: thread, call, result.
-fn trace(lab: &Lab, arguments: &[&str]) -> String {
+/// The system calls of a command that ends well, a line each: thread, call, result.
+fn trace(lab: &Lab, command: &[&str], arguments: &[&str]) -> String {
     let log = lab.path("strace.log");
     let said = lab.said_under(
         &strace(&[&["-o", log.to_str().unwrap()], arguments].concat()),
-        &["run"],
+        command,
     );
     assert_eq!(said.code, Some(0), "{said:#?}");
     // Names in it may be cut in the middle of a character.
@@ -173,7 +183,7 @@ fn each_data_file_and_its_name_are_on_disk_before_the_catalog_names_it() {
     }
     let calls =
         "trace=write,writev,pwrite64,pwritev,pwritev2,rename,renameat,renameat2,link,linkat,fsync,fdatasync";
-    let log = trace(&lab, &["-y", "-s", "8192", "-e", calls]);
+    let log = trace(&lab, &["run"], &["-y", "-s", "8192", "-e", calls]);
     let mut order = Order::default();
     log.lines().for_each(|line| order.read(line));
     let files = lab.parquet_files();
@@ -203,7 +213,7 @@ struct Order {
     whole: BTreeSet<String>,
     /// Paths that came into being by a rename.
     there: BTreeSet<String>,
-    /// Paths of which bytes and name are on disk.
+    /// Names of files of which bytes and name are on disk.
     durable: BTreeSet<String>,
     /// File names that the catalog's log has been given.
     named: BTreeSet<String>,
@@ -248,8 +258,11 @@ impl Order {
         self.whole.remove(path);
         if path.ends_with("/catalog.sqlite-wal") || path.ends_with("/catalog.sqlite") {
             for name in names_in(call) {
-                let durable = self.durable.iter().any(|path| path.ends_with(&name));
-                assert!(durable, "the catalog names {name}, which may not be on disk yet");
+                let is_durable = self.durable.contains(&name);
+                assert!(
+                    is_durable,
+                    "the catalog names {name}, which may not be on disk yet"
+                );
                 self.named.insert(name);
             }
         }
@@ -265,7 +278,7 @@ impl Order {
                     self.whole.contains(&named),
                     "{named} got its name before its bytes were on disk"
                 );
-                self.durable.insert(named);
+                self.durable.extend(named.rsplit('/').next().map(str::to_owned));
             }
         } else {
             let paths: Vec<&str> = call.split('"').skip(1).step_by(2).collect();

@@ -5,7 +5,6 @@ use crate::it::lab::{self, Lab, MAIL, Said, program};
 use fixtures::imap_server::{ImapServer, Reaction};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -25,13 +24,13 @@ fn is_clear(said: &Said, lab: &Lab, words: &[&str]) {
     assert!(!text.contains("panicked"), "{said:#?}");
 }
 
-/// Lets the n-th of some system calls fail, for each n until no call is reached any more or `most` is.
-fn each_fails(scene: &Scene, inject: &str, most: usize, words: &[&str]) {
+/// Lets the n-th of some system calls of a thread fail, for some n until no thread makes so many.
+fn each_fails(scene: &Scene, inject: &str, words: &[&str]) {
     let calls = inject.split_once(':').unwrap().0;
     let mut labs = Vec::new();
-    for n in 1..=most {
+    for n in [1, 2, 3, 5, 8, 13, 21, 34] {
         let lab = scene.fresh(&format!("fault-{n}"));
-        let inject = format!("inject={}", inject.replace('N', &n.to_string()));
+        let inject = format!("inject={}", inject.replace('#', &n.to_string()));
         let wrapper = [
             "strace",
             "-f",
@@ -43,12 +42,12 @@ fn each_fails(scene: &Scene, inject: &str, most: usize, words: &[&str]) {
             "-e",
             &inject,
         ];
-        let said = lab.said_under(&wrapper, &["run"]);
+        let said = lab.said_under(&wrapper, scene.command);
         if said.code == Some(0) {
             break;
         }
         is_clear(&said, &lab, words);
-        scene.run_again(&lab);
+        scene.try_again(&lab);
         labs.push(lab);
     }
     assert!(labs.len() > 3, "only {} calls failed", labs.len());
@@ -59,8 +58,7 @@ fn each_fails(scene: &Scene, inject: &str, most: usize, words: &[&str]) {
 fn an_fsync_that_fails_ends_the_run_and_loses_nothing() {
     each_fails(
         &Scene::first(),
-        "fsync,fdatasync:error=EIO:when=N",
-        8,
+        "fsync,fdatasync:error=EIO:when=#",
         &["Input/output error", "disk I/O error"],
     );
 }
@@ -69,8 +67,7 @@ fn an_fsync_that_fails_ends_the_run_and_loses_nothing() {
 fn an_fsync_that_fails_in_a_later_run_loses_nothing() {
     each_fails(
         &Scene::changes(),
-        "fsync,fdatasync:error=EIO:when=N",
-        8,
+        "fsync,fdatasync:error=EIO:when=#",
         &["Input/output error", "disk I/O error"],
     );
 }
@@ -82,7 +79,7 @@ fn a_database_that_finds_no_space_ends_the_run_and_loses_nothing() {
         "database or disk is full",
         "disk I/O error",
     ];
-    each_fails(&Scene::changes(), "pwrite64:error=ENOSPC:when=N+", 6, &words);
+    each_fails(&Scene::changes(), "pwrite64:error=ENOSPC:when=#+", &words);
 }
 
 #[test]
@@ -182,32 +179,15 @@ fn a_catalog_that_another_program_writes_to_is_said_to_be_locked() {
         drop(holder);
         assert_eq!(lab.snapshot(), before, "nothing was committed");
     }
-    scene.run_again(&lab);
+    scene.try_again(&lab);
     scene.assert_equal(&[lab]);
 }
 
 #[test]
 fn a_second_dkc_that_would_write_is_turned_away_and_one_that_reads_is_not() {
-    let silent = ImapServer::start("", Vec::new(), |_, _| Reaction::Silence);
-    let lab = Lab::new(&format!(
-        "{MAIL}[[pipeline]]\nname = \"silent\"\nsource = {{ kind = \"imap\", host = \"127.0.0.1\", port = {}, \
-         user = \"me\", password = \"env:PASSWORD\", tls = \"none\" }}\n",
-        silent.port()
-    ));
-    lab.deliver("", &fixtures::corpus::sample(20));
-    lab.output(&["run", "mail"]);
-    let mut first = lab.command::<&str>(&[], &["run", "silent"]);
-    first
-        .env("PASSWORD", "x")
-        .process_group(0)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut first = first.spawn().unwrap();
-    // It speaks to the server only once the data directory is its own.
-    while silent.commands().is_empty() {
-        assert!(first.try_wait().unwrap().is_none(), "the first dkc ended");
-        std::thread::yield_now();
-    }
+    let silent = silent_server();
+    let lab = with_silent(&silent);
+    let mut first = start_silent(&lab, &silent);
     for writes in [
         &["run", "mail"][..],
         &["compact"],
@@ -229,6 +209,58 @@ fn a_second_dkc_that_would_write_is_turned_away_and_one_that_reads_is_not() {
         ended[0]["state"], "failed",
         "a run that was killed is not left running"
     );
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_says_so_and_keeps_what_it_has() {
+    let silent = silent_server();
+    let lab = with_silent(&silent);
+    let run = start_silent(&lab, &silent);
+    assert!(
+        program("kill")
+            .args(["-TERM", &run.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let ended = lab.sql("SELECT state, error FROM runs WHERE pipeline = 'silent'");
+    assert_eq!(ended[0]["state"], "cancelled");
+    assert_eq!(lab.number("SELECT count(*) FROM emails"), 20);
+    lab.is_whole();
+}
+
+/// A server that takes a connection and says nothing.
+fn silent_server() -> ImapServer {
+    ImapServer::start("", Vec::new(), |_, _| Reaction::Silence)
+}
+
+/// A lab with 20 mails collected, and a pipeline to a silent server.
+fn with_silent(server: &ImapServer) -> Lab {
+    let lab = Lab::new(&format!(
+        "{MAIL}[[pipeline]]\nname = \"silent\"\nsource = {{ kind = \"imap\", host = \"127.0.0.1\", port = {}, \
+         user = \"me\", password = \"env:PASSWORD\", tls = \"none\" }}\n",
+        server.port()
+    ));
+    lab.deliver("", &fixtures::corpus::sample(20));
+    lab.output(&["run", "mail"]);
+    lab
+}
+
+/// A run that waits for the silent server, and has the data directory for itself.
+fn start_silent(lab: &Lab, server: &ImapServer) -> Child {
+    let mut command = lab.command::<&str>(&[], &["run", "silent"]);
+    command
+        .env("PASSWORD", "x")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut run = command.spawn().unwrap();
+    while server.commands().is_empty() {
+        assert!(run.try_wait().unwrap().is_none(), "the run ended");
+        std::thread::yield_now();
+    }
+    run
 }
 
 #[test]

@@ -1,15 +1,17 @@
-//! Runs that are interrupted, and what must be true after the next one: the same rows as without interruption.
+//! Commands that are interrupted, and what must be true after the next try: the same rows as without interruption.
 
 use crate::it::lab::{self, Lab, MAIL};
 use serde_json::Value;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// A source, a data directory to begin from, and what a run must make of them.
+/// A source, a data directory to begin from, and what a command must make of them.
 pub struct Scene {
+    /// The command.
+    pub command: &'static [&'static str],
     /// Not to be run itself.
     start: Lab,
-    /// Facts of the lake after an undisturbed run.
+    /// Facts of the lake when nothing interrupts the command.
     expected: Value,
     /// How long that took.
     pub took: Duration,
@@ -21,11 +23,26 @@ impl Scene {
         let lab = Lab::new(MAIL);
         lab.deliver("", &with_large(fixtures::corpus::sample(400), 4));
         lab.deliver(".Archive.2024", &fixtures::corpus::sample(50));
-        Self::of(lab)
+        Self::of(lab, &["run"])
     }
 
     /// A later run: new mails, flags, moves, deletions.
     pub fn changes() -> Self {
+        Self::of(Self::changed(), &["run"])
+    }
+
+    /// The files of some runs merged, and all but the newest snapshot forgotten.
+    pub fn compaction() -> Self {
+        let lab = Self::changed();
+        lab.run();
+        let before = lab::duckdb(&[(&lab, None)]).remove(0);
+        let scene = Self::of(lab, &["compact", "--expire-older-than", "0s"]);
+        assert_eq!(scene.expected, before);
+        scene
+    }
+
+    /// A lake, and a Maildir that has changed since.
+    fn changed() -> Lab {
         let lab = Lab::new(MAIL);
         let names = lab.deliver("", &fixtures::corpus::sample(400));
         lab.deliver(".Archive.2024", &fixtures::corpus::sample(50));
@@ -41,18 +58,19 @@ impl Scene {
         }
         let rest = fixtures::corpus::sample(460).split_off(400);
         lab.deliver("", &with_large(rest, 3));
-        Self::of(lab)
+        lab
     }
 
-    fn of(start: Lab) -> Self {
+    fn of(start: Lab, command: &'static [&'static str]) -> Self {
         let undisturbed = Self {
+            command,
             start,
             expected: Value::Null,
             took: Duration::ZERO,
         };
         let lab = undisturbed.fresh("undisturbed");
         let began = Instant::now();
-        lab.run();
+        lab.output(command);
         let took = began.elapsed();
         lab.is_whole();
         let expected = lab::duckdb(&[(&lab, None)]).remove(0);
@@ -63,7 +81,7 @@ impl Scene {
         }
     }
 
-    /// A data directory as it was before the run.
+    /// A data directory as it was before the command.
     pub fn fresh(&self, name: &str) -> Lab {
         if self.start.data().exists() {
             self.start.copied_to(name)
@@ -72,14 +90,19 @@ impl Scene {
         }
     }
 
-    /// Asserts, after a run was interrupted, that the lake is whole, and runs again.
-    pub fn run_again(&self, lab: &Lab) {
+    /// Asserts, after an interruption, that the lake is whole, and tries again.
+    pub fn try_again(&self, lab: &Lab) {
         lab.is_whole();
-        lab.run();
+        let again = lab.json(self.command);
+        again["runs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(lab::adds_up);
         lab.is_whole();
     }
 
-    /// Asserts that each lake holds what an undisturbed run makes, no more and no less.
+    /// Asserts that each lake holds what it does without interruption, no more and no less.
     pub fn assert_equal(&self, labs: &[Lab]) {
         // A hundred lakes at once would be a long command line, and a long wait for the first difference.
         for some in labs.chunks(25) {

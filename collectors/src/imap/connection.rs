@@ -6,7 +6,7 @@
 //! - Not here: encryption and signing in (`sign_in`), what is asked for, and when to connect again.
 
 use super::ImapConfig;
-use super::folders::{Folder, Selection, unescaped};
+use super::folders::{Folder, Selection, Shown, unescaped};
 use super::sign_in::{Stream, open_session};
 use crate::error::CollectError;
 use async_imap::Session;
@@ -38,15 +38,6 @@ pub(super) enum Answer {
     Yes,
     /// `NO`, with the reason.
     No(String),
-}
-
-/// A folder as `STATUS` or `EXAMINE` shows it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Shown {
-    pub messages: u32,
-    pub uidvalidity: u32,
-    pub uidnext: Option<u32>,
-    pub highestmodseq: Option<u64>,
 }
 
 /// What a `FETCH` response says of a message (RFC 3501 §7.4.2); `None` is "not said".

@@ -1,9 +1,7 @@
 //! Names of folders: as the server writes them, as a person reads them, and which are wanted.
 
+use crate::mailbox_name::readable;
 use async_imap::imap_proto::{MailboxListData, NameAttribute};
-use base64::Engine;
-use base64::alphabet::IMAP_MUTF7;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use wildmatch::WildMatch;
 
 /// A folder of the account.
@@ -52,32 +50,13 @@ pub(super) fn unescaped(text: &str) -> String {
     out
 }
 
-/// Modified base64 without padding (RFC 3501 §5.1.3).
-const MODIFIED_BASE64: GeneralPurpose = GeneralPurpose::new(
-    &IMAP_MUTF7,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
-/// Reads modified UTF-7 (RFC 3501 §5.1.3): `&` begins UTF-16 in modified base64, `-` ends it, `&-` is `&`.
-fn readable(raw: &str) -> Option<String> {
-    let mut pieces = raw.split('&');
-    let mut out = pieces.next()?.to_owned();
-    for piece in pieces {
-        let (coded, plain) = piece.split_once('-')?;
-        if coded.is_empty() {
-            out.push('&');
-        } else {
-            let bytes = MODIFIED_BASE64.decode(coded).ok()?;
-            let units = bytes
-                .chunks_exact(2)
-                .map(|pair| u16::from_be_bytes(pair.try_into().unwrap_or_default()));
-            out.extend(char::decode_utf16(units).collect::<Result<String, _>>().ok());
-        }
-        out.push_str(plain);
-    }
-    Some(out)
+/// A folder as `STATUS` or `EXAMINE` shows it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shown {
+    pub messages: u32,
+    pub uidvalidity: u32,
+    pub uidnext: Option<u32>,
+    pub highestmodseq: Option<u64>,
 }
 
 /// Which folders are wanted.
@@ -112,7 +91,8 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::mailbox_name::readable;
+use super::*;
 
     #[test]
     fn modified_utf_7_is_read() {

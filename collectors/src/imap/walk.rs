@@ -10,7 +10,8 @@ mod compare;
 mod take_in;
 
 use super::ImapConfig;
-use super::connection::{Connection, Shown};
+use super::connection::Connection;
+use super::folders::Shown;
 use super::fingerprint::Outline;
 use super::folders::{Folder, Selection};
 use super::state::{FolderState, State};

@@ -6,6 +6,7 @@
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rayon::prelude::*;
 use schemas::Reject;
+use crate::mailbox_name::readable;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -286,11 +287,8 @@ fn join(parent: &str, child: &OsStr) -> String {
         Some(levels) => Cow::from(levels.replace('.', "/")),
         None => child,
     };
-    if parent.is_empty() {
-        child.into_owned()
-    } else {
-        format!("{parent}/{child}")
-    }
+    let child = readable(&child).unwrap_or_else(|| child.into_owned());
+    if parent.is_empty() { child } else { format!("{parent}/{child}") }
 }
 
 /// Whether a link leads to a folder outside of the tree, which is then missed.

@@ -5,7 +5,8 @@
 
 use super::{WINDOW, Walk};
 use crate::error::CollectError;
-use crate::imap::connection::{Connection, Shown};
+use crate::imap::connection::Connection;
+use crate::imap::folders::Shown;
 use crate::imap::state::FolderState;
 use crate::mailbox::Seen;
 use schemas::Location;
