@@ -117,10 +117,10 @@ def peers(results, work, size, box, mails, rounds):
     peer(results, f"Python pipeline, {size}", mails, str(PYTHON),
          [PYTHON, HERE / "peer_pipeline.py", maildir, scratch / "out"], empty,
          "peer_pipeline.py: email.parser in two processes, pyarrow", measure.ROUNDS,
-         all_read(mails))
+         all_read(mails), reads=maildir)
     peer(results, f"mu, {size}", mails, "mu",
          ["sh", "-c", 'mu init --quiet --muhome="$1/mu" --maildir="$2" && mu index --quiet --muhome="$1/mu"', "sh",
-          scratch, maildir], empty, "mu init, mu index", rounds)
+          scratch, maildir], empty, "mu init, mu index", rounds, reads=maildir)
     if rounds == 1:
         return
 
@@ -132,19 +132,21 @@ def peers(results, work, size, box, mails, rounds):
         (scratch / "notmuch").mkdir()
 
     peer(results, f"notmuch, {size}", mails, "notmuch", ["notmuch", "new", "--quiet"], empty_notmuch, "notmuch new",
-         rounds, env={"NOTMUCH_CONFIG": str(scratch / "config")})
+         rounds, reads=maildir, env={"NOTMUCH_CONFIG": str(scratch / "config")})
 
 
 def files(results, work, size, box, facts, rounds):
     """Maildir and mbox."""
     mails = facts["mails"]
     with skipped(results, f"dkc maildir {size}", "dkc run"):
-        dkc = ingest(results, work, f"maildir {size}", f'kind = "maildir", path = "{box}/maildir"', mails)
+        dkc = ingest(results, work, f"maildir {size}", f'kind = "maildir", path = "{box}/maildir"', mails,
+                     reads=box / "maildir")
         results.add(f"lake of {size} mails, originals in it", size_of(dkc.data) / 1e6, "MB", "after dkc run")
         results.add(f"{size} mails gzipped one by one", facts["gzipped"] / 1e6, "MB", "gzip -6")
         dkc.afresh()
     with skipped(results, f"dkc mbox {size}", "dkc run"):
-        ingest(results, work, f"mbox {size}", f'kind = "mbox", path = "{box}/mbox"', mails).afresh()
+        ingest(results, work, f"mbox {size}", f'kind = "mbox", path = "{box}/mbox"', mails,
+               reads=box / "mbox").afresh()
     peers(results, work, size, box, mails, rounds)
 
 
@@ -182,7 +184,8 @@ def imap(results, work, box, mails):
     """From a Dovecot of our own: dkc, mbsync, and the server alone."""
     server = Dovecot(work / "dovecot", box / "maildir")
     try:
-        folders, settings = folders_of(box / "maildir"), {"server": server.server.pid, "env": SECRETS}
+        folders, settings = folders_of(box / "maildir"), {
+            "server": server.server.pid, "env": SECRETS, "reads": server.maildir}
         alone = [sys.executable, __file__, "--bodies-alone", str(server.port), *folders]
         taken = best(alone, check=all_read(mails), **settings)
         results.add("IMAP, Dovecot alone", mails / taken.seconds, "msg/s",
@@ -217,7 +220,8 @@ def mbsync(results, local, server, mails):
             raise Failed(f"it fetched {synced} of {mails} mails")
 
     peer(results, "mbsync", mails, "mbsync", ["mbsync", "--quiet", "--config", local / "mbsyncrc", "--all"], empty,
-         "mbsync --all, into a Maildir", measure.ROUNDS, all_there, server=server.server.pid)
+         "mbsync --all, into a Maildir", measure.ROUNDS, all_there, server=server.server.pid,
+         reads=server.maildir)
 
 
 def change(server, folders, n):

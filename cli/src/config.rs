@@ -10,12 +10,12 @@ mod redact;
 mod schema;
 mod secret;
 
-pub use mistake::{Mistake, Mistakes, nearest};
+pub use mistake::nearest;
 pub use schema::json_schema;
 pub use secret::Reference;
 
 use collectors::{Collector, Descriptor};
-use miette::{Result, miette};
+use miette::{Report, Result, miette};
 use schemars::JsonSchema;
 use schemas::SourceName;
 use secrecy::ExposeSecret;
@@ -60,7 +60,7 @@ impl Default for Limits {
 /// What a query may use: as the configuration says, or as it would say by default when there is none.
 ///
 /// # Errors
-/// [`Mistakes`] of a configuration that is there.
+/// Every mistake of a configuration that is there.
 pub fn query_limits(context: &crate::context::Context) -> Result<store::query::Limits> {
     let limits = if context.config_path()?.exists() {
         context.load_config()?.limits
@@ -106,7 +106,7 @@ impl Config {
     /// Reads and checks a file. No secret is looked up.
     ///
     /// # Errors
-    /// [`Mistakes`], or that the file cannot be read.
+    /// Every mistake in it, or that the file cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             miette!(
@@ -121,7 +121,7 @@ impl Config {
     /// Checks the text of a configuration that is, or will be, at `path`; messages call it `title`.
     ///
     /// # Errors
-    /// [`Mistakes`].
+    /// Every mistake in it.
     pub fn parse(text: &str, path: &Path, title: &str) -> Result<Self> {
         read::read(text, path, title).map_err(|mistakes| mistakes.into_report())
     }
@@ -163,8 +163,8 @@ impl Pipeline {
     /// Its collector, with its secrets looked up now.
     ///
     /// # Errors
-    /// [`Mistake`] when a secret cannot be read, or the collector refuses the table.
-    pub fn collector(&self) -> Result<Box<dyn Collector>, Mistake> {
+    /// Where and why, when a secret cannot be read, or the collector refuses the table.
+    pub fn collector(&self) -> Result<Box<dyn Collector>> {
         let mut table = self.source.clone();
         let mut values = Vec::new();
         for Secret {
@@ -175,7 +175,7 @@ impl Pipeline {
         {
             let value = reference.resolve().map_err(|error| {
                 let help = format!("it is the `{key}` of pipeline `{}`", self.name);
-                place.mistake(error.to_string(), Some(format!("{}; {help}", error.next_step())))
+                Report::new(place.mistake(error.to_string(), Some(format!("{}; {help}", error.next_step()))))
             })?;
             table.insert(key, toml_edit::value(value.expose_secret()));
             values.push(value);
@@ -184,16 +184,9 @@ impl Pipeline {
             let message = values
                 .iter()
                 .fold(error.message, |message, value| secret::hide(&message, value));
-            self.place
-                .at(error.span)
-                .mistake(format!("`source` of `{}`: {message}", self.name), None)
+            let place = self.place.at(error.span);
+            Report::new(place.mistake(format!("`source` of `{}`: {message}", self.name), None))
         })
-    }
-}
-
-impl From<Mistake> for Mistakes {
-    fn from(mistake: Mistake) -> Self {
-        Self::of(vec![mistake])
     }
 }
 

@@ -14,6 +14,11 @@ use commands::Command;
 use context::{Context, Global};
 use std::process::ExitCode;
 
+/// Batches come and go in megabytes, from several threads: mimalloc gives them back to the system, where
+/// the C library's allocator keeps them, and is quicker (figures in docs/decisions/0003-build-profile.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Collects your own data, keeps every original, and answers questions about it in SQL.
 #[derive(Debug, Parser)]
 #[command(name = "dkc", version, max_term_width = 100, after_help = EXAMPLE)]

@@ -1,5 +1,14 @@
 //! The binary as its users meet it.
 
+// Tests may panic, and so may what serves them.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "for tests"
+)]
+
 mod it {
     mod add;
     mod bad_input;

@@ -75,6 +75,9 @@ pub struct Batch {
     pub unlocated: Vec<String>,
     /// Places that could not be read.
     pub rejects: Vec<Reject>,
+    /// Whether the rejects of this run, with those in this batch, are all there are: what was rejected
+    /// earlier and is not told again is gone from the source. Only a last batch can say so.
+    pub rejects_are_all: bool,
     /// Places looked at that are as they were.
     pub unchanged: u64,
     /// Where to begin once this batch is stored.
@@ -91,6 +94,7 @@ impl Batch {
             located: Vec::new(),
             unlocated: Vec::new(),
             rejects: Vec::new(),
+            rejects_are_all: false,
             unchanged: 0,
             cursor,
         }
@@ -98,10 +102,10 @@ impl Batch {
 }
 
 /// Items per batch. Fewer: many small Parquet files and commits. More: a crash repeats more work.
-pub const BATCH_ITEMS: usize = 4_096;
+pub const BATCH_ITEMS: usize = 2_048;
 
 /// Bytes of originals per batch: it bounds memory, whatever the size of the messages.
-pub const BATCH_BYTES: usize = 16 << 20;
+pub const BATCH_BYTES: usize = 8 << 20;
 
 /// Where batches go. Waits while the store is behind, so that at most two batches are in memory.
 #[derive(Clone)]

@@ -88,7 +88,8 @@ enum Tls {
     #[default]
     Implicit,
     /// After the greeting, before signing in (RFC 3501 §6.2.1).
-    StartTls,
+    #[serde(rename = "starttls")]
+    AfterGreeting,
     /// Not at all: for a server on this machine.
     None,
 }

@@ -5,6 +5,7 @@
 
 use crate::error::RunError;
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
 use collectors::Batch;
 use schemas::datasets::raw::RawRow;
 use schemas::datasets::rejects::RejectRow;
@@ -28,6 +29,9 @@ const LINKS: &[&str] = &[
     "references",
 ];
 
+/// Columns of `rejects` that say what was rejected, and whether it had been read.
+const REJECTED: &[&str] = &["_source", "_item", "raw"];
+
 /// Rows of `emails` that are rewritten at once when their threads changed.
 const REWRITTEN_ROWS: usize = 4_096;
 
@@ -38,6 +42,8 @@ pub struct Landing<'a> {
     store: &'a Store,
     provenance: Provenance,
     committing: Committing,
+    /// Places that could not be read in this run.
+    unreadable: HashSet<String>,
     /// The conversations, once they are needed.
     threads: Option<Threads>,
     /// Whether all stored mails have the thread that all stored links give them.
@@ -72,6 +78,7 @@ impl<'a> Landing<'a> {
             store,
             provenance,
             committing: Committing::Idle(committer),
+            unreadable: HashSet::new(),
             threads: None,
             settled,
         })
@@ -127,6 +134,10 @@ impl<'a> Landing<'a> {
         forgiven.extend(batch.located.iter().map(|place| place.location.clone()));
         forgiven.extend(batch.unlocated.iter().cloned());
         forgiven.extend(batch.vanished.iter().cloned());
+        self.unreadable.extend(batch.rejects.iter().map(|reject| reject.item.clone()));
+        if batch.rejects_are_all {
+            forgiven.extend(self.no_longer_rejected().await?);
+        }
         let mut removals: Vec<(&'static Dataset, Vec<String>)> = vec![
             (&rejects::DATASET, forgiven),
             (&locations::DATASET, std::mem::take(&mut batch.unlocated)),
@@ -270,6 +281,24 @@ impl<'a> Landing<'a> {
         }
         self.threads = Some(threads);
         Ok(())
+    }
+
+    /// Places that could not be read in earlier runs and that this run did not meet.
+    async fn no_longer_rejected(&self) -> Result<Vec<String>, RunError> {
+        let source = Some(&self.provenance.source);
+        let mut batches = self.store.scan(&rejects::DATASET, Some(REJECTED), source).await?;
+        let mut gone = Vec::new();
+        while let Some(batch) = batches.recv().await {
+            let batch = batch?;
+            let texts = |name: &str| batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
+            let (Some(items), Some(raw)) = (texts("_item"), texts("raw")) else { continue };
+            gone.extend(items.iter().zip(raw).filter_map(|(item, raw)| {
+                // What has its original in `raw` was read, and could not be converted.
+                let unread = !raw.is_some_and(|raw| raw.starts_with("sha256:"));
+                item.filter(|item| unread && !self.unreadable.contains(*item)).map(str::to_owned)
+            }));
+        }
+        Ok(gone)
     }
 
     async fn touched_rows(

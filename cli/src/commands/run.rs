@@ -31,7 +31,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let collectors = chosen
         .iter()
         .map(|pipeline| pipeline.collector())
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Result<Vec<_>>>()?;
     let store = Store::open_writer(&context.data).await.into_diagnostic()?;
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));

@@ -30,7 +30,9 @@ pub(super) fn read(text: &str, path: &Path, title: &str) -> Result<Config, Mista
     let document = Document::parse(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         let message = error.message().replace('\n', ", ");
-        place(redact::unparsed(text), span).mistake(format!("this is not TOML: {message}"), None)
+        Mistakes::of(vec![
+            place(redact::unparsed(text), span).mistake(format!("this is not TOML: {message}"), None),
+        ])
     })?;
     let start = place(redact::parsed(text, &document), 0..0);
     let folder = path.parent().unwrap_or(Path::new("/"));

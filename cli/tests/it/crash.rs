@@ -119,7 +119,7 @@ fn killed_at_writes(scene: &Scene) {
         .filter_map(|name| Some((name, *most.get(name)?)))
         .collect();
     let points = setting("DKC_WRITES", 12).div_ceil(3);
-    let total = |each| most.iter().map(|(_, most)| each.min(*most)).sum::<usize>();
+    let total = |each: usize| most.iter().map(|(_, most)| each.min(*most)).sum::<usize>();
     let each = (1..1_000)
         .find(|each| total(*each) >= points)
         .unwrap_or(usize::MAX);
@@ -153,14 +153,14 @@ fn killed_at_writes(scene: &Scene) {
 }
 
 fn strace<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
-    [&["strace", "-f", "--seccomp-bpf", "-qq"], arguments].concat()
+    [&["strace", "-f", "-qq"], arguments].concat()
 }
 
 /// The system calls of a command that ends well, a line each: thread, call, result.
 fn trace(lab: &Lab, command: &[&str], arguments: &[&str]) -> String {
     let log = lab.path("strace.log");
     let said = lab.said_under(
-        &strace(&[&["-o", log.to_str().unwrap()], arguments].concat()),
+        &strace(&[&["--seccomp-bpf", "-o", log.to_str().unwrap()], arguments].concat()),
         command,
     );
     assert_eq!(said.code, Some(0), "{said:#?}");
@@ -201,6 +201,39 @@ fn each_data_file_and_its_name_are_on_disk_before_the_catalog_names_it() {
         "{} for {commits} commits",
         order.catalog_syncs
     );
+}
+
+#[test]
+fn the_check_of_that_order_sees_each_omission() {
+    let name = format!("dkc-{}-{}.parquet", "0".repeat(36), "0".repeat(64));
+    let log = [
+        "1 fsync(3</d/x.tmp>) = 0".to_owned(),
+        format!("2 rename(\"/d/x.tmp\", \"/d/{name}\") = 0"),
+        "3 fsync(4</d> <unfinished ...>".to_owned(),
+        "3 <... fsync resumed>) = 0".to_owned(),
+        format!("1 pwrite64(5</l/catalog.sqlite-wal>, \"\\0{name}\\1\", 4096, 56) = 4096"),
+    ];
+    let check = |log: &[&String]| {
+        let mut order = Order::default();
+        log.iter().for_each(|line| order.read(line));
+        assert!(order.named.contains(&name));
+    };
+    check(&log.each_ref());
+    for (one, other) in [(0, 1), (1, 2), (2, 3), (3, 4)] {
+        let without: Vec<&String> = log[..one].iter().chain(&log[one + 1..]).collect();
+        assert!(
+            std::panic::catch_unwind(|| check(&without)).is_err(),
+            "without {}",
+            log[one]
+        );
+        let mut swapped = log.each_ref();
+        swapped.swap(one, other);
+        assert!(
+            std::panic::catch_unwind(|| check(&swapped)).is_err(),
+            "{} too early",
+            log[other]
+        );
+    }
 }
 
 /// What is on disk at each moment of a trace. A file counts once its fsync has returned, its name once an fsync
@@ -280,7 +313,7 @@ impl Order {
                 );
                 self.durable.extend(named.rsplit('/').next().map(str::to_owned));
             }
-        } else {
+        } else if call.starts_with("rename") || call.starts_with("link") {
             let paths: Vec<&str> = call.split('"').skip(1).step_by(2).collect();
             let [from, to] = paths[..] else { panic!("{call}") };
             if self.whole.contains(from) {

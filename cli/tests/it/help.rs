@@ -102,6 +102,7 @@ fn a_reader_that_leaves_early_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
+    #[expect(clippy::disallowed_methods, reason = "a test starts what it tests")]
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("dkc"));
     let output = command
         .args(["schema"])

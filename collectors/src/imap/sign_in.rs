@@ -41,7 +41,7 @@ pub(super) async fn open_session(config: &ImapConfig) -> Result<Session<Stream>,
             let client = Client::new(BufWriter::new(encrypt(config, socket).await?));
             sign_in(config, greeted(host, client).await?).await
         }
-        Tls::StartTls => {
+        Tls::AfterGreeting => {
             let mut client = greeted(host, Client::new(BufWriter::new(socket))).await?;
             let answer = client.run_command_and_check_ok("STARTTLS", None).await;
             answer.map_err(|error| match error {

@@ -42,9 +42,12 @@ impl Bound {
     }
 }
 
+/// Smallest and largest value so far.
+type Bounds = Option<(Bound, Bound)>;
+
 /// Counts nulls and keeps bounds of each column while rows pass.
 pub(super) struct Tally {
-    columns: Vec<(&'static Column, ColumnStatistics, Option<(Bound, Bound)>)>,
+    columns: Vec<(&'static Column, ColumnStatistics, Bounds)>,
 }
 
 impl Tally {
@@ -103,7 +106,7 @@ impl Tally {
     }
 }
 
-fn bounds_of(kind: Kind, array: &ArrayRef) -> Option<(Bound, Bound)> {
+fn bounds_of(kind: Kind, array: &ArrayRef) -> Bounds {
     use arrow::compute::{max, max_string, min, min_string};
     use arrow_array::cast::AsArray;
     use arrow_array::types::{Int64Type, TimestampMicrosecondType};
