@@ -138,5 +138,8 @@ pub fn expand(path: &str, folder: &Path) -> Result<PathBuf, String> {
         ));
     }
     let home = etcetera::home_dir().map_err(|_| format!("`{path}` needs a home directory; set HOME"))?;
-    Ok(home.join(rest.trim_start_matches('/')))
+    match rest.trim_start_matches('/') {
+        "" => Ok(home),
+        rest => Ok(home.join(rest)),
+    }
 }

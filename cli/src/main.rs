@@ -14,11 +14,6 @@ use commands::Command;
 use context::{Context, Global};
 use std::process::ExitCode;
 
-/// Batches come and go in megabytes, from several threads: mimalloc gives them back to the system, where
-/// the C library's allocator keeps them, and is quicker (figures in docs/decisions/0003-build-profile.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Collects your own data, keeps every original, and answers questions about it in SQL.
 #[derive(Debug, Parser)]
 #[command(name = "dkc", version, max_term_width = 100, after_help = EXAMPLE)]
@@ -35,7 +30,23 @@ const EXAMPLE: &str = "Example:
   dkc run
   dkc sql -c 'SELECT from_addr, count(*) FROM emails GROUP BY 1 ORDER BY 2 DESC LIMIT 10'";
 
+/// Gives the buffers of a batch back to the system once it is stored.
+///
+/// glibc raises its threshold for this with the first large buffer that is freed; from then on megabytes
+/// stay in its arenas, and an ingest of 60,000 mails holds 215 MB instead of 136 (`make bench`).
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "the C library offers it in no other way")]
+fn return_large_buffers() {
+    const BYTES: libc::c_int = 128 << 10;
+    // SAFETY: it sets a number in the allocator, before any other thread is there.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, BYTES) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn return_large_buffers() {}
+
 fn main() -> ExitCode {
+    return_large_buffers();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return print::usage(&error),

@@ -134,7 +134,8 @@ impl<'a> Landing<'a> {
         forgiven.extend(batch.located.iter().map(|place| place.location.clone()));
         forgiven.extend(batch.unlocated.iter().cloned());
         forgiven.extend(batch.vanished.iter().cloned());
-        self.unreadable.extend(batch.rejects.iter().map(|reject| reject.item.clone()));
+        self.unreadable
+            .extend(batch.rejects.iter().map(|reject| reject.item.clone()));
         if batch.rejects_are_all {
             forgiven.extend(self.no_longer_rejected().await?);
         }
@@ -291,11 +292,14 @@ impl<'a> Landing<'a> {
         while let Some(batch) = batches.recv().await {
             let batch = batch?;
             let texts = |name: &str| batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
-            let (Some(items), Some(raw)) = (texts("_item"), texts("raw")) else { continue };
+            let (Some(items), Some(raw)) = (texts("_item"), texts("raw")) else {
+                continue;
+            };
             gone.extend(items.iter().zip(raw).filter_map(|(item, raw)| {
                 // What has its original in `raw` was read, and could not be converted.
                 let unread = !raw.is_some_and(|raw| raw.starts_with("sha256:"));
-                item.filter(|item| unread && !self.unreadable.contains(*item)).map(str::to_owned)
+                item.filter(|item| unread && !self.unreadable.contains(*item))
+                    .map(str::to_owned)
             }));
         }
         Ok(gone)

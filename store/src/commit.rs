@@ -101,7 +101,10 @@ impl Committer {
         let base = self.catalog.head().await?;
         let mut merges: Vec<(TableMerge, Vec<LiveFile>, UnitIndex)> = Vec::new();
         for merge in by_table(commit.upserts, commit.removals) {
-            let files = self.catalog.files_at(merge.dataset, base.id).await?;
+            let files = self
+                .catalog
+                .files_at(merge.dataset, base.id, Some(&self.source))
+                .await?;
             let index = match self.indexes.remove(merge.dataset.name) {
                 Some(index) => index,
                 None => {

@@ -27,6 +27,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
+/// More data files in one table than this are worth merging: each costs a reader about 0.1 ms.
+const WORN_FILES: i64 = 128;
+
 /// An open data directory.
 ///
 /// ```text
@@ -175,7 +178,7 @@ impl Store {
         source: Option<&SourceName>,
     ) -> Result<mpsc::Receiver<Result<RecordBatch, StoreError>>, StoreError> {
         let head = self.catalog.head().await?;
-        let files = self.catalog.files_at(dataset, head.id).await?;
+        let files = self.catalog.files_at(dataset, head.id, source).await?;
         let source = source.cloned();
         let (sender, receiver) = mpsc::channel(1);
         tokio::task::spawn_blocking(move || {
@@ -207,7 +210,7 @@ impl Store {
         units: HashSet<String>,
     ) -> Result<Vec<RecordBatch>, StoreError> {
         let head = self.catalog.head().await?;
-        let files = self.catalog.files_at(dataset, head.id).await?;
+        let files = self.catalog.files_at(dataset, head.id, Some(source)).await?;
         let source = source.clone();
         tokio::task::spawn_blocking(move || {
             let found = index::locate(dataset, &files, &source, &units)?;
@@ -234,6 +237,14 @@ impl Store {
     /// Answers queries.
     pub fn reader(&self, limits: Limits) -> Reader {
         Reader::new(self.catalog.clone(), self.runs.clone(), limits)
+    }
+
+    /// Whether some table has so many files that reading it is slower than it need be.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the catalog cannot be read.
+    pub async fn is_worn(&self) -> Result<bool, StoreError> {
+        Ok(self.catalog.most_files().await? > WORN_FILES)
     }
 
     /// Merges small files and forgets snapshots older than `expire_before`.

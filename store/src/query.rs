@@ -62,8 +62,14 @@ pub enum QueryError {
     #[error("the query took longer than {} s; narrow it down, or raise `query_seconds` under [limits]", .0.as_secs())]
     TooSlow(Duration),
     /// The engine's own words.
-    #[error("{}", plain(.0))]
-    Engine(#[from] DataFusionError),
+    #[error("{0}")]
+    Engine(String),
+}
+
+impl From<DataFusionError> for QueryError {
+    fn from(error: DataFusionError) -> Self {
+        Self::Engine(plain(&error))
+    }
 }
 
 /// The innermost message: the prefixes say which part of the engine spoke, which helps nobody.

@@ -32,7 +32,7 @@ fn age(text: &str) -> Result<jiff::SignedDuration, String> {
 }
 
 /// Snapshots younger than this are kept unless the user says otherwise.
-const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+pub const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {

@@ -65,7 +65,10 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         let name = format!("pipeline {}", pipeline.name);
         match pipeline.collector() {
             Ok(_) => {
-                let due = pipeline.schedule.as_deref().map(|s| format!("; due {s}, by cron until dkc has a service"));
+                let due = pipeline
+                    .schedule
+                    .as_deref()
+                    .map(|s| format!("; due {s}, by cron until dkc has a service"));
                 let found = format!("its source and secrets are there{}", due.unwrap_or_default());
                 checks.push(check(name, Status::Ok, found, ""));
             }

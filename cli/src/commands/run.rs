@@ -1,5 +1,6 @@
 //! `dkc run`: from the sources into the lake.
 
+use crate::commands::compact::KEPT;
 use crate::context::Context;
 use crate::print;
 use clap::Args;
@@ -64,6 +65,19 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         if cancel.is_cancelled() {
             break;
         }
+    }
+    if !cancel.is_cancelled() && store.is_worn().await.into_diagnostic()? {
+        let compacted = store
+            .compact(jiff::Timestamp::now() - KEPT)
+            .await
+            .into_diagnostic()?;
+        print::note(
+            &format!(
+                "merged {} data files into {}",
+                compacted.files_before, compacted.files_after
+            ),
+            context,
+        );
     }
     store.close().await;
     if context.json {

@@ -61,7 +61,7 @@ fn add_appends_and_leaves_the_rest_as_it_was() {
     ];
     assert_eq!(said(folder.path(), &arguments).0, 0);
     let after = fs::read_to_string(&path).unwrap();
-    assert_snapshot!(after.strip_prefix(before).unwrap(), @"");
+    assert_snapshot!(after.strip_prefix(before).unwrap());
 }
 
 #[test]

@@ -18,190 +18,238 @@ fn told(text: &str) -> String {
 
 #[test]
 fn a_syntax_error_names_its_place() {
-    assert_snapshot!(told(r#"[[pipeline]
+    assert_snapshot!(told(
+        r#"[[pipeline]
 name = "mail"
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_syntax_error_does_not_show_a_secret() {
-    assert_snapshot!(told(r#"source = { password = "hunter2 }
-"#), @"");
+    assert_snapshot!(told(
+        r#"source = { password = "hunter2 }
+"#
+    ));
 }
 
 #[test]
 fn an_unknown_key_at_the_top() {
-    assert_snapshot!(told(r#"[pipelines]
-"#), @"");
+    assert_snapshot!(told(
+        r#"[pipelines]
+"#
+    ));
 }
 
 #[test]
 fn one_bracket_is_not_a_list() {
-    assert_snapshot!(told(r#"[pipeline]
+    assert_snapshot!(told(
+        r#"[pipeline]
 name = "mail"
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn an_unknown_key_of_a_pipeline() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "mail"
 shedule = "@daily"
 source = { kind = "maildir", path = "Mail" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_key_of_the_source_beside_it() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "mail"
 path = "Mail"
 source = { kind = "maildir", path = "Mail" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn an_unknown_kind() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "mail"
 source = { kind = "mailbox", path = "Mail" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_missing_kind() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "mail"
 source = { path = "Mail" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn an_unknown_key_of_a_source() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "mail"
 source = { kind = "maildir", paht = "Mail" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_wrong_type_in_a_source() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "inbox"
 source = { kind = "imap", host = "h", user = "u", password = "env:PW", port = "many" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_wrong_choice_in_a_source() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "inbox"
 source = { kind = "imap", host = "h", user = "u", password = "env:PW", tls = "ssl" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_missing_required_key() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "inbox"
 source = { kind = "imap", user = "u", password = "env:PW" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_missing_name_and_source() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 schedule = "@daily"
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_name_twice() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "mail"
 source = { kind = "maildir", path = "a" }
 
 [[pipeline]]
 name = "mail"
 source = { kind = "maildir", path = "b" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_bad_name() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "My Mail"
 source = { kind = "maildir", path = "a" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_name_that_is_no_text() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = 5
 source = { kind = "maildir", path = "a" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_secret_in_clear() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "inbox"
 source = { kind = "imap", host = "h", user = "u", password = "hunter2" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_secret_in_clear_under_a_misspelt_key() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "inbox"
 source = { kind = "imap", host = "h", user = "u", pasword = "hunter2" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_store_that_is_not_in_this_version() {
-    assert_snapshot!(told(r#"[store]
+    assert_snapshot!(told(
+        r#"[store]
 postgres = "postgres://me:hunter2@host/db"
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn a_limit_of_nothing() {
-    assert_snapshot!(told(r#"[limits]
+    assert_snapshot!(told(
+        r#"[limits]
 query_seconds = 0
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn an_unknown_limit() {
-    assert_snapshot!(told(r#"[limits]
+    assert_snapshot!(told(
+        r#"[limits]
 query_memory = 512
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn an_unset_variable_is_missed_by_a_run() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "inbox"
 source = { kind = "imap", host = "h", user = "u", password = "env:DKC_TEST_UNSET" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn an_unreadable_secret_file_is_missed_by_a_run() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "inbox"
 source = { kind = "imap", host = "h", user = "u", password = "file:nowhere" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
 fn another_users_home() {
-    assert_snapshot!(told(r#"[[pipeline]]
+    assert_snapshot!(told(
+        r#"[[pipeline]]
 name = "mail"
 source = { kind = "maildir", path = "~root/Mail" }
-"#), @"");
+"#
+    ));
 }
 
 #[test]
@@ -220,7 +268,7 @@ fn all_mistakes_are_told_at_once_in_order() {
         .iter()
         .map(|of| format!("{}: {}", of["at"]["line"], of["message"].as_str().unwrap()))
         .collect();
-    assert_snapshot!(told.join("\n"), @"");
+    assert_snapshot!(told.join("\n"));
 }
 
 #[test]

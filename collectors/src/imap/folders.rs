@@ -91,8 +91,8 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::mailbox_name::readable;
-use super::*;
 
     #[test]
     fn modified_utf_7_is_read() {

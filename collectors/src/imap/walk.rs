@@ -11,8 +11,8 @@ mod take_in;
 
 use super::ImapConfig;
 use super::connection::Connection;
-use super::folders::Shown;
 use super::fingerprint::Outline;
+use super::folders::Shown;
 use super::folders::{Folder, Selection};
 use super::state::{FolderState, State};
 use crate::collect::{BATCH_BYTES, BATCH_ITEMS, Batch, Known, Sink};

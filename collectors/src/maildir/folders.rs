@@ -3,10 +3,10 @@
 //! A directory is a folder when it has `cur` or `new` (<https://cr.yp.to/proto/maildir.html>). Below the root,
 //! `.A.B` is the folder `A/B` (Maildir++), any other directory is named by its path; the root is `INBOX`.
 
+use crate::mailbox_name::readable;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rayon::prelude::*;
 use schemas::Reject;
-use crate::mailbox_name::readable;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -288,7 +288,11 @@ fn join(parent: &str, child: &OsStr) -> String {
         None => child,
     };
     let child = readable(&child).unwrap_or_else(|| child.into_owned());
-    if parent.is_empty() { child } else { format!("{parent}/{child}") }
+    if parent.is_empty() {
+        child
+    } else {
+        format!("{parent}/{child}")
+    }
 }
 
 /// Whether a link leads to a folder outside of the tree, which is then missed.

@@ -22,6 +22,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// DuckLake column id of `_source`, the first column of every table.
+const SOURCE_COLUMN: i64 = 1;
+
 /// How long a lock held elsewhere is waited for before it is told.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -143,11 +146,16 @@ impl Catalog {
         head(&mut connection).await.map_err(self.failed())
     }
 
-    /// The files of a table at a snapshot, oldest first.
+    /// The files of a table at a snapshot, oldest first; with a source, those that may hold rows of it.
     ///
     /// # Errors
     /// [`StoreError`] when SQLite fails.
-    pub async fn files_at(&self, dataset: &Dataset, snapshot: i64) -> Result<Vec<LiveFile>, StoreError> {
+    pub async fn files_at(
+        &self,
+        dataset: &Dataset,
+        snapshot: i64,
+        source: Option<&SourceName>,
+    ) -> Result<Vec<LiveFile>, StoreError> {
         let rows = sqlx::query(
             "SELECT f.data_file_id, f.path, f.record_count, f.file_size_bytes,
                     d.delete_file_id, d.path, coalesce(d.delete_count, 0)
@@ -155,12 +163,16 @@ impl Catalog {
              JOIN ducklake_data_file f ON f.table_id = t.table_id
              LEFT JOIN ducklake_delete_file d ON d.data_file_id = f.data_file_id
                   AND d.begin_snapshot <= $2 AND (d.end_snapshot IS NULL OR d.end_snapshot > $2)
+             LEFT JOIN ducklake_file_column_stats s ON s.data_file_id = f.data_file_id AND s.column_id = $4
              WHERE t.table_name = $1 AND t.end_snapshot IS NULL
+               AND ($3 IS NULL OR s.min_value IS NULL OR $3 BETWEEN s.min_value AND s.max_value)
                AND f.begin_snapshot <= $2 AND (f.end_snapshot IS NULL OR f.end_snapshot > $2)
              ORDER BY f.data_file_id",
         )
         .bind(dataset.name)
         .bind(snapshot)
+        .bind(source.map(SourceName::as_str))
+        .bind(SOURCE_COLUMN)
         .fetch_all(&self.pool)
         .await
         .map_err(self.failed())?;

@@ -44,7 +44,7 @@ pub async fn compact(catalog: &Catalog, expire_before: jiff::Timestamp) -> Resul
         .copied()
         .filter(|d| d.home == Home::Lake)
     {
-        let files = catalog.files_at(dataset, base.id).await?;
+        let files = catalog.files_at(dataset, base.id, None).await?;
         compacted.files_before += files.len();
         let worn: Vec<LiveFile> = files
             .iter()

@@ -174,10 +174,7 @@ pub fn read_live_or_error(
 pub type RowsByUnit<'a> = HashMap<&'a str, Vec<(usize, usize)>>;
 
 /// The rows of each unit in `batches`, as (batch, row), in order.
-pub fn rows_by_unit<'a>(
-    dataset: &Dataset,
-    batches: &'a [RecordBatch],
-) -> Result<RowsByUnit<'a>, StoreError> {
+pub fn rows_by_unit<'a>(dataset: &Dataset, batches: &'a [RecordBatch]) -> Result<RowsByUnit<'a>, StoreError> {
     let mut by_unit: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
     for (number, batch) in batches.iter().enumerate() {
         let units = texts(batch, dataset.unit).ok_or_else(|| StoreError::Unfit {

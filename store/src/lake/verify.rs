@@ -62,7 +62,7 @@ pub async fn verify(catalog: &Catalog) -> Result<Verified, StoreError> {
     datasets.sort_by_key(|dataset| dataset.name != "raw");
     for dataset in datasets {
         let files = catalog.all_files(dataset).await?;
-        let live = catalog.files_at(dataset, head.id).await?;
+        let live = catalog.files_at(dataset, head.id, None).await?;
         verified.tables += 1;
         verified.files += files.len();
         let (checked, units) = tokio::task::spawn_blocking(move || {

@@ -26,6 +26,20 @@ impl Catalog {
             .collect())
     }
 
+    /// The number of live data files of the table that has most.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite fails.
+    pub async fn most_files(&self) -> Result<i64, StoreError> {
+        sqlx::query_scalar(
+            "SELECT coalesce(max(files), 0) FROM (SELECT count(*) AS files FROM ducklake_data_file
+             WHERE end_snapshot IS NULL GROUP BY table_id)",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(self.failed())
+    }
+
     /// Forgets snapshots older than `before` (but never the newest) and what only they used; the
     /// cursors they carried must travel with a newer snapshot. Files that nothing names any more are put on
     /// the list of [`Catalog::scheduled`]. Returns the number of snapshots.
