@@ -4,11 +4,10 @@
 //! the collector is filling.
 
 use crate::error::RunError;
+use crate::rows::{convert, raw_rows, reject_rows};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use collectors::Batch;
-use schemas::datasets::raw::RawRow;
-use schemas::datasets::rejects::RejectRow;
 use schemas::datasets::runs::Counts;
 use schemas::datasets::{emails, locations, raw, rejects};
 use schemas::{Attributes, Dataset, Original, Provenance, RawItem, Reject, Rows, RunId, SourceName};
@@ -17,7 +16,7 @@ use store::{Commit, Committed, Committer, Store, StoreError};
 use tokio::task::JoinHandle;
 use transforms::thread_emails::Threads;
 use transforms::touch_emails::touch_emails;
-use transforms::{CONVERTERS, Converted, converter_of};
+use transforms::{CONVERTERS, Converted};
 
 /// Columns of `emails` that say which mails belong together.
 const LINKS: &[&str] = &[
@@ -364,53 +363,4 @@ fn size(item: &RawItem) -> u64 {
         Original::Bytes(bytes) => bytes.len() as u64,
         Original::File { size, .. } => *size,
     }
-}
-
-fn raw_rows(originals: &[RawItem], provenance: &Provenance) -> Result<RecordBatch, RunError> {
-    let mut rows = Rows::of_lake(&raw::DATASET, provenance.clone());
-    for original in originals {
-        rows.push(&RawRow::from(original))?;
-    }
-    Ok(rows.finish()?)
-}
-
-/// Rows of `rejects`.
-pub fn reject_rows(rejected: &[Reject], provenance: &Provenance) -> Result<RecordBatch, RunError> {
-    let mut rows = Rows::of_lake(&rejects::DATASET, provenance.clone());
-    for reject in rejected {
-        tracing::warn!(source = %provenance.source, item = reject.item, reason = reject.reason, "rejected");
-        rows.push(&RejectRow {
-            source: &provenance.source,
-            reject,
-        })?;
-    }
-    Ok(rows.finish()?)
-}
-
-/// Rows of the datasets that the originals' media types become, and what could not be converted.
-pub fn convert(originals: &[RawItem], provenance: &Provenance) -> Converted {
-    let mut all = Converted::default();
-    let mut rest = originals;
-    // Neighbours of one media type are converted together; collectors push them so.
-    while let Some(first) = rest.first() {
-        let same = rest
-            .iter()
-            .take_while(|item| item.media_type == first.media_type)
-            .count();
-        let (group, others) = rest.split_at(same);
-        rest = others;
-        match converter_of(first.media_type) {
-            Some(converter) => {
-                let converted = (converter.convert)(group, provenance);
-                all.rows.extend(converted.rows);
-                all.rejects.extend(converted.rejects);
-            }
-            None => all.rejects.extend(group.iter().map(|item| Reject {
-                item: item.item.clone(),
-                reason: format!("no converter takes `{}`", item.media_type),
-                raw: Some(format!("sha256:{}", item.sha256)),
-            })),
-        }
-    }
-    all
 }

@@ -6,6 +6,7 @@
 pub mod error;
 mod landing;
 pub mod rebuild;
+mod rows;
 pub mod run;
 
 pub use error::RunError;

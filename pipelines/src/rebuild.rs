@@ -1,7 +1,7 @@
 //! Rows of a dataset made again from the originals in the lake, with no network (invariant 3).
 
 use crate::error::RunError;
-use crate::landing::{convert, reject_rows};
+use crate::rows::{convert, reject_rows};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
