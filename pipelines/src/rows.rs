@@ -20,7 +20,7 @@ pub fn raw_rows(originals: &[RawItem], provenance: &Provenance) -> Result<Record
 pub fn reject_rows(rejected: &[Reject], provenance: &Provenance) -> Result<RecordBatch, RunError> {
     let mut rows = Rows::of_lake(&rejects::DATASET, provenance.clone());
     for reject in rejected {
-        tracing::warn!(source = %provenance.source, item = reject.item, reason = reject.reason, "rejected");
+        tracing::info!(source = %provenance.source, item = reject.item, reason = reject.reason, "rejected");
         rows.push(&RejectRow {
             source: &provenance.source,
             reject,
