@@ -68,14 +68,16 @@ def once(command, env=None, server=None):
         out.seek(0)
         err.seek(0)
         if child.returncode != 0:
-            raise Failed(f"{' '.join(map(str, command))}: exit {child.returncode}\n{err.read().decode(errors='replace')}")
+            words, said = " ".join(map(str, command)), err.read().decode(errors="replace")
+            raise Failed(f"{words}: exit {child.returncode}\n{said}")
         others = max(0.0, busy_seconds() - busy - used) / seconds / CORES
         return Taken(seconds, used, usage.ru_maxrss / 1024, others, out.read().decode(errors="replace"))
 
 
 def warm(directory):
     """Has the kernel keep all files of a directory in memory; some kernels drop what was not read lately."""
-    subprocess.run(["find", directory, "-type", "f", "-exec", "cat", "{}", "+"], stdout=subprocess.DEVNULL, check=True)
+    command = ["find", directory, "-type", "f", "-exec", "cat", "{}", "+"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
 def best(command, before=lambda: None, check=lambda output: None, rounds=ROUNDS, reads=None, **settings):
