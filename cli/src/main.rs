@@ -33,7 +33,7 @@ const EXAMPLE: &str = "Example:
 /// Gives the buffers of a batch back to the system once it is stored.
 ///
 /// glibc raises its threshold for this with the first large buffer that is freed; from then on megabytes
-/// stay in its arenas, and an ingest of 60,000 mails holds 215 MB instead of 140 (`make bench`).
+/// stay in its arenas, and an ingest of 60,000 mails held 215 MB instead of 142 (docs/decisions/0003-build-profile.md).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "the C library offers it in no other way")]
 fn return_large_buffers() {
