@@ -14,9 +14,25 @@ mod sql;
 mod verify;
 mod why;
 
+use crate::config;
 use crate::context::Context;
 use clap::Subcommand;
-use miette::Result;
+use miette::{Result, miette};
+use schemas::{Dataset, datasets};
+
+/// The dataset that the user named.
+///
+/// # Errors
+/// That there is none, with the nearest name.
+fn dataset(name: &str) -> Result<&'static Dataset> {
+    datasets::by_name(name).ok_or_else(|| {
+        let names = datasets::ALL.iter().map(|dataset| dataset.name);
+        miette!(
+            help = config::nearest(name, names),
+            "there is no dataset `{name}`"
+        )
+    })
+}
 
 /// What dkc can be asked to do.
 #[derive(Debug, Subcommand)]

@@ -171,6 +171,22 @@ impl Progress {
     }
 }
 
+/// Runs a collector that reads files away from the threads that others wait on; its panic goes on here.
+///
+/// # Errors
+/// Its own, or [`CollectError::Stopped`] when the program is ending.
+pub(crate) async fn on_own_thread(
+    collect: impl FnOnce() -> Result<(), CollectError> + Send + 'static,
+) -> Result<(), CollectError> {
+    match tokio::task::spawn_blocking(collect).await {
+        Ok(result) => result,
+        Err(stopped) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(CollectError::Stopped),
+        },
+    }
+}
+
 /// The moment now.
 pub(crate) fn now() -> Instant {
     jiff::Timestamp::now().as_microsecond()

@@ -13,10 +13,11 @@ mod index;
 #[cfg(test)]
 pub(crate) mod lake;
 
-use crate::collect::{Batch, Known};
+use crate::collect::{Batch, Known, now};
+use bytes::Bytes;
 use hashbrown::HashMap;
 use index::{Index, NONE, Place, REPLACED, State, parse};
-use schemas::{Attributes, Digest, Instant, Location, Touched};
+use schemas::{Attributes, Digest, Instant, Location, Original, RawItem, Touched};
 use std::collections::HashSet;
 
 /// One message seen at one place.
@@ -47,6 +48,18 @@ pub(crate) enum Placed {
         /// The item they are kept as.
         item: String,
     },
+}
+
+/// The original of a new item; [`Mailbox::drain_into`] gives it its attributes.
+pub(crate) fn message(item: String, sha256: Digest, bytes: Bytes) -> RawItem {
+    RawItem {
+        item,
+        media_type: "message/rfc822",
+        fetched_at: now(),
+        sha256,
+        original: Original::Bytes(bytes),
+        attributes: Attributes::default(),
+    }
 }
 
 /// Which place holds which item.
@@ -381,10 +394,8 @@ impl Mailbox {
 mod tests {
     use super::lake::Lake;
     use super::*;
-    use crate::collect::now;
-    use bytes::Bytes;
     use proptest::prelude::*;
-    use schemas::{Cursor, Original, RawItem};
+    use schemas::Cursor;
 
     fn seen(location: &str, folder: &str, version: &str, flags: &[&str]) -> Seen {
         Seen {
@@ -400,14 +411,9 @@ mod tests {
     fn place(mailbox: &mut Mailbox, batch: &mut Batch, seen: Seen, text: &str) {
         let digest = Digest::of(text.as_bytes());
         if let Placed::New { item } = mailbox.place(seen, digest) {
-            batch.originals.push(RawItem {
-                item,
-                media_type: "message/rfc822",
-                fetched_at: now(),
-                sha256: digest,
-                original: Original::Bytes(Bytes::from(text.to_owned())),
-                attributes: Attributes::default(),
-            });
+            batch
+                .originals
+                .push(message(item, digest, Bytes::from(text.to_owned())));
         }
     }
 

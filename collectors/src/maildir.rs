@@ -12,15 +12,15 @@ mod folders;
 
 pub(crate) use folders::{escape, modified_ns};
 
-use crate::collect::{BATCH_BYTES, BATCH_ITEMS, Batch, Collector, Descriptor, Known, Sink, now};
+use crate::collect::{BATCH_BYTES, BATCH_ITEMS, Batch, Collector, Descriptor, Known, Sink, on_own_thread};
 use crate::error::{CollectError, ConfigError};
-use crate::mailbox::{Mailbox, Placed, Seen};
+use crate::mailbox::{Mailbox, Placed, Seen, message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use folders::{Entry, Folder};
 use rayon::prelude::*;
 use schemars::JsonSchema;
-use schemas::{Attributes, Cursor, Digest, Original, RawItem, Reject};
+use schemas::{Cursor, Digest, Reject};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -76,13 +76,7 @@ impl Collector for Maildir {
     ) -> Result<(), CollectError> {
         let config = self.config.clone();
         let walk = move || Run::begin(&config, from, &known, &sink).walk();
-        match tokio::task::spawn_blocking(walk).await {
-            Ok(result) => result,
-            Err(stopped) => match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(CollectError::Stopped),
-            },
-        }
+        on_own_thread(walk).await
     }
 }
 
@@ -264,14 +258,7 @@ impl<'a> Run<'a> {
             match outcome {
                 Outcome::Message(digest, bytes) => {
                     if let Placed::New { item } = self.mailbox.place(seen, digest) {
-                        batch.originals.push(RawItem {
-                            item,
-                            media_type: "message/rfc822",
-                            fetched_at: now(),
-                            sha256: digest,
-                            original: Original::Bytes(bytes),
-                            attributes: Attributes::default(),
-                        });
+                        batch.originals.push(message(item, digest, bytes));
                     }
                 }
                 Outcome::Rejected(reason) => {

@@ -12,15 +12,15 @@ mod message;
 mod split;
 mod state;
 
-use crate::collect::{Batch, Collector, Descriptor, Known, Sink, now};
+use crate::collect::{Batch, Collector, Descriptor, Known, Sink, on_own_thread};
 use crate::error::{CollectError, ConfigError};
-use crate::mailbox::{Mailbox, Placed, Seen};
+use crate::mailbox::{Mailbox, Placed, Seen, message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use files::{Files, Step};
 use rayon::prelude::*;
 use schemars::JsonSchema;
-use schemas::{Attributes, Cursor, Digest, Original, RawItem};
+use schemas::{Cursor, Digest};
 use serde::Deserialize;
 use state::{Places, State};
 use std::collections::HashSet;
@@ -92,13 +92,7 @@ impl Collector for Mbox {
     ) -> Result<(), CollectError> {
         let config = self.config.clone();
         let read = move || read(&config, from, &known, &sink);
-        match tokio::task::spawn_blocking(read).await {
-            Ok(result) => result,
-            Err(stopped) => match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(CollectError::Stopped),
-            },
-        }
+        on_own_thread(read).await
     }
 }
 
@@ -141,14 +135,7 @@ fn read(config: &MboxConfig, from: Option<Cursor>, known: &Known, sink: &Sink) -
                     };
                     progress.add_seen(1);
                     if let Placed::New { item } = mailbox.place(seen, digest) {
-                        batch.originals.push(RawItem {
-                            item,
-                            media_type: "message/rfc822",
-                            fetched_at: now(),
-                            sha256: digest,
-                            original: Original::Bytes(bytes),
-                            attributes: Attributes::default(),
-                        });
+                        batch.originals.push(message(item, digest, bytes));
                     }
                 }
                 Step::Reject(reject) => {

@@ -6,12 +6,12 @@
 use crate::error::RunError;
 use crate::rows::{convert, raw_rows, reject_rows};
 use arrow_array::RecordBatch;
-use arrow_array::cast::AsArray;
 use collectors::Batch;
 use schemas::datasets::runs::Counts;
 use schemas::datasets::{emails, locations, raw, rejects};
 use schemas::{Attributes, Dataset, Original, Provenance, RawItem, Reject, Rows, RunId, SourceName};
 use std::collections::{HashMap, HashSet};
+use store::lake::index::texts;
 use store::{Commit, Committed, Committer, Store, StoreError};
 use tokio::task::JoinHandle;
 use transforms::thread_emails::Threads;
@@ -290,8 +290,7 @@ impl<'a> Landing<'a> {
         let mut gone = Vec::new();
         while let Some(batch) = batches.recv().await {
             let batch = batch?;
-            let texts = |name: &str| batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
-            let (Some(items), Some(raw)) = (texts("_item"), texts("raw")) else {
+            let (Some(items), Some(raw)) = (texts(&batch, "_item"), texts(&batch, "raw")) else {
                 continue;
             };
             gone.extend(items.iter().zip(raw).filter_map(|(item, raw)| {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use schemas::datasets::{emails, raw, rejects};
 use schemas::{Attributes, Dataset, Digest, Original, Provenance, RawItem, RunId, SourceName};
 use std::collections::{HashMap, HashSet};
+use store::lake::index::texts;
 use store::{Commit, Merged, Store, StoreError};
 use transforms::thread_emails::Threads;
 use transforms::{CONVERTERS, converter_of};
@@ -46,7 +47,13 @@ pub async fn rebuild(store: &Store, dataset: &'static Dataset) -> Result<Rebuilt
     let mut batches = store.scan(&raw::DATASET, Some(&["_source"]), None).await?;
     while let Some(batch) = batches.recv().await {
         let batch = batch?;
-        sources.extend(texts(&batch, "_source").into_iter().flatten().map(str::to_owned));
+        sources.extend(
+            texts(&batch, "_source")
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(str::to_owned),
+        );
     }
     let run = RunId(uuid::Uuid::now_v7().to_string());
     let mut rebuilt = Rebuilt::default();
@@ -76,9 +83,9 @@ async fn rebuild_source(
 ) -> Result<(), RunError> {
     let attributes = attributes_by_item(store, &provenance.source).await?;
     let mut threads = Threads::new();
+    let mut committer = store.committer(&provenance.source).await?;
     // Twice over the originals: a thread is known only when all mails are. The first pass keeps no rows.
     for pass in [Pass::Link, Pass::Write] {
-        let mut committer = store.committer(&provenance.source).await?;
         let mut batches = store.scan(&raw::DATASET, None, Some(&provenance.source)).await?;
         while let Some(batch) = batches.recv().await {
             let originals = originals_of(&batch?, &attributes)?;
@@ -161,12 +168,7 @@ fn originals_of(
     let unfit = |column: &str| StoreError::Unfit {
         reason: format!("`raw` lacks `{column}`"),
     };
-    let text = |name: &str| {
-        batch
-            .column_by_name(name)
-            .and_then(|c| c.as_string_opt::<i32>())
-            .ok_or_else(|| unfit(name))
-    };
+    let text = |name: &str| texts(batch, name).ok_or_else(|| unfit(name));
     let (items, types, digests, paths) = (
         text("_item")?,
         text("media_type")?,
@@ -214,14 +216,4 @@ fn originals_of(
         });
     }
     Ok(originals)
-}
-
-fn texts<'a>(batch: &'a RecordBatch, column: &str) -> Option<impl Iterator<Item = &'a str>> {
-    Some(
-        batch
-            .column_by_name(column)?
-            .as_string_opt::<i32>()?
-            .iter()
-            .flatten(),
-    )
 }

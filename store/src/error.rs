@@ -68,14 +68,6 @@ pub enum StoreError {
         /// How it differs.
         reason: String,
     },
-    /// No such dataset.
-    #[error("there is no dataset `{name}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
-    NoDataset {
-        /// The name asked for.
-        name: String,
-        /// The nearest one there is.
-        nearest: Option<String>,
-    },
     /// Arrow could not build or change a batch.
     #[error("cannot build rows")]
     Arrow(#[from] arrow_schema::ArrowError),

@@ -38,7 +38,6 @@ impl Runs {
     /// # Errors
     /// [`StoreError`] when SQLite refuses.
     pub async fn record(&self, run: &Run) -> Result<(), StoreError> {
-        let cursor = |cursor: &Option<Cursor>| cursor.as_ref().map(|cursor| cursor.0.to_string());
         let counts = run.counts;
         sqlx::query("INSERT OR REPLACE INTO runs VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)")
             .bind(&run.run.0)
@@ -53,8 +52,8 @@ impl Runs {
             .bind(counts.items_vanished as i64)
             .bind(counts.bytes_stored as i64)
             .bind(counts.snapshots as i64)
-            .bind(cursor(&run.cursor_before))
-            .bind(cursor(&run.cursor_after))
+            .bind(text_of(&run.cursor_before))
+            .bind(text_of(&run.cursor_after))
             .bind(&run.error)
             .execute(&self.pool)
             .await
@@ -115,8 +114,7 @@ impl Runs {
     pub async fn as_batch(&self) -> Result<RecordBatch, StoreError> {
         let mut rows = Rows::of_relational(&DATASET);
         for run in self.newest(None, u32::MAX).await? {
-            let cursor = |cursor: &Option<Cursor>| cursor.as_ref().map(|cursor| cursor.0.to_string());
-            let (before, after) = (cursor(&run.cursor_before), cursor(&run.cursor_after));
+            let (before, after) = (text_of(&run.cursor_before), text_of(&run.cursor_after));
             let values = [
                 Value::Text(&run.run.0),
                 Value::Text(run.pipeline.as_str()),
@@ -146,6 +144,10 @@ impl Runs {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+fn text_of(cursor: &Option<Cursor>) -> Option<String> {
+    cursor.as_ref().map(|cursor| cursor.0.to_string())
 }
 
 fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {

@@ -1,11 +1,10 @@
 //! `dkc export`: a dataset or a query as a file.
 
 use crate::context::Context;
-use crate::{config, print};
+use crate::{commands, config, print};
 use clap::Args;
+use miette::IntoDiagnostic;
 use miette::Result;
-use miette::{IntoDiagnostic, miette};
-use schemas::datasets;
 use std::path::PathBuf;
 use store::Store;
 use store::export;
@@ -36,13 +35,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         (Some(query), _) => query,
         (None, dataset) => {
             let name = dataset.unwrap_or_default();
-            let dataset = datasets::by_name(&name).ok_or_else(|| {
-                let names = datasets::ALL.iter().map(|dataset| dataset.name);
-                miette!(
-                    help = config::nearest(&name, names),
-                    "there is no dataset `{name}`"
-                )
-            })?;
+            let dataset = commands::dataset(&name)?;
             format!("SELECT * FROM {}", dataset.name)
         }
     };

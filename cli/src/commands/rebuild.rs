@@ -1,11 +1,10 @@
 //! `dkc rebuild`: rows made again from their originals.
 
 use crate::context::Context;
-use crate::{config, print};
+use crate::{commands, print};
 use clap::Args;
+use miette::IntoDiagnostic;
 use miette::Result;
-use miette::{IntoDiagnostic, miette};
-use schemas::datasets;
 use store::Store;
 
 /// Converts every original again and replaces the rows of a dataset with what comes out. The sources are
@@ -19,14 +18,7 @@ pub struct Arguments {
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
-    let dataset = datasets::by_name(&arguments.dataset).ok_or_else(|| {
-        let names = datasets::ALL.iter().map(|dataset| dataset.name);
-        miette!(
-            help = config::nearest(&arguments.dataset, names),
-            "there is no dataset `{}`",
-            arguments.dataset
-        )
-    })?;
+    let dataset = commands::dataset(&arguments.dataset)?;
     let store = Store::open_writer(&context.data).await.into_diagnostic()?;
     let rebuilt = pipelines::rebuild(&store, dataset).await.into_diagnostic()?;
     store.close().await;

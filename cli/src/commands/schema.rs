@@ -1,9 +1,9 @@
 //! `dkc schema`: what the datasets hold, in the words of `schemas`.
 
 use crate::context::Context;
-use crate::{config, print};
+use crate::{commands, config, print};
 use clap::Args;
-use miette::{Result, miette};
+use miette::Result;
 use schemas::{Dataset, datasets, to_arrow};
 
 /// Prints every column of every dataset, or of one; with `--json` the JSON Schema of a row.
@@ -20,13 +20,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let chosen: Vec<&'static Dataset> = match arguments.dataset.as_deref() {
         None => datasets::ALL.to_vec(),
         Some("config") => return print::json(&config::json_schema()),
-        Some(name) => vec![datasets::by_name(name).ok_or_else(|| {
-            let names = datasets::ALL.iter().map(|dataset| dataset.name);
-            miette!(
-                help = config::nearest(name, names),
-                "there is no dataset `{name}`"
-            )
-        })?],
+        Some(name) => vec![commands::dataset(name)?],
     };
     if context.json {
         return match (chosen.as_slice(), arguments.dataset) {

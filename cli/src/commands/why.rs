@@ -1,7 +1,7 @@
 //! `dkc why`: from a row back to its original and its run.
 
 use crate::context::Context;
-use crate::{config, print};
+use crate::{commands, config, print};
 use arrow_array::cast::AsArray;
 use clap::Args;
 use miette::Result;
@@ -36,13 +36,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         item,
         original,
     } = arguments;
-    let known = datasets::by_name(&dataset).ok_or_else(|| {
-        let names = datasets::ALL.iter().map(|dataset| dataset.name);
-        miette!(
-            help = config::nearest(&dataset, names),
-            "there is no dataset `{dataset}`"
-        )
-    })?;
+    let known = commands::dataset(&dataset)?;
     let store = Store::open(&context.data).await.into_diagnostic()?;
     let reader = store.reader(config::query_limits(context)?);
     let of_item = format!("WHERE _item = '{}'", item.replace('\'', "''"));

@@ -77,11 +77,14 @@ pub struct CommitInfo {
     pub rearranged: bool,
 }
 
+/// A moment as DuckDB writes a TIMESTAMPTZ, and so as the catalog holds them.
+pub(super) fn time_text(moment: jiff::Timestamp) -> String {
+    let moment = moment.to_zoned(jiff::tz::TimeZone::UTC);
+    moment.strftime("%Y-%m-%d %H:%M:%S%.6f+00").to_string()
+}
+
 fn now_text() -> String {
-    jiff::Timestamp::now()
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M:%S%.6f+00")
-        .to_string()
+    time_text(jiff::Timestamp::now())
 }
 
 /// Opens an SQLite database the way both of ours are used: WAL, fsync at every commit.

@@ -1,7 +1,7 @@
 //! Fewer, larger files; no snapshots older than wanted; no files that nothing names.
 
 use crate::error::StoreError;
-use crate::lake::catalog::{Catalog, CommitInfo, LiveFile, TableChange};
+use crate::lake::catalog::{Catalog, CommitInfo, LiveFile, TableChange, time_text};
 use crate::lake::{data_file, index};
 use arrow_array::RecordBatch;
 use schemas::{Dataset, Home};
@@ -61,10 +61,7 @@ pub async fn compact(catalog: &Catalog, expire_before: jiff::Timestamp) -> Resul
         compacted.files_after += kept + change.added.len();
         changes.push(change);
     }
-    let before = expire_before
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .strftime("%Y-%m-%d %H:%M:%S%.6f+00")
-        .to_string();
+    let before = time_text(expire_before);
     let snapshots = catalog.snapshots().await?;
     // The cursors of sources that have been quiet must outlive the snapshots that carry them.
     let mut cursors = BTreeMap::new();

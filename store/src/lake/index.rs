@@ -10,12 +10,14 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, StringArray};
 use schemas::{Dataset, SourceName};
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
-type UnitHash = u64;
+/// What is held of a unit in memory.
+pub type UnitHash = u64;
 
-fn hash(unit: &str) -> UnitHash {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(unit)
+/// The same in every run of the program, and so no defence against chosen keys; a hit is looked up.
+pub fn hash(key: impl Hash) -> UnitHash {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
 }
 
 /// The text column of that name; absent when it is missing or of another type.

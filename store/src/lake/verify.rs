@@ -129,11 +129,6 @@ struct Units {
     problems: Vec<Problem>,
 }
 
-fn hash(parts: &[&str]) -> u64 {
-    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(parts)
-}
-
 /// Reads the live rows of a file and checks their number, their keys and, in `raw`, their digests.
 fn rows_of(dataset: &Dataset, file: &LiveFile, units: &mut Units) -> Result<(), String> {
     let mut rows = 0;
@@ -161,8 +156,14 @@ fn check_keys(dataset: &Dataset, batch: &RecordBatch, units: &mut Units) -> Resu
     let (sources, items, unit) = (text("_source")?, text("_item")?, text(dataset.unit)?);
     let one_row_a_unit = dataset.key == ["_source", dataset.unit];
     for row in 0..batch.num_rows() {
-        units.items.insert(hash(&[sources.value(row), items.value(row)]));
-        if one_row_a_unit && !units.keys.insert(hash(&[sources.value(row), unit.value(row)])) {
+        units
+            .items
+            .insert(index::hash([sources.value(row), items.value(row)]));
+        if one_row_a_unit
+            && !units
+                .keys
+                .insert(index::hash([sources.value(row), unit.value(row)]))
+        {
             units.problems.push(problem(
                 dataset.name,
                 format!("`{}` of `{}` is there twice", unit.value(row), sources.value(row)),

@@ -4,13 +4,12 @@
 //! - In: the messages of a range of UIDs. Out: originals and rejects in the walk's batch, places in its mailbox.
 
 use super::{WINDOW, Walk};
-use crate::collect::now;
 use crate::error::CollectError;
 use crate::imap::connection::{Answer, Connection, Message, Next};
 use crate::imap::fingerprint::{Outline, moment};
-use crate::mailbox::{Placed, Seen};
+use crate::mailbox::{Placed, Seen, message as original};
 use bytes::Bytes;
-use schemas::{Attributes, Digest, Location, Original, RawItem, Reject};
+use schemas::{Digest, Location, Reject};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Messages per `FETCH` of headers or bodies. Fewer: more round trips. More: the cursor advances less often.
@@ -232,14 +231,7 @@ impl Walk {
         let sha256 = Digest::of(&bytes);
         if let Placed::New { item } = self.mailbox.place(seen, sha256) {
             self.bytes += bytes.len();
-            self.batch.originals.push(RawItem {
-                item,
-                media_type: "message/rfc822",
-                fetched_at: now(),
-                sha256,
-                original: Original::Bytes(bytes),
-                attributes: Attributes::default(),
-            });
+            self.batch.originals.push(original(item, sha256, bytes));
         }
         self.outlines.insert(message.outline);
         self.open.dealt_with.insert(message.uid);

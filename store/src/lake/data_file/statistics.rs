@@ -1,6 +1,7 @@
 //! What the catalog keeps of each column of a file: counts, sizes, bounds. Readers skip files by them.
 
 use super::column_ids;
+use crate::lake::catalog::time_text;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use parquet::file::metadata::ParquetMetaData;
 use schemas::{Column, Dataset, Kind};
@@ -132,12 +133,9 @@ fn bounds_of(kind: Kind, array: &ArrayRef) -> Bounds {
 
 /// A moment as DuckDB writes a TIMESTAMPTZ; absent outside the years 1 to 9999.
 fn instant_text(instant: schemas::Instant) -> Option<String> {
-    let moment = jiff::Timestamp::from_microsecond(instant)
-        .ok()?
-        .to_zoned(jiff::tz::TimeZone::UTC);
-    (1..=9999)
-        .contains(&moment.year())
-        .then(|| moment.strftime("%Y-%m-%d %H:%M:%S%.6f+00").to_string())
+    let moment = jiff::Timestamp::from_microsecond(instant).ok()?;
+    let year = moment.to_zoned(jiff::tz::TimeZone::UTC).year();
+    (1..=9999).contains(&year).then(|| time_text(moment))
 }
 
 #[cfg(test)]
