@@ -233,7 +233,7 @@ impl<'a> Run<'a> {
         self.bytes_to_read = 0;
         let outcomes: Vec<Outcome> = waiting
             .par_iter()
-            .map(|(folder, entry)| read(&folder.path(entry), limit))
+            .map(|(folder, entry)| read(&folder.path(entry), entry.size, limit))
             .collect();
         let mut batch = Batch::at(self.state.cursor());
         let mut renamed = HashMap::new();
@@ -246,7 +246,7 @@ impl<'a> Run<'a> {
                     let Some(entry) = listed.iter().find(|now| now.base() == entry.base()).cloned() else {
                         continue;
                     };
-                    let outcome = read(&folder.path(&entry), limit);
+                    let outcome = read(&folder.path(&entry), entry.size, limit);
                     (entry, outcome)
                 }
                 outcome => (entry, outcome),
@@ -317,8 +317,8 @@ fn still_there(folders: &[Arc<Folder>], missing: &[String]) -> HashSet<String> {
     found
 }
 
-fn read(path: &std::path::Path, limit: u64) -> Outcome {
-    match read_bytes(path, limit) {
+fn read(path: &std::path::Path, size: u64, limit: u64) -> Outcome {
+    match read_bytes(path, size, limit) {
         Ok(bytes) if bytes.is_empty() => Outcome::Rejected("empty file".to_owned()),
         Ok(bytes) if bytes.len() as u64 > limit => {
             Outcome::Rejected(format!("larger than `max_message_bytes`, {limit} bytes"))
@@ -333,12 +333,16 @@ fn read(path: &std::path::Path, limit: u64) -> Outcome {
     }
 }
 
-/// At most one byte more than `limit`, to tell a file that is too large.
-fn read_bytes(path: &std::path::Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len().min(limit);
-    let mut bytes = Vec::with_capacity(size as usize + 1);
-    file.take(limit + 1).read_to_end(&mut bytes)?;
+/// The bytes of a file that was listed with `size`; at most one more than `limit`, to tell one that is too large.
+fn read_bytes(path: &std::path::Path, size: u64, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = vec![0; size.min(limit) as usize + 1];
+    // Asked for one more than it has, a file that is as it was listed is read by one call.
+    let read = file.read(&mut bytes)?;
+    bytes.truncate(read);
+    if read as u64 != size {
+        file.take(limit + 1 - read as u64).read_to_end(&mut bytes)?;
+    }
     Ok(bytes)
 }
 

@@ -32,7 +32,7 @@ const LINKS: &[&str] = &[
 const REJECTED: &[&str] = &["_source", "_item", "raw"];
 
 /// Rows of `emails` that are rewritten at once when their threads changed.
-const REWRITTEN_ROWS: usize = 4_096;
+const REWRITTEN_ROWS: usize = 1_024;
 
 type Table = (&'static Dataset, RecordBatch);
 

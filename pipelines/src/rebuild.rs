@@ -177,7 +177,7 @@ fn originals_of(
     );
     let bytes = batch
         .column_by_name("bytes")
-        .and_then(|c| c.as_binary_opt::<i32>())
+        .and_then(|c| c.as_binary_view_opt())
         .ok_or_else(|| unfit("bytes"))?;
     let instants = |name: &str| {
         batch

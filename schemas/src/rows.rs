@@ -6,11 +6,13 @@ use crate::dataset::{Dataset, Home, Kind, PROVENANCE};
 use crate::names::{Instant, RunId, SourceName};
 use crate::to_arrow::arrow_schema;
 use arrow_array::builder::{
-    ArrayBuilder, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, StringBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayBuilder, BinaryViewBuilder, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::Buffer;
 use arrow_schema::ArrowError;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// One cell.
@@ -31,7 +33,7 @@ pub enum Value<'a> {
     /// For [`Kind::Instant`].
     Instant(Instant),
     /// For [`Kind::Bytes`].
-    Bytes(&'a [u8]),
+    Bytes(&'a Bytes),
 }
 
 impl<'a> Value<'a> {
@@ -102,7 +104,7 @@ enum Builder {
     Float(Float64Builder),
     Bool(BooleanBuilder),
     Instant(TimestampMicrosecondBuilder),
-    Bytes(BinaryBuilder),
+    Bytes(BinaryViewBuilder),
 }
 
 impl Builder {
@@ -116,7 +118,7 @@ impl Builder {
             Kind::Float => Self::Float(Float64Builder::new()),
             Kind::Bool => Self::Bool(BooleanBuilder::new()),
             Kind::Instant => Self::Instant(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
-            Kind::Bytes => Self::Bytes(BinaryBuilder::new()),
+            Kind::Bytes => Self::Bytes(BinaryViewBuilder::new()),
         }
     }
 
@@ -140,7 +142,7 @@ impl Builder {
             (Self::Bool(b), _) => b.append_null(),
             (Self::Instant(b), Value::Instant(v)) => b.append_value(v),
             (Self::Instant(b), _) => b.append_null(),
-            (Self::Bytes(b), Value::Bytes(v)) => b.append_value(v),
+            (Self::Bytes(b), Value::Bytes(v)) => append_shared(b, v),
             (Self::Bytes(b), _) => b.append_null(),
         }
     }
@@ -170,6 +172,15 @@ impl Builder {
     }
 }
 
+/// Appends bytes without copying them. A view counts in 31 bits; [`fits`] has refused longer bytes.
+fn append_shared(builder: &mut BinaryViewBuilder, bytes: &Bytes) {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let block = builder.append_block(Buffer::from(bytes.clone()));
+    if builder.try_append_view(block, 0, length).is_err() {
+        builder.append_null();
+    }
+}
+
 fn fits(kind: Kind, nullable: bool, value: Value<'_>) -> bool {
     match value {
         Value::Null => nullable,
@@ -179,7 +190,7 @@ fn fits(kind: Kind, nullable: bool, value: Value<'_>) -> bool {
         Value::Float(_) => kind == Kind::Float,
         Value::Bool(_) => kind == Kind::Bool,
         Value::Instant(_) => kind == Kind::Instant,
-        Value::Bytes(_) => kind == Kind::Bytes,
+        Value::Bytes(bytes) => kind == Kind::Bytes && i32::try_from(bytes.len()).is_ok(),
     }
 }
 
@@ -233,7 +244,10 @@ impl Rows {
         }
         for (column, value) in dataset.columns.iter().zip(values) {
             if !fits(column.kind, column.nullable, *value) {
-                let mut shown = format!("{value:?}");
+                let mut shown = match value {
+                    Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+                    value => format!("{value:?}"),
+                };
                 shown.truncate(shown.floor_char_boundary(80));
                 return Err(Misfit::Kind {
                     dataset: dataset.name,

@@ -19,7 +19,8 @@ pub fn arrow_type(kind: Kind) -> DataType {
         Kind::Float => DataType::Float64,
         Kind::Bool => DataType::Boolean,
         Kind::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        Kind::Bytes => DataType::Binary,
+        // A view shares the bytes it is made of: an original is never copied on its way to a file.
+        Kind::Bytes => DataType::BinaryView,
     }
 }
 

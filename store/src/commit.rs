@@ -10,7 +10,6 @@ use crate::lake::data_file;
 use crate::lake::index::{self, FileRows, UnitIndex};
 use arrow::compute::filter_record_batch;
 use arrow_array::{BooleanArray, RecordBatch};
-use rayon::prelude::*;
 use schemas::{Cursor, Dataset, RunId, SourceName};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -114,18 +113,22 @@ impl Committer {
             };
             merges.push((merge, files, index));
         }
-        let (catalog, source) = (self.catalog.clone(), self.source.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            merges
-                .into_par_iter()
-                .map(|(merge, files, index)| {
-                    let plan = plan(merge, &files, &source, &index)?;
-                    let change = write(&catalog, &plan)?;
-                    Ok((plan, change, index))
-                })
-                .collect::<Result<Vec<_>, StoreError>>()
-        })
-        .await??;
+        // A thread for each table: they wait for the disk, and must not hold up whoever computes meanwhile.
+        let mut writing = tokio::task::JoinSet::new();
+        for (merge, files, index) in merges {
+            let (catalog, source) = (self.catalog.clone(), self.source.clone());
+            writing.spawn_blocking(move || {
+                let plan = plan(merge, &files, &source, &index)?;
+                let change = write(&catalog, &plan)?;
+                Ok::<_, StoreError>((plan, change, index))
+            });
+        }
+        let mut written = Vec::new();
+        while let Some(table) = writing.join_next().await {
+            written.push(table?);
+        }
+        let mut written = written.into_iter().collect::<Result<Vec<_>, _>>()?;
+        written.sort_unstable_by_key(|(plan, ..)| plan.dataset.name);
 
         let mut committed = Committed::default();
         let mut changes = Vec::new();

@@ -97,7 +97,7 @@ async fn write_original(store: &Store, source: &str, item: String) -> Result<()>
         .await
         .into_diagnostic()?;
     let bytes = rows.iter().find_map(|batch| {
-        let column = batch.column_by_name("bytes")?.as_binary_opt::<i32>()?;
+        let column = batch.column_by_name("bytes")?.as_binary_view_opt()?;
         column.iter().flatten().next()
     });
     let bytes =

@@ -133,8 +133,5 @@ fn what_is_shown_of_a_broken_text_ends_where_a_secret_may_begin() {
 
 #[test]
 fn the_example_configuration_loads() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dkc.example.toml");
-    if path.exists() {
-        Config::load(&path).unwrap();
-    }
+    Config::load(Path::new("../dkc.example.toml")).unwrap();
 }

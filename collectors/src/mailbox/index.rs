@@ -4,9 +4,9 @@
 //! - Not here: what a seen message changes (`mailbox`).
 
 use crate::collect::Known;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use schemas::{Attributes, Digest, Instant, Location};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::ops;
 
 /// Where a message lies, or lay.
@@ -64,7 +64,7 @@ pub(super) struct Index {
     by_item: HashTable<u32>,
     /// How many copies of a message have an item, where it is more than the first.
     copies: HashMap<Digest, u32>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
 }
 
 impl Index {
@@ -80,7 +80,7 @@ impl Index {
             by_version: HashTable::with_capacity(size),
             by_item: HashTable::with_capacity(size),
             copies: HashMap::new(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
         };
         for location in &known.locations {
             let Some((digest, copy)) = parse(&location.item) else {

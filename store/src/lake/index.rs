@@ -8,17 +8,10 @@ use crate::lake::catalog::LiveFile;
 use crate::lake::data_file::{self, Select};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, StringArray};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use schemas::{Dataset, SourceName};
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
-
-/// What is held of a unit in memory.
-pub type UnitHash = u64;
-
-/// The same in every run of the program, and so no defence against chosen keys; a hit is looked up.
-pub fn hash(key: impl Hash) -> UnitHash {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
-}
+use std::collections::HashSet;
+use std::hash::BuildHasher;
 
 /// The text column of that name; absent when it is missing or of another type.
 pub fn texts<'a>(batch: &'a RecordBatch, column: &str) -> Option<&'a StringArray> {
@@ -28,7 +21,8 @@ pub fn texts<'a>(batch: &'a RecordBatch, column: &str) -> Option<&'a StringArray
 /// The units of one table and source that exist now.
 #[derive(Debug, Default)]
 pub struct UnitIndex {
-    hashes: HashSet<UnitHash>,
+    hashes: HashTable<u64>,
+    hasher: DefaultHashBuilder,
 }
 
 impl UnitIndex {
@@ -37,23 +31,25 @@ impl UnitIndex {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub fn load(dataset: &Dataset, files: &[LiveFile], source: &SourceName) -> Result<Self, StoreError> {
-        let mut hashes = HashSet::new();
+        let mut index = Self::default();
         for file in files {
-            for_each_unit(dataset, file, source, |_, unit| {
-                hashes.insert(hash(unit));
-            })?;
+            for_each_unit(dataset, file, source, |_, unit| index.insert(unit))?;
         }
-        Ok(Self { hashes })
+        Ok(index)
     }
 
     /// Whether the unit may exist; false means that it does not.
     pub fn may_hold(&self, unit: &str) -> bool {
-        self.hashes.contains(&hash(unit))
+        let hash = self.hasher.hash_one(unit);
+        self.hashes.find(hash, |held| *held == hash).is_some()
     }
 
     /// Notes a unit that was stored.
     pub fn insert(&mut self, unit: &str) {
-        self.hashes.insert(hash(unit));
+        let hash = self.hasher.hash_one(unit);
+        self.hashes
+            .entry(hash, |held| *held == hash, |held| *held)
+            .or_insert(hash);
     }
 }
 

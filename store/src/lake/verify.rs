@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use schemas::{Dataset, Digest, Home};
 use serde::Serialize;
 use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::path::Path;
 
 /// What was looked at, and what is wrong.
@@ -156,14 +157,8 @@ fn check_keys(dataset: &Dataset, batch: &RecordBatch, units: &mut Units) -> Resu
     let (sources, items, unit) = (text("_source")?, text("_item")?, text(dataset.unit)?);
     let one_row_a_unit = dataset.key == ["_source", dataset.unit];
     for row in 0..batch.num_rows() {
-        units
-            .items
-            .insert(index::hash([sources.value(row), items.value(row)]));
-        if one_row_a_unit
-            && !units
-                .keys
-                .insert(index::hash([sources.value(row), unit.value(row)]))
-        {
+        units.items.insert(hash([sources.value(row), items.value(row)]));
+        if one_row_a_unit && !units.keys.insert(hash([sources.value(row), unit.value(row)])) {
             units.problems.push(problem(
                 dataset.name,
                 format!("`{}` of `{}` is there twice", unit.value(row), sources.value(row)),
@@ -178,7 +173,7 @@ fn check_originals(batch: &RecordBatch, units: &mut Units) -> Result<(), String>
     let (items, digests, paths) = (text("_item")?, text("sha256")?, text("path")?);
     let bytes = batch
         .column_by_name("bytes")
-        .and_then(|column| column.as_binary_opt::<i32>())
+        .and_then(|column| column.as_binary_view_opt())
         .ok_or("no column `bytes`")?;
     for row in 0..batch.num_rows() {
         let found = if bytes.is_valid(row) {
@@ -200,4 +195,9 @@ fn check_originals(batch: &RecordBatch, units: &mut Units) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+/// Equal for equal keys throughout this program.
+fn hash(key: impl Hash) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
 }

@@ -4,7 +4,7 @@
 //! - Not here: transfer encodings and charsets (`parts`).
 
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
-use html5gum::{Span, Tokenizer};
+use html5gum::{Emitter, ForwardingEmitter, Span, Tokenizer};
 use std::borrow::Cow;
 use std::convert::Infallible;
 
@@ -41,7 +41,7 @@ pub(super) fn text_of_html(html: &str) -> String {
         blank: false,
         hidden: false,
     };
-    let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| -> Option<Infallible> {
+    let mut events = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| -> Option<Infallible> {
         match event {
             CallbackEvent::OpenStartTag { name } => page.tag(name, true),
             CallbackEvent::EndTag { name } => page.tag(name, false),
@@ -50,10 +50,27 @@ pub(super) fn text_of_html(html: &str) -> String {
         }
         None
     });
-    emitter.naively_switch_states(true);
-    let Ok(()) = Tokenizer::new_with_emitter(html, emitter).try_for_each(|event| event.map(|_| ()));
+    events.naively_switch_states(true);
+    let Ok(()) = Tokenizer::new_with_emitter(html, Shown(events)).try_for_each(|event| event.map(|_| ()));
     page.text.truncate(page.text.trim_end().len());
     page.text
+}
+
+/// Of what the tokenizer finds, what is shown: half of its work would be to check and to gather the rest.
+struct Shown<E>(E);
+
+impl<E: Emitter> ForwardingEmitter for Shown<E> {
+    type Token = E::Token;
+
+    fn inner(&mut self) -> &mut impl Emitter<Token = E::Token> {
+        &mut self.0
+    }
+    fn should_emit_errors(&mut self) -> bool {
+        false
+    }
+    fn push_attribute_name(&mut self, _: &[u8]) {}
+    fn push_attribute_value(&mut self, _: &[u8]) {}
+    fn push_comment(&mut self, _: &[u8]) {}
 }
 
 /// A page being read.
@@ -96,7 +113,8 @@ impl Page {
         if self.hidden {
             return;
         }
-        let value = String::from_utf8_lossy(value);
+        // Much quicker than the lossy reading of what is whole, as text of a `str` is.
+        let value = std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed);
         self.blank |= value.starts_with(char::is_whitespace);
         for (at, word) in value.split_whitespace().enumerate() {
             if (at > 0 || self.blank) && !self.text.is_empty() && !self.text.ends_with('\n') {
