@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash bench tidy lint fmt build-times clean
+.PHONY: help demo test crash churn bench tidy lint fmt build-times clean
 
 export DKC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dkc
 export CARGO_TARGET_DIR ?= $(DKC_CACHE)/target
@@ -27,9 +27,14 @@ test: ## Run all tests, after installing what they need
 	cargo $(if $(NEXTEST),nextest run,test) --workspace
 	$(if $(NEXTEST),cargo test --workspace --doc)
 
-crash: ## Kill dkc at 100 random moments and at 300 system calls, and check the order of 200 commits
+crash: ## Kill dkc at 520 moments, cut the power at 200, flip 200 bits, check the order of 200 commits
 	@scripts/setup.sh test
-	DKC_KILLS=100 DKC_WRITES=300 DKC_COMMITS=200 cargo test --workspace --test it crash:: -- --test-threads 2
+	DKC_KILLS=100 DKC_WRITES=300 DKC_COMMITS=200 DKC_CUTS=200 DKC_SEEDS=20 DKC_FLIPS=200 \
+	cargo test --workspace --test it -- --test-threads 2 crash:: cursor:: power:: flipped
+
+churn: ## Collect a mailbox for ten minutes while it is changed, and compare it 20 times
+	@scripts/setup.sh test
+	DKC_CHURN_SECS=30 DKC_CHECKPOINTS=20 cargo test --workspace --test it -- --nocapture churn::
 
 tidy: ## Check the shape of the tree: layers, headers, lengths, links
 	cargo tidy

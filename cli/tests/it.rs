@@ -12,15 +12,20 @@
 mod it {
     mod add;
     mod bad_input;
+    mod churn;
     mod config;
     mod crash;
+    mod cursor;
+    mod disk;
     mod faults;
     mod help;
+    mod hostile_server;
     mod interrupted;
     mod journey;
     mod lab;
     mod open_formats;
     mod oracle;
+    mod power;
 }
 
 use assert_cmd::Command;

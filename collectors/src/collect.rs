@@ -58,6 +58,8 @@ impl std::fmt::Debug for Descriptor {
 pub struct Known {
     /// All places where items of the source were seen, in no order.
     pub locations: Vec<Location>,
+    /// Places that could not be read in earlier runs ([`Reject::item`]), in no order.
+    pub rejected: Vec<String>,
 }
 
 /// What a collector hands over at once. It is stored wholly or not at all, together with its cursor.
@@ -75,9 +77,9 @@ pub struct Batch {
     pub unlocated: Vec<String>,
     /// Places that could not be read.
     pub rejects: Vec<Reject>,
-    /// Whether the rejects of this run, with those in this batch, are all there are: what was rejected
-    /// earlier and is not told again is gone from the source. Only a last batch can say so.
-    pub rejects_are_all: bool,
+    /// Places of [`Known::rejected`] that are gone, or were looked at again; those that this run rejected
+    /// again stay rejected. Only in a last batch.
+    pub forgiven: Vec<String>,
     /// Places looked at that are as they were.
     pub unchanged: u64,
     /// Where to begin once this batch is stored.
@@ -94,7 +96,7 @@ impl Batch {
             located: Vec::new(),
             unlocated: Vec::new(),
             rejects: Vec::new(),
-            rejects_are_all: false,
+            forgiven: Vec::new(),
             unchanged: 0,
             cursor,
         }

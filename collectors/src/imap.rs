@@ -10,6 +10,7 @@
 mod connection;
 mod fingerprint;
 mod folders;
+mod limit;
 mod sign_in;
 mod state;
 mod walk;

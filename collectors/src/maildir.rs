@@ -110,6 +110,8 @@ struct Run<'a> {
     to_read: Vec<(Arc<Folder>, Entry)>,
     bytes_to_read: u64,
     rejects: Vec<Reject>,
+    /// Places that were rejected in earlier runs.
+    rejected: Vec<String>,
 }
 
 /// What became of reading one file.
@@ -137,6 +139,7 @@ impl<'a> Run<'a> {
             to_read: Vec::new(),
             bytes_to_read: 0,
             rejects: Vec::new(),
+            rejected: known.rejected.clone(),
         }
     }
 
@@ -183,6 +186,9 @@ impl<'a> Run<'a> {
             !unread.iter().any(|prefix| place.location.starts_with(prefix))
                 && !still_there.contains(&place.location)
         });
+        let is_unread = |place: &String| unread.iter().any(|prefix| place.starts_with(prefix));
+        batch.forgiven = std::mem::take(&mut self.rejected);
+        batch.forgiven.retain(|place| !is_unread(place));
         self.push(batch)
     }
 
@@ -605,6 +611,23 @@ mod tests {
         fs::remove_dir_all(root.path()).unwrap();
         assert!(error(&mut lake).contains("No such file"));
         assert_eq!(lake.locations, locations);
+    }
+
+    #[test]
+    fn a_reject_stays_until_its_file_is_gone_or_mended() {
+        let root = maildir(&[""]);
+        write(&root, "cur/1.x:2,", "");
+        write(&root, "cur/2.x:2,", "");
+        let mut lake = Lake::default();
+        let mut rejected = || {
+            lake.collect(&DESCRIPTOR, &source(root.path())).unwrap();
+            lake.rejected.len()
+        };
+        assert_eq!((rejected(), rejected()), (2, 2));
+        fs::remove_file(root.path().join("cur/1.x:2,")).unwrap();
+        assert_eq!(rejected(), 1);
+        write(&root, "cur/2.x:2,", "Subject: mended\n\n");
+        assert_eq!(rejected(), 0);
     }
 
     #[test]

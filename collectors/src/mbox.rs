@@ -23,8 +23,8 @@ use schemars::JsonSchema;
 use schemas::{Cursor, Digest};
 use serde::Deserialize;
 use state::{Places, State};
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// `kind = "mbox"`.
@@ -111,6 +111,7 @@ fn read(config: &MboxConfig, from: Option<Cursor>, known: &Known, sink: &Sink) -
     let mut mailbox = Mailbox::new(known);
     let mut state = State::default();
     let mut unread = HashSet::new();
+    let mut kept = HashMap::new();
     let mut files = Files::find(config, before, &places).map_err(|source| CollectError::Unreadable {
         path: config.path.clone(),
         source,
@@ -124,6 +125,7 @@ fn read(config: &MboxConfig, from: Option<Cursor>, known: &Known, sink: &Sink) -
         for (step, ready) in steps.into_iter().zip(ready) {
             match step {
                 Step::Unchanged { file, below } => {
+                    kept.insert(Arc::clone(&file), below);
                     for location in places.of_file(&file, below) {
                         mailbox.unchanged(location);
                         progress.add_seen(1);
@@ -159,6 +161,8 @@ fn read(config: &MboxConfig, from: Option<Cursor>, known: &Known, sink: &Sink) -
                     .rsplit_once('@')
                     .is_some_and(|(file, _)| unread.contains(file))
             });
+            let looked_at = |place: &&String| is_looked_at(place, &unread, &kept);
+            batch.forgiven = known.rejected.iter().filter(looked_at).cloned().collect();
             batch.unchanged = mailbox.take_unchanged();
             return sink.push_blocking(batch);
         }
@@ -173,6 +177,16 @@ fn read(config: &MboxConfig, from: Option<Cursor>, known: &Known, sink: &Sink) -
         }
         steps = next;
     }
+}
+
+/// Whether this run looked at a place that was rejected before, or found its file gone.
+fn is_looked_at(place: &str, unread: &HashSet<Arc<str>>, kept: &HashMap<Arc<str>, u64>) -> bool {
+    let message = place.rsplit_once('@');
+    let message = message.and_then(|(file, offset)| Some((file, offset.parse::<u64>().ok()?)));
+    let (file, offset) = message.unwrap_or((place, 0));
+    let is_unread = |path: &Path| path.to_str().is_some_and(|path| unread.contains(path));
+    let is_kept = message.is_some() && kept.get(file).is_some_and(|below| offset < *below);
+    !is_kept && !Path::new(file).ancestors().any(is_unread)
 }
 
 /// Undoes quoting, reads flags and computes digests, on all cores.
@@ -310,6 +324,28 @@ mod tests {
         lake.cursor = None;
         collect(&mut lake, &root);
         assert_eq!((lake.run.rejects.len(), lake.run.vanished), (1, 0));
+    }
+
+    #[test]
+    fn a_reject_stays_until_its_message_or_its_file_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let source = format!("{}\nmax_message_bytes = 60\n", source(root.path()));
+        let long = "x".repeat(70);
+        write(&root, "a.mbox", messages(&["1", &long]));
+        write(&root, "notes.txt", "hello");
+        let mut lake = Lake::default();
+        let mut rejected = || {
+            lake.collect(&DESCRIPTOR, &source).unwrap();
+            lake.rejected.iter().cloned().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(rejected(), "a.mbox@49 notes.txt");
+        assert_eq!(rejected(), "a.mbox@49 notes.txt", "a file that is as it was");
+        append(&root, "a.mbox", &message("3"));
+        assert_eq!(rejected(), "a.mbox@49 notes.txt", "a file that has grown");
+        fs::remove_file(root.path().join("notes.txt")).unwrap();
+        assert_eq!(rejected(), "a.mbox@49");
+        write(&root, "a.mbox", messages(&["1"]));
+        assert_eq!(rejected(), "");
     }
 
     #[test]

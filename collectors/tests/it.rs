@@ -10,4 +10,5 @@
 
 mod it {
     mod imap;
+    mod misbehaving;
 }

@@ -135,9 +135,8 @@ impl<'a> Landing<'a> {
         forgiven.extend(batch.vanished.iter().cloned());
         self.unreadable
             .extend(batch.rejects.iter().map(|reject| reject.item.clone()));
-        if batch.rejects_are_all {
-            forgiven.extend(self.no_longer_rejected().await?);
-        }
+        let forgiven_now = std::mem::take(&mut batch.forgiven).into_iter();
+        forgiven.extend(forgiven_now.filter(|place| !self.unreadable.contains(place)));
         let mut removals: Vec<(&'static Dataset, Vec<String>)> = vec![
             (&rejects::DATASET, forgiven),
             (&locations::DATASET, std::mem::take(&mut batch.unlocated)),
@@ -283,26 +282,6 @@ impl<'a> Landing<'a> {
         Ok(())
     }
 
-    /// Places that could not be read in earlier runs and that this run did not meet.
-    async fn no_longer_rejected(&self) -> Result<Vec<String>, RunError> {
-        let source = Some(&self.provenance.source);
-        let mut batches = self.store.scan(&rejects::DATASET, Some(REJECTED), source).await?;
-        let mut gone = Vec::new();
-        while let Some(batch) = batches.recv().await {
-            let batch = batch?;
-            let (Some(items), Some(raw)) = (texts(&batch, "_item"), texts(&batch, "raw")) else {
-                continue;
-            };
-            gone.extend(items.iter().zip(raw).filter_map(|(item, raw)| {
-                // What has its original in `raw` was read, and could not be converted.
-                let unread = !raw.is_some_and(|raw| raw.starts_with("sha256:"));
-                item.filter(|item| unread && !self.unreadable.contains(*item))
-                    .map(str::to_owned)
-            }));
-        }
-        Ok(gone)
-    }
-
     async fn touched_rows(
         &self,
         items: HashSet<String>,
@@ -355,6 +334,27 @@ impl<'a> Landing<'a> {
         }
         Ok(rows.finish()?)
     }
+}
+
+/// Places that could not be read in earlier runs.
+pub async fn rejected_places(store: &Store, source: &SourceName) -> Result<Vec<String>, StoreError> {
+    let mut batches = store
+        .scan(&rejects::DATASET, Some(REJECTED), Some(source))
+        .await?;
+    let mut places = Vec::new();
+    while let Some(batch) = batches.recv().await {
+        let batch = batch?;
+        let (Some(items), Some(raw)) = (texts(&batch, "_item"), texts(&batch, "raw")) else {
+            continue;
+        };
+        // What has its original in `raw` was read, and could not be converted.
+        let unread = items
+            .iter()
+            .zip(raw)
+            .filter(|(_, raw)| !raw.is_some_and(|raw| raw.starts_with("sha256:")));
+        places.extend(unread.filter_map(|(item, _)| item.map(str::to_owned)));
+    }
+    Ok(places)
 }
 
 fn size(item: &RawItem) -> u64 {

@@ -1,7 +1,7 @@
 //! The spine of a run: collector and landing side by side, then the threads settle, then the report.
 
 use crate::error::RunError;
-use crate::landing::Landing;
+use crate::landing::{Landing, rejected_places};
 use collectors::{Collector, Known, Progress, Sink};
 use schemas::datasets::runs::{Counts, Run, RunState};
 use schemas::{Instant, RunId, SourceName};
@@ -97,6 +97,7 @@ async fn collect_and_land(
     } = request;
     let known = Arc::new(Known {
         locations: store.locations(&pipeline).await?,
+        rejected: rejected_places(store, &pipeline).await?,
     });
     let (sink, mut batches) = Sink::channel(progress);
     let from = run.cursor_before.clone();

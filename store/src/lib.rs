@@ -88,11 +88,13 @@ impl Store {
         let data = fs::canonicalize(data).map_err(StoreError::io("read", data))?;
         let lake = data.join("lake");
         let files = lake.join("files");
+        let is_new = !lake.join("catalog.sqlite").exists();
         for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
             let directory = files.join("main").join(dataset.name);
-            if !directory.is_dir() {
+            if is_new || !directory.is_dir() {
                 fs::create_dir_all(&directory).map_err(StoreError::io("create", &directory))?;
-                // A directory that a power cut undoes would take its fsynced files with it.
+                // A directory that a power cut undoes would take its fsynced files with it. One that is there
+                // may be from a run that was killed before this.
                 for made in directory.ancestors().take_while(|path| path.starts_with(&data)) {
                     data_file::sync_directory(made)?;
                 }
@@ -270,15 +272,23 @@ impl Store {
     }
 }
 
-/// Makes a directory that only its owner may enter.
+/// Makes a directory that only its owner may enter, and its name outlive a power cut.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
+    let Some(there) = path.ancestors().find(|ancestor| ancestor.is_dir()) else {
+        return Err(StoreError::io("create", path)(io::ErrorKind::NotFound.into()));
+    };
     match fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(StoreError::io("create", path)(error))
+            return Err(StoreError::io("create", path)(error));
         }
-        _ => Ok(()),
+        _ => {}
     }
+    let holders = path.ancestors().skip(1);
+    for holder in holders.take_while(|holder| holder.starts_with(there)) {
+        data_file::sync_directory(holder)?;
+    }
+    Ok(())
 }
 
 fn of_source(batch: RecordBatch, source: &SourceName) -> Result<RecordBatch, StoreError> {

@@ -56,7 +56,7 @@ fn killed_at_random_moments(scene: &Scene) {
 }
 
 /// A number from 0 to 1 (splitmix64).
-fn fraction(seed: &mut u64) -> f64 {
+pub fn fraction(seed: &mut u64) -> f64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -152,12 +152,12 @@ fn killed_at_writes(scene: &Scene) {
     scene.assert_equal(&labs);
 }
 
-fn strace<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+pub fn strace<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [&["strace", "-f", "-qq"], arguments].concat()
 }
 
 /// The system calls of a command that ends well, a line each: thread, call, result.
-fn trace(lab: &Lab, command: &[&str], arguments: &[&str]) -> String {
+pub fn trace(lab: &Lab, command: &[&str], arguments: &[&str]) -> String {
     let log = lab.path("strace.log");
     let said = lab.said_under(
         &strace(&[&["--seccomp-bpf", "-o", log.to_str().unwrap()], arguments].concat()),

@@ -1,11 +1,12 @@
 //! What breaks around a run is said clearly, ends it with exit code 1, and loses nothing (proofs T4 and T11).
 
+use crate::it::crash::fraction;
 use crate::it::interrupted::Scene;
-use crate::it::lab::{self, Lab, MAIL, Said, program};
+use crate::it::lab::{self, Lab, MAIL, Said, program, setting};
 use fixtures::imap_server::{ImapServer, Reaction};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 /// Asserts that a run ended with a clear error: one of these words, in a sentence, about a file of the lab.
@@ -18,7 +19,15 @@ fn is_clear(said: &Said, lab: &Lab, words: &[&str]) {
         "none of {words:?}: {said:#?}"
     );
     assert!(
-        flat.contains(lab.data().file_name().unwrap().to_str().unwrap()),
+        flat.contains(
+            lab.data()
+                .parent()
+                .unwrap()
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+        ),
         "no place is named: {said:#?}"
     );
     assert!(!text.contains("panicked"), "{said:#?}");
@@ -299,6 +308,92 @@ fn a_flipped_byte_in_any_file_is_found_and_the_file_named() {
     finds(&lab, &files);
 }
 
+#[test]
+fn one_flipped_bit_anywhere_in_the_lake_is_found_unless_nothing_is_changed_by_it() {
+    let lab = Lab::new(MAIL);
+    let names = lab.deliver("", &fixtures::corpus::sample(200));
+    for step in [5, 7, 11] {
+        for name in names.iter().step_by(step) {
+            let flags = |step: usize| format!("cur/{name}:2,{}", "S".repeat(step % 2));
+            if lab.path("mail").join(flags(0)).exists() {
+                lab.rename(&flags(0), &flags(1));
+            }
+        }
+        lab.run();
+    }
+    let catalog = lab.data().join("lake/catalog.sqlite");
+    let files = lab.parquet_files();
+    let mut seed = setting("DKC_SEED", 20_261_122) as u64;
+    let (mut found, mut unfound) = (0, Vec::new());
+    for n in 0..setting("DKC_FLIPS", 40) {
+        // Half of them in the catalog, which is one file among many.
+        let file = match n % 2 {
+            0 => &catalog,
+            _ => &files[(fraction(&mut seed) * files.len() as f64) as usize],
+        };
+        let copy = lab.copied_to(&format!("flipped-{n}"));
+        let file = copy.data().join(file.strip_prefix(lab.data()).unwrap());
+        let mut bytes = fs::read(&file).unwrap();
+        // Most of a small database is space that was never used, and zero.
+        let used: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] != 0).collect();
+        let place = used[(fraction(&mut seed) * used.len() as f64) as usize];
+        let bit = (fraction(&mut seed) * 8.0) as u32;
+        bytes[place] ^= 1 << bit;
+        overwrite(&file, &bytes);
+        let said = copy.said(&["verify", "--json"]);
+        let text = format!("{}{}", said.out, said.err);
+        assert!(!text.contains("panicked"), "byte {place}, bit {bit}: {said:#?}");
+        if said.code == Some(0) {
+            unfound.push((copy, place, bit));
+        } else {
+            found += 1;
+            let name = file.file_name().unwrap().to_str().unwrap();
+            assert!(
+                said.code == Some(1) && text.contains(name),
+                "byte {place}, bit {bit}: {said:#?}"
+            );
+        }
+    }
+    // SQLite has bytes that mean nothing: in free space, counters, hints to other programs.
+    let catalogs = unfound
+        .iter()
+        .map(|(copy, ..)| copy.data().join("lake/catalog.sqlite"));
+    let contents = contents(&[catalog].into_iter().chain(catalogs).collect::<Vec<_>>());
+    for ((_, place, bit), content) in unfound.iter().zip(&contents[1..]) {
+        assert_eq!(
+            content, &contents[0],
+            "byte {place}, bit {bit} of the catalog changes what it says"
+        );
+    }
+    eprintln!(
+        "{found} found and named; {} in bytes of the catalog that mean nothing",
+        unfound.len()
+    );
+}
+
+/// All that databases hold, as Python reads them: one line each.
+fn contents(databases: &[PathBuf]) -> Vec<String> {
+    let script = r#"
+import hashlib, sqlite3, sys
+for path in sys.argv[1:]:
+    database = sqlite3.connect(path)
+    database.text_factory = bytes
+    ask = lambda query: sorted(map(repr, database.execute(query)))
+    shape = ask("SELECT type, name, tbl_name, sql FROM sqlite_master")
+    names = [name.decode() for name, in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    tables = [(name, ask(f'SELECT * FROM "{name}"')) for name in sorted(names)]
+    # Where the lake lies is corrected whenever it is opened.
+    tables = [(name, [row for row in rows if "b'data_path'" not in row]) for name, rows in tables]
+    rows = sum(len(rows) for _, rows in tables)
+    print(rows, hashlib.sha256(repr((shape, tables)).encode()).hexdigest())
+"#;
+    let mut python = program("python3");
+    python.arg("-c").arg(script).args(databases);
+    let said = lab::said(python);
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    said.out.lines().map(str::to_owned).collect()
+}
+
 fn overwrite(file: &Path, bytes: &[u8]) {
     File::options()
         .write(true)
@@ -309,7 +404,7 @@ fn overwrite(file: &Path, bytes: &[u8]) {
 }
 
 /// Asserts that `dkc verify` fails and names each file.
-fn finds(lab: &Lab, files: &[std::path::PathBuf]) {
+fn finds(lab: &Lab, files: &[PathBuf]) {
     let said = lab.said(&["verify", "--json"]);
     assert_eq!(said.code, Some(1), "{said:#?}");
     let found: serde_json::Value = serde_json::from_str(&said.out).unwrap();

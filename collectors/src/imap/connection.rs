@@ -6,7 +6,7 @@
 //! - Not here: encryption and signing in (`sign_in`), what is asked for, and when to connect again.
 
 use super::ImapConfig;
-use super::folders::{Folder, Selection, Shown, unescaped};
+use super::folders::{Folder, Shown, unescaped};
 use super::sign_in::{Stream, open_session};
 use crate::error::CollectError;
 use async_imap::Session;
@@ -86,12 +86,12 @@ impl Connection {
         Ok(connection)
     }
 
-    /// All folders that can be opened and are wanted.
-    pub async fn folders(&mut self, selection: &Selection) -> Result<Vec<Folder>, CollectError> {
+    /// All folders that can be opened.
+    pub async fn folders(&mut self) -> Result<Vec<Folder>, CollectError> {
         let mut folders = Vec::new();
         let listed = self.run(r#"LIST "" "*""#, |response| {
             if let Response::MailboxData(MailboxDatum::List(data)) = response {
-                folders.extend(Folder::listed(data).filter(|folder| selection.takes(&folder.name)));
+                folders.extend(Folder::listed(data));
             }
         });
         match listed.await? {
@@ -381,7 +381,7 @@ pub(super) fn failed(host: &str, error: Error) -> CollectError {
 /// and all, so its words are not passed on.
 pub(super) fn broken(host: &str, error: io::Error) -> CollectError {
     if error.kind() == io::ErrorKind::Other {
-        return protocol(host, "a response that is not IMAP, or larger than 512 MiB");
+        return protocol(host, "responses that are not IMAP, or more than was asked for");
     }
     CollectError::Disconnected {
         host: host.to_owned(),

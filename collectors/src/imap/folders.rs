@@ -61,7 +61,7 @@ pub(super) struct Shown {
 
 /// Which folders are wanted.
 pub(super) struct Selection {
-    wanted: Vec<WildMatch>,
+    wanted: Vec<(String, WildMatch)>,
     unwanted: Vec<WildMatch>,
 }
 
@@ -77,15 +77,31 @@ impl Selection {
             })
         };
         Self {
-            wanted: wanted.iter().map(pattern).collect(),
+            wanted: wanted.iter().map(|text| (text.clone(), pattern(text))).collect(),
             unwanted: unwanted.iter().map(pattern).collect(),
         }
     }
 
     /// Whether the folder of that name is wanted.
     pub fn takes(&self, name: &str) -> bool {
-        let any = |patterns: &[WildMatch]| patterns.iter().any(|pattern| pattern.matches(name));
-        (self.wanted.is_empty() || any(&self.wanted)) && !any(&self.unwanted)
+        let is_wanted = self.wanted.iter().any(|(_, pattern)| pattern.matches(name));
+        (self.wanted.is_empty() || is_wanted) && !self.unwanted.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// The patterns that choose none of these folders, each with the name that is most like it.
+    pub fn unmatched(&self, folders: &[Folder]) -> Vec<(String, Option<String>)> {
+        let names = || folders.iter().map(|folder| folder.name.as_str());
+        let unmatched = self
+            .wanted
+            .iter()
+            .filter(|(_, pattern)| !names().any(|name| pattern.matches(name)));
+        let nearest = |text: &str| {
+            let likeness = |name: &str| strsim::jaro_winkler(&name.to_lowercase(), &text.to_lowercase());
+            names().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+        };
+        unmatched
+            .map(|(text, _)| (text.clone(), nearest(text).map(str::to_owned)))
+            .collect()
     }
 }
 

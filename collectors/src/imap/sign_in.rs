@@ -4,6 +4,7 @@
 //! - Not here: commands after that (`connection`).
 
 use super::connection::{broken, failed, protocol, said};
+use super::limit::Limited;
 use super::{Auth, ImapConfig, Tls};
 use crate::error::CollectError;
 use async_imap::error::Error;
@@ -26,7 +27,7 @@ const READ_BYTES: usize = 128 << 10;
 
 type Socket = BufReader<Pin<Box<TimeoutStream<TcpStream>>>>;
 /// What a session runs on.
-pub(super) type Stream = BufWriter<Box<dyn Transport>>;
+pub(super) type Stream = BufWriter<Limited<Box<dyn Transport>>>;
 
 /// Plain or encrypted.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
@@ -36,13 +37,15 @@ impl<T: AsyncRead + AsyncWrite + Debug + Send + Unpin> Transport for T {}
 pub(super) async fn open_session(config: &ImapConfig) -> Result<Session<Stream>, CollectError> {
     let host = &config.host;
     let socket = connect(config).await?;
+    let over = |transport| BufWriter::new(Limited::new(transport, config.max_message_bytes));
     match config.tls {
         Tls::Implicit => {
-            let client = Client::new(BufWriter::new(encrypt(config, socket).await?));
+            let client = Client::new(over(encrypt(config, socket).await?));
             sign_in(config, greeted(host, client).await?).await
         }
         Tls::AfterGreeting => {
-            let mut client = greeted(host, Client::new(BufWriter::new(socket))).await?;
+            let limited = Limited::new(socket, config.max_message_bytes);
+            let mut client = greeted(host, Client::new(BufWriter::new(limited))).await?;
             let answer = client.run_command_and_check_ok("STARTTLS", None).await;
             answer.map_err(|error| match error {
                 Error::No(_) | Error::Bad(_) => {
@@ -50,19 +53,19 @@ pub(super) async fn open_session(config: &ImapConfig) -> Result<Session<Stream>,
                 }
                 other => failed(host, other),
             })?;
-            let socket = client.into_inner().into_inner();
+            let socket = client.into_inner().into_inner().into_inner();
             if !socket.buffer().is_empty() {
                 return Err(protocol(
                     host,
                     "it went on in plain text after it agreed to encrypt",
                 ));
             }
-            let client = Client::new(BufWriter::new(encrypt(config, socket).await?));
+            let client = Client::new(over(encrypt(config, socket).await?));
             sign_in(config, client).await
         }
         Tls::None => {
             let transport: Box<dyn Transport> = Box::new(socket);
-            let client = Client::new(BufWriter::new(transport));
+            let client = Client::new(over(transport));
             sign_in(config, greeted(host, client).await?).await
         }
     }

@@ -18,7 +18,7 @@ use super::state::{FolderState, State};
 use crate::collect::{BATCH_BYTES, BATCH_ITEMS, Batch, Known, Sink};
 use crate::error::CollectError;
 use crate::mailbox::Mailbox;
-use schemas::Cursor;
+use schemas::{Cursor, Reject};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -39,6 +39,10 @@ pub(super) struct Walk {
     known: Arc<Known>,
     /// Known places by folder and UIDVALIDITY: UID and index into `known`, by UID.
     places: HashMap<(String, u32), Vec<(u32, usize)>>,
+    /// Places rejected in earlier runs, by folder: UIDVALIDITY and UID.
+    rejected: HashMap<String, Vec<(u32, u32)>>,
+    /// Those of them that are gone.
+    forgiven: Vec<String>,
     mailbox: Mailbox,
     outlines: HashSet<Outline>,
     batch: Batch,
@@ -83,8 +87,7 @@ impl Walk {
         let mut outlines = HashSet::new();
         if from.is_some() {
             for (index, location) in known.locations.iter().enumerate() {
-                let mut parts = location.location.rsplitn(3, '/').map(str::parse::<u32>);
-                if let (Some(Ok(uid)), Some(Ok(uidvalidity))) = (parts.next(), parts.next()) {
+                if let Some((_, uidvalidity, uid)) = parts_of(&location.location) {
                     places
                         .entry((location.folder.clone(), uidvalidity))
                         .or_default()
@@ -94,6 +97,20 @@ impl Walk {
             }
             places.values_mut().for_each(|uids| uids.sort_unstable());
         }
+        let mut rejected: HashMap<String, Vec<(u32, u32)>> = HashMap::new();
+        let mut forgiven = Vec::new();
+        for place in &known.rejected {
+            match parts_of(place) {
+                Some((folder, uidvalidity, uid)) => {
+                    rejected
+                        .entry(folder.to_owned())
+                        .or_default()
+                        .push((uidvalidity, uid));
+                }
+                // A pattern that matched no folder: each run tells it anew.
+                None => forgiven.push(place.clone()),
+            }
+        }
         let state = from.unwrap_or_default();
         Self {
             selection: Selection::new(&config.folders, &config.exclude),
@@ -102,6 +119,8 @@ impl Walk {
             mailbox: Mailbox::new(&known),
             known,
             places,
+            rejected,
+            forgiven,
             outlines,
             batch: Batch::at(state.write()),
             bytes: 0,
@@ -155,7 +174,11 @@ impl Walk {
 
     /// Visits all folders that are still to be visited.
     pub async fn visit(&mut self, connection: &mut Connection) -> Result<(), CollectError> {
-        let folders = connection.folders(&self.selection).await?;
+        let mut folders = connection.folders().await?;
+        if self.listed.is_none() {
+            self.tell_unmatched(&folders);
+        }
+        folders.retain(|folder| self.selection.takes(&folder.name));
         let statuses = connection.statuses(&folders).await?;
         if self.listed.is_none() {
             let messages = statuses.iter().flatten().map(|shown| u64::from(shown.messages));
@@ -186,12 +209,39 @@ impl Walk {
                 folder.messages = Some(messages);
             }
         }
+        for (folder, places) in self.rejected.drain() {
+            let is_listed = |listed: &HashSet<String>| listed.contains(&folder);
+            if self.listed.as_ref().is_some_and(|listed| !is_listed(listed)) {
+                let gone = places.into_iter();
+                self.forgiven
+                    .extend(gone.map(|(uidvalidity, uid)| format!("{folder}/{uidvalidity}/{uid}")));
+            }
+        }
+        self.batch.forgiven = self.forgiven;
         self.batch.cursor = self.state.write();
         let skipped = &self.skipped;
         self.mailbox
             .finish_into(&mut self.batch, |location| !skipped.contains(&location.folder));
         self.batch.unchanged += self.mailbox.take_unchanged();
         self.sink.push(self.batch).await
+    }
+
+    /// Rejects each pattern that no folder matches: most likely it is misspelt, and mail is missed.
+    fn tell_unmatched(&mut self, folders: &[Folder]) {
+        for (pattern, nearest) in self.selection.unmatched(folders) {
+            let nearest = nearest.map(|name| format!("; the nearest is `{name}`"));
+            let reason = format!(
+                "no folder on the server matches this pattern of `folders`{}",
+                nearest.unwrap_or_default()
+            );
+            tracing::warn!(pattern, reason);
+            self.batch.rejects.push(Reject {
+                item: pattern,
+                reason,
+                raw: None,
+            });
+            self.sink.progress().add_seen(1);
+        }
     }
 
     fn skip(&mut self, name: &str) {
@@ -251,6 +301,7 @@ impl Walk {
                     .messages
                     .is_some_and(|messages| messages.saturating_add(new) == shown.messages);
             self.compare(connection, &old, &shown, all_there).await?;
+            self.forgive(connection).await?;
             self.open.compared = true;
         }
         let highestmodseq = if self.open.again {
@@ -310,6 +361,13 @@ impl Walk {
         (self.bytes, self.located) = (0, 0);
         self.sink.push(batch).await
     }
+}
+
+/// Folder, UIDVALIDITY and UID of a place.
+fn parts_of(place: &str) -> Option<(&str, u32, u32)> {
+    let mut parts = place.rsplitn(3, '/');
+    let (uid, uidvalidity) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some((parts.next()?, uidvalidity, uid))
 }
 
 /// Whether nothing happened in a folder. Without a HIGHESTMODSEQ, flags may have changed unnoticed.

@@ -13,6 +13,8 @@ pub(crate) struct Lake {
     pub items: BTreeMap<String, Attributes>,
     pub originals: BTreeMap<String, Vec<u8>>,
     pub cursor: Option<Cursor>,
+    /// Places that could not be read.
+    pub rejected: BTreeSet<String>,
     /// Of the last run.
     pub run: Summary,
 }
@@ -34,6 +36,7 @@ impl Lake {
     pub fn known(&self) -> Known {
         Known {
             locations: self.locations.values().cloned().collect(),
+            rejected: self.rejected.iter().cloned().collect(),
         }
     }
 
@@ -59,7 +62,22 @@ impl Lake {
             let old = self.items.insert(touched.item, touched.attributes);
             assert!(old.is_some(), "an unknown item is touched");
         }
+        let told = self.run.rejects.iter().chain(&batch.rejects);
+        let told: BTreeSet<&str> = told.map(|reject| reject.item.as_str()).collect();
+        for place in batch
+            .forgiven
+            .iter()
+            .filter(|place| !told.contains(place.as_str()))
+        {
+            assert!(
+                self.rejected.remove(place),
+                "an unknown reject is forgiven: {place}"
+            );
+        }
+        self.rejected
+            .extend(batch.rejects.iter().map(|reject| reject.item.clone()));
         for location in batch.located {
+            self.rejected.remove(&location.location);
             self.locations.insert(location.location.clone(), location);
         }
         for location in batch.unlocated {

@@ -272,6 +272,9 @@ impl<'a> Files<'a> {
             reason,
             raw,
         }));
+        self.found.push(Step::Unread {
+            file: prefix.trim_end_matches('/').into(),
+        });
         let inside = self.places.files().filter(|file| file.starts_with(prefix));
         self.found
             .extend(inside.map(|file| Step::Unread { file: file.into() }));

@@ -12,24 +12,26 @@ use tokio::sync::mpsc::Receiver;
 
 /// What a store would keep.
 #[derive(Default, Clone)]
-struct Lake {
+pub struct Lake {
     locations: BTreeMap<String, Location>,
     items: BTreeMap<String, Attributes>,
     cursor: Option<Cursor>,
+    /// Places that could not be read.
+    pub rejected: BTreeSet<String>,
 }
 
 /// What one run did.
 #[derive(Default, Debug)]
-struct Report {
-    downloaded: usize,
-    unchanged: u64,
+pub struct Report {
+    pub downloaded: usize,
+    pub unchanged: u64,
     batches: usize,
-    rejects: Vec<Reject>,
+    pub rejects: Vec<Reject>,
     took: Duration,
 }
 
 impl Report {
-    fn reasons(&self) -> Vec<&str> {
+    pub fn reasons(&self) -> Vec<&str> {
         self.rejects.iter().map(|reject| reject.reason.as_str()).collect()
     }
 }
@@ -39,7 +41,17 @@ impl Lake {
         report.downloaded += batch.originals.len();
         report.unchanged += batch.unchanged;
         report.batches += 1;
+        self.rejected
+            .extend(batch.rejects.iter().map(|reject| reject.item.clone()));
         report.rejects.extend(batch.rejects);
+        for place in batch.forgiven {
+            if !report.rejects.iter().any(|reject| reject.item == place) {
+                assert!(
+                    self.rejected.remove(&place),
+                    "an unknown reject is forgiven: {place}"
+                );
+            }
+        }
         for original in batch.originals {
             let Original::Bytes(bytes) = &original.original else {
                 panic!("not bytes")
@@ -54,6 +66,7 @@ impl Lake {
                 .expect("only known items are touched");
         }
         for location in batch.located {
+            self.rejected.remove(&location.location);
             self.locations.insert(location.location.clone(), location);
         }
         for location in batch.unlocated {
@@ -68,11 +81,12 @@ impl Lake {
     fn known(&self) -> Arc<Known> {
         Arc::new(Known {
             locations: self.locations.values().cloned().collect(),
+            rejected: self.rejected.iter().cloned().collect(),
         })
     }
 
     /// Runs the collector to its end and stores what it pushes.
-    async fn run(&mut self, table: &str) -> Result<Report, CollectError> {
+    pub async fn run(&mut self, table: &str) -> Result<Report, CollectError> {
         self.run_and(table, |_| ()).await
     }
 
@@ -115,6 +129,11 @@ impl Lake {
             })
             .collect();
         assert_eq!(kept, items);
+    }
+
+    /// How many places hold a message.
+    pub fn places(&self) -> usize {
+        self.locations.len()
     }
 
     /// The digests of a folder's messages, sorted.
@@ -434,7 +453,7 @@ async fn a_wrong_password_is_refused_at_once() {
 
 // From here on the server is a scripted one.
 
-fn folder(name: &str, texts: &[&str]) -> Folder {
+pub fn folder(name: &str, texts: &[&str]) -> Folder {
     let messages = texts.iter().enumerate().map(|(at, text)| Message {
         uid: at as u32 + 1,
         flags: "\\Seen".to_owned(),
@@ -449,11 +468,11 @@ fn folder(name: &str, texts: &[&str]) -> Folder {
     }
 }
 
-fn three() -> Folder {
+pub fn three() -> Folder {
     folder("INBOX", &["one", "two", "three"])
 }
 
-fn scripted(server: &ImapServer, more: &str) -> String {
+pub fn scripted(server: &ImapServer, more: &str) -> String {
     format!(
         "host = '127.0.0.1'\nport = {}\nuser = 'me'\npassword = 'secret'\ntls = 'none'\nreply_timeout_secs = 1\n{more}",
         server.port()
@@ -499,7 +518,7 @@ async fn fails(
     )
 }
 
-fn is_body_of(command: &str, uid: u32) -> bool {
+pub fn is_body_of(command: &str, uid: u32) -> bool {
     let uids = command
         .strip_prefix("UID FETCH ")
         .and_then(|rest| rest.split_once(" (BODY.PEEK[])"));
@@ -512,7 +531,7 @@ fn is_body_of(command: &str, uid: u32) -> bool {
 }
 
 /// The `FETCH` responses of a folder's first messages.
-fn bodies(folder: &Folder, count: usize) -> Vec<u8> {
+pub fn bodies(folder: &Folder, count: usize) -> Vec<u8> {
     let messages = folder.messages.iter().take(count).enumerate();
     messages
         .flat_map(|(at, message)| fetched(at + 1, message, "BODY.PEEK[]"))

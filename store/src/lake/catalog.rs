@@ -7,9 +7,11 @@
 
 mod commit;
 mod expire;
+mod seal;
 mod tables;
 
 pub use commit::{NewDeletes, TableChange};
+pub use seal::Seal;
 
 use crate::error::StoreError;
 use schemas::{Cursor, Dataset, RunId, SourceName};
@@ -75,6 +77,9 @@ pub struct CommitInfo {
     /// Whether only files were rearranged: every row is as it was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rearranged: bool,
+    /// Digests of the catalog's content, by which `dkc verify` finds rot in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
 }
 
 /// A moment as DuckDB writes a TIMESTAMPTZ, and so as the catalog holds them.
@@ -259,18 +264,6 @@ impl Catalog {
         .map_err(self.failed())?;
         let directory = self.directory(dataset);
         Ok(names.into_iter().map(|name| directory.join(name)).collect())
-    }
-
-    /// What SQLite itself finds wrong with the file; empty when nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`] when SQLite fails.
-    pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        let found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.failed())?;
-        Ok(found.into_iter().filter(|line| line != "ok").collect())
     }
 
     /// Ends all use of the database; what is in its write-ahead log moves into the file.

@@ -3,6 +3,7 @@
 //! - In: the known places of a folder. Out: those still there, marked in the walk's mailbox.
 //! - What is not marked goes when the run ends; nothing is removed before.
 
+use super::take_in::set;
 use super::{WINDOW, Walk};
 use crate::error::CollectError;
 use crate::imap::connection::Connection;
@@ -10,8 +11,11 @@ use crate::imap::folders::Shown;
 use crate::imap::state::FolderState;
 use crate::mailbox::Seen;
 use schemas::Location;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+
+/// UIDs per `SEARCH`: a command of theirs is no longer than RFC 2683 §3.2.1.5 advises.
+const ASKED: usize = 80;
 
 impl Walk {
     pub(super) fn all_unchanged(&mut self, name: &str, uidvalidity: u32) {
@@ -88,6 +92,29 @@ impl Walk {
             self.steps += 1;
             self.cut_if_full().await?;
         }
+        Ok(())
+    }
+
+    /// Forgives what was rejected in the open folder in earlier runs and is gone.
+    pub(super) async fn forgive(&mut self, connection: &mut Connection) -> Result<(), CollectError> {
+        let Some(places) = self.rejected.get(&self.open.name) else {
+            return Ok(());
+        };
+        let uids: BTreeSet<u32> = places
+            .iter()
+            .filter(|(uidvalidity, _)| *uidvalidity == self.open.uidvalidity)
+            .map(|&(_, uid)| uid)
+            .collect();
+        let mut there = HashSet::new();
+        for some in uids.iter().collect::<Vec<_>>().chunks(ASKED) {
+            there.extend(connection.search(&set(some.iter().copied())).await?);
+        }
+        let is_gone = |&&(uidvalidity, uid): &&(u32, u32)| {
+            uidvalidity != self.open.uidvalidity || !there.contains(&uid)
+        };
+        let gone = places.iter().filter(is_gone);
+        let names = gone.map(|(uidvalidity, uid)| format!("{}/{uidvalidity}/{uid}", self.open.name));
+        self.forgiven.extend(names);
         Ok(())
     }
 

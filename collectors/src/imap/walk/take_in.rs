@@ -148,12 +148,13 @@ impl Walk {
 
     /// Downloads messages and places them.
     async fn download(&mut self, connection: &mut Connection, bodies: Vec<New>) -> Result<(), CollectError> {
-        let mut waiting = chunks(bodies, self.suspect.map(|(uid, _)| uid)).into_iter();
+        let mut waiting = VecDeque::from(chunks(bodies, self.suspect.map(|(uid, _)| uid)));
+        let mut in_order = true;
         let mut sent = VecDeque::new();
         let mut missing = BTreeMap::new();
         loop {
             while sent.len() < 2
-                && let Some(chunk) = waiting.next()
+                && let Some(chunk) = waiting.pop_front()
             {
                 let chunk = by_uid(chunk);
                 let last = chunk.last_key_value().map_or(0, |(&uid, _)| uid);
@@ -192,8 +193,14 @@ impl Walk {
                     let Some((_, last, chunk)) = sent.remove(at) else {
                         continue;
                     };
+                    if matches!(answer, Answer::No(_)) && chunk.len() > 1 {
+                        // One of them is to blame. Those that come alone are not lost with it.
+                        waiting.extend(chunk.into_values().map(|message| vec![message]));
+                        in_order = false;
+                        continue;
+                    }
                     missing.extend(chunk);
-                    if at == 0 && missing.is_empty() {
+                    if at == 0 && in_order && missing.is_empty() {
                         self.advance(last.saturating_add(1));
                     }
                 }
@@ -201,7 +208,10 @@ impl Walk {
         }
         self.awaited = None;
         if !missing.is_empty() {
-            // Listed but not sent: most likely gone in between. What is still there must not get lost.
+            // Listed but not sent: most likely gone in between. What is still there must not get lost. Until a
+            // `NOOP`, a server may list what it can no longer send (RFC 2180 §4.1.2).
+            let synced = connection.send("NOOP").await?;
+            while !matches!(connection.next().await?, Next::End(end, _) if end == synced) {}
             let there = connection.search(&set(missing.keys())).await?;
             for uid in missing.into_keys().filter(|uid| there.contains(uid)) {
                 self.reject(
@@ -309,7 +319,7 @@ fn chunks(messages: Vec<New>, suspect: Option<u32>) -> Vec<Vec<New>> {
 }
 
 /// UIDs in ascending order as a set with ranges (RFC 3501 §9, `sequence-set`).
-fn set<'a>(uids: impl Iterator<Item = &'a u32>) -> String {
+pub(super) fn set<'a>(uids: impl Iterator<Item = &'a u32>) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for &uid in uids {
         match ranges.last_mut() {

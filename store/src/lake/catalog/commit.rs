@@ -1,5 +1,6 @@
 //! One snapshot: files of several tables and a cursor, in one SQLite transaction.
 
+use super::seal::{AUTHOR, seal};
 use super::{Catalog, CommitInfo, Snapshot, head};
 use crate::error::StoreError;
 use crate::lake::data_file::WrittenFile;
@@ -69,7 +70,7 @@ impl Catalog {
     }
 }
 
-/// Inserts the snapshot after `head`, with the counters as they stand in it.
+/// Inserts the snapshot after `head`, with the counters as they stand in it, when all its rows are there.
 pub(super) async fn insert_snapshot(
     tx: &mut Transaction<'static, Sqlite>,
     head: Snapshot,
@@ -77,7 +78,6 @@ pub(super) async fn insert_snapshot(
     message: &str,
     info: &CommitInfo,
 ) -> Result<(), sqlx::Error> {
-    let info = serde_json::to_string(info).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
     sqlx::query("INSERT INTO ducklake_snapshot VALUES ($1, $2, $3, $4, $5)")
         .bind(head.id + 1)
         .bind(super::now_text())
@@ -86,14 +86,14 @@ pub(super) async fn insert_snapshot(
         .bind(head.next_file_id)
         .execute(&mut **tx)
         .await?;
-    sqlx::query("INSERT INTO ducklake_snapshot_changes VALUES ($1, $2, 'dkc', $3, $4)")
+    sqlx::query("INSERT INTO ducklake_snapshot_changes VALUES ($1, $2, $3, $4, NULL)")
         .bind(head.id + 1)
         .bind(changes)
+        .bind(AUTHOR)
         .bind(message)
-        .bind(info)
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    seal(tx, Some(head.id), head.id + 1, info).await
 }
 
 async fn apply(

@@ -1,6 +1,6 @@
 //! Forgetting: old snapshots, the files only they used, and which files are still named.
 
-use super::Catalog;
+use super::{Catalog, seal};
 use crate::error::StoreError;
 use sqlx::Row;
 use std::collections::HashSet;
@@ -49,6 +49,7 @@ impl Catalog {
     pub async fn expire(&self, before: &str) -> Result<u64, StoreError> {
         let failed = self.failed();
         let mut tx = self.begin().await?;
+        let before_that = seal::check(&mut tx).await.map_err(&failed)?;
         let expired = sqlx::query(
             "DELETE FROM ducklake_snapshot WHERE snapshot_time < $1
              AND snapshot_id < (SELECT max(snapshot_id) FROM ducklake_snapshot)",
@@ -106,6 +107,29 @@ impl Catalog {
                         .map_err(&failed)?;
                 }
             }
+        }
+        // What snapshots made that are gone now counts as the next one's. What was not whole stays so.
+        let (mut previous, mut whole) = (None, true);
+        for snapshot in before_that {
+            let is_there: bool =
+                sqlx::query_scalar("SELECT count(*) FROM ducklake_snapshot WHERE snapshot_id = $1")
+                    .bind(snapshot.id)
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(&failed)?;
+            whole &= snapshot.finding.is_none();
+            if !is_there {
+                continue;
+            }
+            if let Some(info) = snapshot
+                .info
+                .filter(|info| whole && info.seal.is_some() && snapshot.previous != previous)
+            {
+                seal::seal(&mut tx, previous, snapshot.id, &info)
+                    .await
+                    .map_err(&failed)?;
+            }
+            (previous, whole) = (Some(snapshot.id), true);
         }
         tx.commit().await.map_err(&failed)?;
         Ok(expired)

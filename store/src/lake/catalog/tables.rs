@@ -1,6 +1,7 @@
 //! Making the catalog: the DuckLake tables, and a table with columns for every lake dataset.
 
 use super::commit::insert_snapshot;
+use super::seal::{AUTHOR, seal};
 use super::{Catalog, CommitInfo, head};
 use crate::error::StoreError;
 use crate::lake::data_file::column_ids;
@@ -43,13 +44,19 @@ impl Catalog {
                 .execute(&mut *tx)
                 .await
                 .map_err(&failed)?;
-            sqlx::query("INSERT INTO ducklake_snapshot_changes VALUES (0, 'created_schema:\"main\"', 'dkc', NULL, NULL)")
-                .execute(&mut *tx)
-                .await
-                .map_err(&failed)?;
+            sqlx::query(
+                "INSERT INTO ducklake_snapshot_changes VALUES (0, 'created_schema:\"main\"', $1, NULL, NULL)",
+            )
+            .bind(AUTHOR)
+            .execute(&mut *tx)
+            .await
+            .map_err(&failed)?;
             sqlx::query("INSERT INTO ducklake_schema VALUES (0, $1, 0, NULL, 'main', 'main/', 1)")
                 .bind(uuid::Uuid::now_v7().to_string())
                 .execute(&mut *tx)
+                .await
+                .map_err(&failed)?;
+            seal(&mut tx, None, 0, &CommitInfo::default())
                 .await
                 .map_err(&failed)?;
         }
@@ -95,7 +102,7 @@ impl Catalog {
                     Some((found, kind)) => {
                         return Err(StoreError::Unfit {
                             reason: format!(
-                                "column {}.{} is {kind} with id {found}, and should be {} with id {id}",
+                                "in its catalog.sqlite, column {}.{} is {kind} with id {found}, and should be {} with id {id}",
                                 dataset.name,
                                 column.name,
                                 ducklake_type(column.kind)
