@@ -44,6 +44,7 @@ impl<T> Limited<T> {
             depth: 0,
             literal: 0,
             announced: Announced::No,
+            is_broken: false,
         };
         Self { inner, watch }
     }
@@ -70,6 +71,8 @@ struct Watch {
     /// Bytes of a literal that are still to come.
     literal: u64,
     announced: Announced,
+    /// A limit was broken: nothing more is read.
+    is_broken: bool,
 }
 
 /// How much of `{123}` at the end of a line was read (RFC 3501 §9, `literal`).
@@ -81,7 +84,9 @@ enum Announced {
 }
 
 impl Watch {
-    fn see(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Follows what was read. What comes before the byte that breaks a limit may still be used: its length.
+    fn see(&mut self, read: &[u8]) -> Result<(), usize> {
+        let mut bytes = read;
         loop {
             let skipped = self.literal.min(bytes.len() as u64);
             self.literal -= skipped;
@@ -125,7 +130,8 @@ impl Watch {
             };
             let is_large = self.response > self.most || self.line > ROOM || self.literals > LITERALS;
             if is_large || self.depth > DEPTH || self.responses > RESPONSES {
-                return Err(io::Error::other("more than was asked for"));
+                self.is_broken = true;
+                return Err(read.len() - bytes.len() - 1);
             }
         }
     }
@@ -137,12 +143,23 @@ impl<T: AsyncRead + Unpin> AsyncRead for Limited<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.watch.is_broken {
+            return Poll::Ready(Err(io::Error::other("more than was asked for")));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(context, buffer);
         match read {
             Poll::Ready(Ok(())) => {
                 let new = buffer.filled().get(before..).unwrap_or_default();
-                Poll::Ready(self.watch.see(new))
+                match self.watch.see(new) {
+                    // Nothing read would be the end of the stream.
+                    Err(0) => Poll::Ready(Err(io::Error::other("more than was asked for"))),
+                    Err(usable) => {
+                        buffer.set_filled(before + usable);
+                        Poll::Ready(Ok(()))
+                    }
+                    Ok(()) => Poll::Ready(Ok(())),
+                }
             }
             other => other,
         }

@@ -10,7 +10,7 @@ use crate::imap::fingerprint::{Outline, moment};
 use crate::mailbox::{Placed, Seen, message as original};
 use bytes::Bytes;
 use schemas::{Digest, Location, Reject};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Messages per `FETCH` of headers or bodies. Fewer: more round trips. More: the cursor advances less often.
 const FETCH_ITEMS: usize = 500;
@@ -151,7 +151,7 @@ impl Walk {
         let mut waiting = VecDeque::from(chunks(bodies, self.suspect.map(|(uid, _)| uid)));
         let mut in_order = true;
         let mut sent = VecDeque::new();
-        let mut missing = BTreeMap::new();
+        let (mut missing, mut empty) = (BTreeMap::new(), BTreeSet::new());
         loop {
             while sent.len() < 2
                 && let Some(chunk) = waiting.pop_front()
@@ -173,10 +173,17 @@ impl Walk {
                     text: Some(text),
                     ..
                 }) => {
-                    if let Some(message) = sent.iter_mut().find_map(|(_, _, chunk)| chunk.remove(&uid)) {
-                        self.body(&message, text);
-                        self.cut_if_full().await?;
+                    let Some(message) = sent.iter_mut().find_map(|(_, _, chunk)| chunk.remove(&uid)) else {
+                        continue;
+                    };
+                    match text {
+                        Some(bytes) => self.body(&message, bytes),
+                        None => {
+                            empty.insert(uid);
+                            missing.insert(uid, message);
+                        }
                     }
+                    self.cut_if_full().await?;
                 }
                 Next::Message(_) => (),
                 Next::End(tag, answer) => {
@@ -214,21 +221,18 @@ impl Walk {
             while !matches!(connection.next().await?, Next::End(end, _) if end == synced) {}
             let there = connection.search(&set(missing.keys())).await?;
             for uid in missing.into_keys().filter(|uid| there.contains(uid)) {
-                self.reject(
-                    uid,
-                    "the server lists this message but does not send it".to_owned(),
-                );
+                let reason = match empty.contains(&uid) {
+                    true => "the server has no text for this message",
+                    false => "the server lists this message but does not send it",
+                };
+                self.reject(uid, reason.to_owned());
             }
         }
         Ok(())
     }
 
     /// Places a message with its bytes.
-    fn body(&mut self, message: &New, text: Option<Bytes>) {
-        let Some(bytes) = text else {
-            self.reject(message.uid, "the server has no text for this message".to_owned());
-            return;
-        };
+    fn body(&mut self, message: &New, bytes: Bytes) {
         if bytes.len() > self.max_message_bytes as usize {
             let (size, limit) = (bytes.len(), self.max_message_bytes);
             self.reject(
