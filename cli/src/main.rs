@@ -30,23 +30,7 @@ const EXAMPLE: &str = "Example:
   dkc run
   dkc sql -c 'SELECT from_addr, count(*) FROM emails GROUP BY 1 ORDER BY 2 DESC LIMIT 10'";
 
-/// Keeps glibc giving memory back that a batch no longer needs.
-///
-/// Left alone, it keeps ever more of it with each large buffer that is freed. A threshold set once, here to the
-/// largest it takes, ends that (docs/decisions/0003-build-profile.md has the measurements).
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[expect(unsafe_code, reason = "the C library offers it in no other way")]
-fn give_memory_back() {
-    const BYTES: libc::c_int = 32 << 20;
-    // SAFETY: it sets a number in the allocator, before any other thread is there.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, BYTES) };
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn give_memory_back() {}
-
 fn main() -> ExitCode {
-    give_memory_back();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return print::usage(&error),

@@ -107,7 +107,7 @@ impl Batch {
 pub const BATCH_ITEMS: usize = 2_048;
 
 /// Bytes of originals per batch: it bounds memory, whatever the size of the messages.
-pub const BATCH_BYTES: usize = 4 << 20;
+pub const BATCH_BYTES: usize = 2 << 20;
 
 /// Where batches go. Waits while the store is behind, so that at most two batches are in memory.
 #[derive(Clone)]

@@ -170,7 +170,9 @@ impl<'a> Run<'a> {
             self.rejects.extend(listing.rejects);
             let changed = self.changed(folder, listing.entries);
             for entry in changed {
-                self.bytes_to_read += entry.size.min(self.config.max_message_bytes);
+                if entry.size <= self.config.max_message_bytes {
+                    self.bytes_to_read += entry.size;
+                }
                 self.to_read.push((Arc::clone(folder), entry));
                 if self.to_read.len() >= BATCH_ITEMS || self.bytes_to_read >= BATCH_BYTES as u64 {
                     let mut batch = self.read();
@@ -324,11 +326,14 @@ fn still_there(folders: &[Arc<Folder>], missing: &[String]) -> HashSet<String> {
 }
 
 fn read(path: &std::path::Path, size: u64, limit: u64) -> Outcome {
+    let too_large = || Outcome::Rejected(format!("larger than `max_message_bytes`, {limit} bytes"));
+    if size > limit {
+        return too_large();
+    }
     match read_bytes(path, size, limit) {
         Ok(bytes) if bytes.is_empty() => Outcome::Rejected("empty file".to_owned()),
-        Ok(bytes) if bytes.len() as u64 > limit => {
-            Outcome::Rejected(format!("larger than `max_message_bytes`, {limit} bytes"))
-        }
+        // It has grown since it was listed.
+        Ok(bytes) if bytes.len() as u64 > limit => too_large(),
         Ok(bytes) => Outcome::Message(Digest::of(&bytes), bytes.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Missing,
         Err(error) => {
@@ -342,7 +347,7 @@ fn read(path: &std::path::Path, size: u64, limit: u64) -> Outcome {
 /// The bytes of a file that was listed with `size`; at most one more than `limit`, to tell one that is too large.
 fn read_bytes(path: &std::path::Path, size: u64, limit: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
-    let mut bytes = vec![0; size.min(limit) as usize + 1];
+    let mut bytes = vec![0; size as usize + 1];
     // Asked for one more than it has, a file that is as it was listed is read by one call.
     let read = file.read(&mut bytes)?;
     bytes.truncate(read);

@@ -1,7 +1,7 @@
-//! Where batches come down: converted on all cores, threaded, committed in one snapshot with their cursor.
+//! Where batches come down: converted on all cores, threaded, committed with their cursor.
 //!
-//! While one batch is committed the next is converted. At most two are in memory, beside the one that
-//! the collector is filling.
+//! While one batch is written the next is converted. At most two are in memory, beside the one that
+//! the collector is filling. The store decides when those that are written become visible.
 
 use crate::error::RunError;
 use crate::rows::{convert, raw_rows, reject_rows};
@@ -12,21 +12,17 @@ use schemas::datasets::{emails, locations, raw, rejects};
 use schemas::{Attributes, Dataset, Original, Provenance, RawItem, Reject, Rows, RunId, SourceName};
 use std::collections::{HashMap, HashSet};
 use store::lake::index::texts;
-use store::{Commit, Committed, Committer, Store, StoreError};
+use store::{Commit, Committed, Committer, Items, Staged, Store, StoreError};
 use tokio::task::JoinHandle;
 use transforms::thread_emails::Threads;
 use transforms::touch_emails::touch_emails;
 use transforms::{CONVERTERS, Converted};
 
 /// Columns of `emails` that say which mails belong together.
-const LINKS: &[&str] = &[
-    "_source",
-    "_item",
-    "message_id",
-    "thread_id",
-    "in_reply_to",
-    "references",
-];
+const LINKS: &[&str] = &["_source", "_item", "message_id", "in_reply_to", "references"];
+
+/// Columns of `emails` that say which thread a mail was given.
+const THREADED: &[&str] = &["_source", "_item", "message_id", "thread_id"];
 
 /// Columns of `rejects` that say what was rejected, and whether it had been read.
 const REJECTED: &[&str] = &["_source", "_item", "raw"];
@@ -41,6 +37,8 @@ pub struct Landing<'a> {
     store: &'a Store,
     provenance: Provenance,
     committing: Committing,
+    /// Of the batches that are written and not visible yet.
+    waiting: Counts,
     /// Places that could not be read in this run.
     unreadable: HashSet<String>,
     /// The conversations, once they are needed.
@@ -52,10 +50,7 @@ pub struct Landing<'a> {
 /// The committer is here, or busy with the batch before.
 enum Committing {
     Idle(Box<Committer>),
-    Busy(
-        JoinHandle<(Box<Committer>, Result<Committed, StoreError>)>,
-        Counts,
-    ),
+    Busy(JoinHandle<(Box<Committer>, Result<Staged, StoreError>)>, Counts),
     /// The task that had it ended early.
     Lost,
 }
@@ -77,6 +72,7 @@ impl<'a> Landing<'a> {
             store,
             provenance,
             committing: Committing::Idle(committer),
+            waiting: Counts::default(),
             unreadable: HashSet::new(),
             threads: None,
             settled,
@@ -148,7 +144,7 @@ impl<'a> Landing<'a> {
         upserts.push((&rejects::DATASET, reject_rows(&rejected, &self.provenance)?));
         upserts.push((&locations::DATASET, self.location_rows(&batch)?));
 
-        self.flush(counts).await?;
+        self.written(counts).await?;
         if !fresh.is_empty() {
             self.thread(&mut upserts).await?;
         }
@@ -157,18 +153,25 @@ impl<'a> Landing<'a> {
             .filter(|item| !fresh.contains(*item))
             .cloned()
             .collect();
-        upserts.extend(self.touched_rows(touched, &attributes).await?);
-        let message = format!(
-            "{}: {} new, {} gone",
-            self.provenance.source,
-            fresh.len(),
-            batch.vanished.len()
-        );
-        self.begin_commit(upserts, removals, Some(batch.cursor), message, landed)
+        if !touched.is_empty() {
+            // Their rows may be among those that wait.
+            self.flush(counts).await?;
+            upserts.extend(self.touched_rows(touched, &attributes).await?);
+        }
+        let commit = Commit {
+            removals,
+            cursor: Some(batch.cursor),
+            items: Items {
+                new: fresh.len() as u64,
+                gone: batch.vanished.len() as u64,
+            },
+            ..self.commit_of(upserts)
+        };
+        self.begin(commit, landed)
     }
 
-    /// Waits for the batch being committed, and counts it: what is not committed is not stored.
-    pub async fn flush(&mut self, counts: &mut Counts) -> Result<(), RunError> {
+    /// Waits for the batch being written, and counts what became visible: what is not committed is not stored.
+    async fn written(&mut self, counts: &mut Counts) -> Result<(), RunError> {
         let (task, landed) = match std::mem::replace(&mut self.committing, Committing::Lost) {
             Committing::Busy(task, landed) => (task, landed),
             idle => {
@@ -176,13 +179,34 @@ impl<'a> Landing<'a> {
                 return Ok(());
             }
         };
-        let (committer, committed) = task.await?;
+        let (committer, staged) = task.await?;
         self.committing = Committing::Idle(committer);
-        let committed = committed?;
+        let Staged { before, with } = staged?;
+        if let Some(before) = before {
+            self.count(&before, counts);
+        }
+        self.waiting.add(landed);
+        if let Some(with) = with {
+            self.count(&with, counts);
+        }
+        Ok(())
+    }
+
+    /// Counts the batches that waited and are visible now.
+    fn count(&mut self, committed: &Committed, counts: &mut Counts) {
         counts.add(Counts {
             snapshots: u64::from(committed.snapshot.is_some()),
-            ..landed
+            ..std::mem::take(&mut self.waiting)
         });
+    }
+
+    /// Makes all batches visible that have landed.
+    pub async fn flush(&mut self, counts: &mut Counts) -> Result<(), RunError> {
+        self.written(counts).await?;
+        if let Committing::Idle(committer) = &mut self.committing {
+            let committed = committer.commit_staged().await?;
+            self.count(&committed, counts);
+        }
         Ok(())
     }
 
@@ -200,7 +224,7 @@ impl<'a> Landing<'a> {
         let mut stale = Vec::new();
         let mut batches = self
             .store
-            .scan(&emails::DATASET, Some(LINKS), Some(&self.provenance.source))
+            .scan(&emails::DATASET, Some(THREADED), Some(&self.provenance.source))
             .await?;
         while let Some(batch) = batches.recv().await {
             stale.extend(threads.stale(&batch?)?.into_iter().map(|(item, _)| item));
@@ -215,41 +239,42 @@ impl<'a> Landing<'a> {
             for batch in &rows {
                 upserts.push((&emails::DATASET, self.by_this_run(&threads.assign(batch)?)?));
             }
-            let message = format!("{}: conversations joined", self.provenance.source);
-            self.begin_commit(upserts, Vec::new(), None, message, Counts::default())?;
-            self.flush(counts).await?;
+            self.written(counts).await?;
+            let commit = Commit {
+                differ: true,
+                message: Some(format!("{}: conversations joined", self.provenance.source)),
+                ..self.commit_of(upserts)
+            };
+            self.begin(commit, Counts::default())?;
         }
-        Ok(())
+        self.flush(counts).await
     }
 
-    fn begin_commit(
-        &mut self,
-        upserts: Vec<Table>,
-        removals: Vec<(&'static Dataset, Vec<String>)>,
-        cursor: Option<schemas::Cursor>,
-        message: String,
-        landed: Counts,
-    ) -> Result<(), RunError> {
+    /// A commit of these rows and nothing else.
+    fn commit_of(&self, upserts: Vec<Table>) -> Commit {
+        Commit {
+            run: self.provenance.run.clone(),
+            source: self.provenance.source.clone(),
+            upserts,
+            differ: false,
+            removals: Vec::new(),
+            cursor: None,
+            items: Items::default(),
+            message: None,
+        }
+    }
+
+    /// Begins to write a batch, after the one before is written.
+    fn begin(&mut self, commit: Commit, landed: Counts) -> Result<(), RunError> {
         let Committing::Idle(mut committer) = std::mem::replace(&mut self.committing, Committing::Lost)
         else {
             return Err(RunError::Collect(collectors::CollectError::Stopped));
         };
-        let Provenance { source, run } = self.provenance.clone();
-        let commit = Commit {
-            run,
-            source,
-            upserts,
-            removals,
-            cursor,
-            message,
-        };
-        self.committing = Committing::Busy(
-            tokio::spawn(async move {
-                let committed = committer.commit(commit).await;
-                (committer, committed)
-            }),
-            landed,
-        );
+        let writing = tokio::spawn(async move {
+            let staged = committer.stage(commit).await;
+            (committer, staged)
+        });
+        self.committing = Committing::Busy(writing, landed);
         Ok(())
     }
 

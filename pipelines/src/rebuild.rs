@@ -10,7 +10,7 @@ use schemas::datasets::{emails, raw, rejects};
 use schemas::{Attributes, Dataset, Digest, Original, Provenance, RawItem, RunId, SourceName};
 use std::collections::{HashMap, HashSet};
 use store::lake::index::texts;
-use store::{Commit, Merged, Store, StoreError};
+use store::{Commit, Items, Merged, Store, StoreError};
 use transforms::thread_emails::Threads;
 use transforms::{CONVERTERS, converter_of};
 
@@ -112,9 +112,11 @@ async fn rebuild_source(
                 run: provenance.run.clone(),
                 source: provenance.source.clone(),
                 upserts,
+                differ: false,
                 removals: Vec::new(),
                 cursor: None,
-                message: format!("{}: rebuild {}", provenance.source, dataset.name),
+                items: Items::default(),
+                message: Some(format!("{}: rebuild {}", provenance.source, dataset.name)),
             };
             let merged = committer.commit(commit).await?.merged;
             let Merged {

@@ -6,7 +6,7 @@ use collectors::{Collector, Known, Progress, Sink};
 use schemas::datasets::runs::{Counts, Run, RunState};
 use schemas::{Instant, RunId, SourceName};
 use std::sync::Arc;
-use store::Store;
+use store::{SNAPSHOT_WAITS, Store};
 use tokio_util::sync::CancellationToken;
 
 /// One run to be made.
@@ -108,6 +108,14 @@ async fn collect_and_land(
     loop {
         let batch = tokio::select! {
             batch = batches.recv() => batch,
+            // The source is slow: what it gave so far need not wait for what it will give.
+            () = tokio::time::sleep(SNAPSHOT_WAITS) => {
+                landed = landing.flush(&mut run.counts).await;
+                if landed.is_err() {
+                    break;
+                }
+                continue;
+            }
             () = cancel.cancelled() => {
                 ended = Ended::Cancelled;
                 None

@@ -74,6 +74,9 @@ pub enum StoreError {
     /// A worker thread ended early.
     #[error("a worker thread ended early")]
     Worker(#[from] tokio::task::JoinError),
+    /// A computation panicked; its message is on standard error.
+    #[error("a computation broke off; this is a bug of dkc")]
+    Panicked,
 }
 
 impl StoreError {

@@ -10,7 +10,7 @@ pub mod lake;
 pub mod query;
 pub mod runs;
 
-pub use commit::{Commit, Committed, Committer, Merged};
+pub use commit::{Commit, Committed, Committer, Items, Merged, SNAPSHOT_WAITS, Staged};
 pub use error::StoreError;
 
 use arrow_array::{Array, RecordBatch};

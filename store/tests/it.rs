@@ -15,7 +15,7 @@ use schemas::{Attributes, Cursor, Dataset, Digest, Original, Provenance, RawItem
 use std::path::Path;
 use std::time::Duration;
 use store::query::Limits;
-use store::{Commit, Committed, Committer, Merged, Store};
+use store::{Commit, Committed, Committer, Items, Merged, Store};
 
 fn source() -> SourceName {
     SourceName::new("mail").unwrap()
@@ -74,9 +74,11 @@ async fn commit(committer: &mut Committer, rows: &[(&str, &str)], gone: &[&str],
         run: RunId("run".to_owned()),
         source: source(),
         upserts: vec![emails(rows), originals(rows)],
+        differ: false,
         removals: vec![(&DATASET, gone.iter().map(|item| (*item).to_owned()).collect())],
         cursor: Some(cursor(at)),
-        message: "test".to_owned(),
+        items: Items::default(),
+        message: Some("test".to_owned()),
     };
     committer.commit(commit).await.unwrap()
 }

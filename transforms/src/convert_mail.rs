@@ -32,7 +32,7 @@ pub const CONVERTER: Converter = Converter {
 };
 
 /// Mails a core converts at a time: the row batches are of this size, whatever the number of cores.
-const CHUNK: usize = 256;
+const CHUNK: usize = 64;
 
 /// Only what the tree of parts needs is parsed by it; other fields are left as bytes for [`headers`].
 static PARSER: LazyLock<MessageParser> = LazyLock::new(|| {

@@ -11,7 +11,7 @@
 use crate::error::TransformError;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StringArray};
-use indexmap::IndexMap;
+use hashbrown::HashTable;
 use schemas::datasets::emails::DATASET;
 use sha2::{Digest as _, Sha256};
 use std::sync::{Arc, OnceLock};
@@ -19,18 +19,20 @@ use std::sync::{Arc, OnceLock};
 /// First half of the SHA-256 of a message id: the node, and in hexadecimal the thread it may give its id to.
 type Key = [u8; 16];
 
-/// A message id that was seen: 32 bytes with its key and hash.
+/// A message id that was seen.
 struct Node {
+    key: Key,
     /// A node of the same thread, nearer to its representative; the representative names itself.
     up: u32,
     /// Whether some mail names another one right before it.
     is_child: bool,
 }
 
-/// The conversations of the mails added so far; about 45 bytes a message id.
+/// The conversations of the mails added so far; about 30 bytes a message id.
 #[derive(Default)]
 pub struct Threads {
-    nodes: IndexMap<Key, Node>,
+    nodes: Vec<Node>,
+    by_key: HashTable<u32>,
     /// For each node the one whose key is the id of its thread; made when asked for, dropped by `add`.
     roots: OnceLock<Vec<u32>>,
 }
@@ -52,7 +54,7 @@ impl Threads {
         for row in 0..emails.num_rows() {
             chain.clear();
             columns.named_by(row, |id| chain.push(key_of_id(id)));
-            chain.push(columns.own_key(row));
+            chain.push(columns.own.key(row));
             self.link(&chain);
         }
         Ok(())
@@ -74,7 +76,7 @@ impl Threads {
             let node = self.node(key);
             if let Some(parent) = before.filter(|parent| *parent != node) {
                 self.join(parent, node);
-                if let Some((_, node)) = self.nodes.get_index_mut(node as usize) {
+                if let Some(node) = self.nodes.get_mut(node as usize) {
                     node.is_child = true;
                 }
             }
@@ -82,21 +84,32 @@ impl Threads {
         }
     }
 
-    /// The number of the node of that key.
+    /// The number of the node of that key, made if there is none.
     fn node(&mut self, key: &Key) -> u32 {
+        if let Some(at) = self.find(key) {
+            return at;
+        }
         let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        let entry = self.nodes.entry(*key);
-        let at = u32::try_from(entry.index()).unwrap_or(u32::MAX);
-        entry.or_insert(Node {
+        self.nodes.push(Node {
+            key: *key,
             up: next,
             is_child: false,
         });
-        at
+        let nodes = &self.nodes;
+        let hash = |at: &u32| nodes.get(*at as usize).map_or(0, |node| short(&node.key));
+        self.by_key.insert_unique(short(key), next, hash);
+        next
+    }
+
+    /// The number of the node of that key, if there is one.
+    fn find(&self, key: &Key) -> Option<u32> {
+        let is = |at: &u32| self.nodes.get(*at as usize).is_some_and(|node| node.key == *key);
+        self.by_key.find(short(key), is).copied()
     }
 
     fn join(&mut self, a: u32, b: u32) {
         let (a, b) = (self.representative(a), self.representative(b));
-        if let Some((_, node)) = self.nodes.get_index_mut(a.max(b) as usize) {
+        if let Some(node) = self.nodes.get_mut(a.max(b) as usize) {
             node.up = a.min(b);
         }
     }
@@ -109,7 +122,7 @@ impl Threads {
                 return at;
             }
             let above = self.up(up);
-            if let Some((_, node)) = self.nodes.get_index_mut(at as usize) {
+            if let Some(node) = self.nodes.get_mut(at as usize) {
                 node.up = above;
             }
             at = above;
@@ -117,7 +130,7 @@ impl Threads {
     }
 
     fn up(&self, at: u32) -> u32 {
-        self.nodes.get_index(at as usize).map_or(at, |(_, node)| node.up)
+        self.nodes.get(at as usize).map_or(at, |node| node.up)
     }
 
     /// For each node the one that names its thread.
@@ -125,7 +138,7 @@ impl Threads {
         self.roots.get_or_init(|| {
             // `up` never points to a later node, so one pass finds all representatives.
             let mut representatives: Vec<u32> = Vec::with_capacity(self.nodes.len());
-            for (at, node) in (0_u32..).zip(self.nodes.values()) {
+            for (at, node) in (0_u32..).zip(&self.nodes) {
                 let up = if node.up == at {
                     at
                 } else {
@@ -134,11 +147,7 @@ impl Threads {
                 representatives.push(up);
             }
             // The best of each thread: first nobody's child, then the smallest key.
-            let rank = |at: u32| {
-                self.nodes
-                    .get_index(at as usize)
-                    .map(|(key, node)| (node.is_child, key))
-            };
+            let rank = |at: u32| self.nodes.get(at as usize).map(|node| (node.is_child, &node.key));
             let mut best: Vec<u32> = (0_u32..).take(self.nodes.len()).collect();
             for (at, representative) in (0_u32..).zip(&representatives) {
                 if let Some(best) = best.get_mut(*representative as usize)
@@ -156,9 +165,9 @@ impl Threads {
 
     /// The thread of a mail; one that was not added is a thread of its own.
     fn thread_of(&self, own: &Key) -> Key {
-        let root = self.nodes.get_index_of(own).and_then(|at| self.roots().get(at));
-        root.and_then(|at| self.nodes.get_index(*at as usize))
-            .map_or(*own, |(key, _)| *key)
+        let root = self.find(own).and_then(|at| self.roots().get(at as usize));
+        root.and_then(|at| self.nodes.get(*at as usize))
+            .map_or(*own, |node| node.key)
     }
 
     /// The same batch with the `thread_id`s of what was added so far.
@@ -166,8 +175,8 @@ impl Threads {
     /// # Errors
     /// [`TransformError::Column`] when the batch is no batch of `emails`.
     pub fn assign(&self, emails: &RecordBatch) -> Result<RecordBatch, TransformError> {
-        let columns = Columns::of(emails)?;
-        let ids = (0..emails.num_rows()).map(|row| Some(hex::encode(self.thread_of(&columns.own_key(row)))));
+        let own = Own::of(emails)?;
+        let ids = (0..emails.num_rows()).map(|row| Some(hex::encode(self.thread_of(&own.key(row)))));
         let ids: ArrayRef = Arc::new(ids.collect::<StringArray>());
         let at = emails
             .schema()
@@ -188,16 +197,16 @@ impl Threads {
     /// # Errors
     /// [`TransformError::Column`] when the batch is no batch of `emails`.
     pub fn stale(&self, emails: &RecordBatch) -> Result<Vec<(String, String)>, TransformError> {
-        let columns = Columns::of(emails)?;
+        let own = Own::of(emails)?;
         let stored = text(emails, THREAD_ID)?;
         let mut stale = Vec::new();
         let mut hexadecimal = [0; 32];
         for row in 0..emails.num_rows() {
-            let thread = self.thread_of(&columns.own_key(row));
+            let thread = self.thread_of(&own.key(row));
             let is_same = hex::encode_to_slice(thread, &mut hexadecimal).is_ok()
                 && stored.value(row).as_bytes() == hexadecimal;
             if !is_same {
-                stale.push((columns.items.value(row).to_owned(), hex::encode(thread)));
+                stale.push((own.items.value(row).to_owned(), hex::encode(thread)));
             }
         }
         Ok(stale)
@@ -220,6 +229,11 @@ const THREAD_ID: &str = "thread_id";
 /// How many ids before one are searched for the same one: a longer chain is no conversation, and must not
 /// take time that grows with its square.
 const SEARCHED: usize = 256;
+
+/// A key is its own hash.
+fn short(key: &Key) -> u64 {
+    key.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+}
 
 fn key_of_id(id: &str) -> Key {
     half(Sha256::digest(id))
@@ -245,10 +259,32 @@ fn half(digest: impl Into<[u8; 32]>) -> Key {
     first
 }
 
-/// The columns of `emails` that tell threads.
-struct Columns<'a> {
+/// The columns of `emails` that tell mails apart.
+struct Own<'a> {
     items: &'a StringArray,
     message_ids: &'a StringArray,
+}
+
+impl<'a> Own<'a> {
+    fn of(emails: &'a RecordBatch) -> Result<Self, TransformError> {
+        Ok(Self {
+            items: text(emails, "_item")?,
+            message_ids: text(emails, "message_id")?,
+        })
+    }
+
+    fn key(&self, row: usize) -> Key {
+        let message_id = self
+            .message_ids
+            .is_valid(row)
+            .then(|| self.message_ids.value(row));
+        own_key(self.items.value(row), message_id)
+    }
+}
+
+/// The columns of `emails` that tell threads.
+struct Columns<'a> {
+    own: Own<'a>,
     references: &'a ListArray,
     in_reply_to: &'a ListArray,
 }
@@ -256,19 +292,10 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn of(emails: &'a RecordBatch) -> Result<Self, TransformError> {
         Ok(Self {
-            items: text(emails, "_item")?,
-            message_ids: text(emails, "message_id")?,
+            own: Own::of(emails)?,
             references: list(emails, "references")?,
             in_reply_to: list(emails, "in_reply_to")?,
         })
-    }
-
-    fn own_key(&self, row: usize) -> Key {
-        let message_id = self
-            .message_ids
-            .is_valid(row)
-            .then(|| self.message_ids.value(row));
-        own_key(self.items.value(row), message_id)
     }
 
     /// The ids a mail names, oldest first.

@@ -3,6 +3,7 @@
 //! - In: known places. Out: indices of places and items, what an item's places add up to.
 //! - Not here: what a seen message changes (`mailbox`).
 
+use super::texts::{Text, Texts};
 use crate::collect::Known;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use schemas::{Attributes, Digest, Instant, Location};
@@ -11,8 +12,8 @@ use std::ops;
 
 /// Where a message lies, or lay.
 pub(super) struct Place {
-    pub location: Box<str>,
-    pub version: Box<str>,
+    pub location: Text,
+    pub version: Text,
     pub received_at: Option<Instant>,
     pub item: u32,
     /// Next place of the same item.
@@ -57,6 +58,8 @@ pub(super) const REPLACED: &str = "#was-";
 pub(super) struct Index {
     pub places: Arena<Place>,
     pub items: Arena<Item>,
+    /// Locations and versions of the places.
+    pub texts: Texts,
     pub folders: Interned<String>,
     pub flags: Interned<Vec<String>>,
     by_location: HashTable<u32>,
@@ -74,6 +77,7 @@ impl Index {
         let mut index = Self {
             places: Arena(Vec::with_capacity(size)),
             items: Arena(Vec::with_capacity(size)),
+            texts: Texts::default(),
             folders: Interned::new(),
             flags: Interned::new(),
             by_location: HashTable::with_capacity(size),
@@ -97,9 +101,9 @@ impl Index {
             // to become an item of its own.
             let version = if is_copy { "" } else { &location.version };
             let flags = index.flags.id(&location.flags);
-            index.add(Place {
-                location: location.location.as_str().into(),
-                version: version.into(),
+            let place = Place {
+                location: index.texts.add(&location.location),
+                version: index.texts.add(version),
                 received_at: location.received_at,
                 item,
                 next: NONE,
@@ -109,9 +113,20 @@ impl Index {
                 stored: true,
                 changed: false,
                 state: if is_replaced { State::Replaced } else { State::Live },
-            });
+            };
+            index.add(place);
         }
         index
+    }
+
+    /// The location of a place.
+    pub fn location_of(&self, place: u32) -> &str {
+        self.texts.get(self.places[place].location)
+    }
+
+    /// The fingerprint of a place.
+    pub fn version_of(&self, place: u32) -> &str {
+        self.texts.get(self.places[place].version)
     }
 
     /// The item of a place with this fingerprint.
@@ -119,21 +134,20 @@ impl Index {
         let hash = self.hasher.hash_one(version);
         let place = self
             .by_version
-            .find(hash, |&place| &*self.places[place].version == version)?;
+            .find(hash, |&place| self.version_of(place) == version)?;
         Some(self.places[*place].item)
     }
 
     /// Gives a place a fingerprint: whether it is another.
     pub fn reversion(&mut self, index: u32, version: &str) -> bool {
-        let place = &mut self.places[index];
-        if &*place.version == version {
+        if self.version_of(index) == version {
             return false;
         }
-        let hash = self.hasher.hash_one(&*place.version);
+        let hash = self.hasher.hash_one(self.version_of(index));
         if let Ok(entry) = self.by_version.find_entry(hash, |&other| other == index) {
             entry.remove();
         }
-        place.version = version.into();
+        self.places[index].version = self.texts.add(version);
         self.index_version(index);
         true
     }
@@ -143,8 +157,8 @@ impl Index {
         let index = self.places.next();
         place.next = std::mem::replace(&mut self.items[place.item].place, index);
         self.places.push(place);
-        let (places, hasher) = (&self.places, &self.hasher);
-        let hash = |&place: &u32| hasher.hash_one(&*places[place].location);
+        let (places, texts, hasher) = (&self.places, &self.texts, &self.hasher);
+        let hash = |&place: &u32| hasher.hash_one(texts.get(places[place].location));
         self.by_location.insert_unique(hash(&index), index, hash);
         self.index_version(index);
         index
@@ -153,10 +167,10 @@ impl Index {
     /// Enters a place under its fingerprint, unless another is there already: one is enough, and thousands of
     /// equal entries would make the table a list.
     fn index_version(&mut self, index: u32) {
-        let (places, hasher) = (&self.places, &self.hasher);
-        let hash = |&place: &u32| hasher.hash_one(&*places[place].version);
-        let version = &places[index].version;
-        let equal = |&place: &u32| places[place].version == *version;
+        let (places, texts, hasher) = (&self.places, &self.texts, &self.hasher);
+        let version_of = |place: u32| texts.get(places[place].version);
+        let hash = |&place: &u32| hasher.hash_one(version_of(place));
+        let equal = |&place: &u32| version_of(place) == version_of(index);
         self.by_version.entry(hash(&index), equal, hash).or_insert(index);
     }
 
@@ -165,7 +179,7 @@ impl Index {
         let place = &mut self.places[index];
         let (item, next) = (place.item, place.next);
         place.state = State::Gone;
-        let hash = self.hasher.hash_one(&*place.location);
+        let hash = self.hasher.hash_one(self.location_of(index));
         if let Ok(entry) = self.by_location.find_entry(hash, |&other| other == index) {
             entry.remove();
         }
@@ -182,7 +196,7 @@ impl Index {
     pub fn find(&self, location: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(location);
         self.by_location
-            .find(hash, |&place| &*self.places[place].location == location)
+            .find(hash, |&place| self.location_of(place) == location)
             .copied()
     }
 
@@ -245,10 +259,10 @@ impl Index {
     pub fn location(&self, index: u32) -> Location {
         let place = &self.places[index];
         Location {
-            location: place.location.to_string(),
+            location: self.location_of(index).to_owned(),
             item: self.name(place.item),
             folder: self.folders.get(place.folder).clone(),
-            version: place.version.to_string(),
+            version: self.version_of(index).to_owned(),
             flags: self.flags.get(place.flags).clone(),
             received_at: place.received_at,
         }

@@ -2,13 +2,12 @@
 
 use crate::error::StoreError;
 use crate::lake::catalog::{Catalog, CommitInfo, LiveFile, TableChange, time_text};
-use crate::lake::{data_file, index};
-use arrow_array::RecordBatch;
+use crate::lake::data_file::{self, DataFileWriter};
+use crate::lake::index;
 use schemas::{Dataset, Home};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
-use std::iter;
 
 /// Smaller files are merged; so are files of which rows were deleted.
 const SMALL_BYTES: i64 = 32 << 20;
@@ -105,13 +104,16 @@ fn merge(
         .peekable();
     let mut added = Vec::new();
     while rows.peek().is_some() {
+        let mut file = DataFileWriter::create(&directory, dataset)?;
         let mut bytes = 0;
-        let some = iter::from_fn(|| {
-            let batch = (bytes < MERGED_BYTES).then(|| rows.next()).flatten()?;
-            bytes += batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
-            Some(batch)
-        });
-        added.push(data_file::write_rows(&directory, dataset, some)?);
+        while bytes < MERGED_BYTES
+            && let Some(batch) = rows.next()
+        {
+            let batch = batch?;
+            bytes += batch.get_array_memory_size();
+            file.write(&batch)?;
+        }
+        added.push(file.finish()?);
     }
     data_file::sync_directory(&directory)?;
     let ended = files.iter().map(|file| file.id).collect();

@@ -14,9 +14,9 @@ use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::ParquetMetaData;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use schemas::{Column, Dataset, Kind};
 use sha2::{Digest, Sha256};
@@ -33,11 +33,12 @@ const DELETE_POSITION_ID: i32 = 2_147_483_645;
 /// Bytes of a row group: what a writer holds in memory, and what a reader's thread takes at once.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
-/// Bytes of a page before compression: on what zstd may look back. With a megabyte, mails take 2 % more.
-const PAGE_BYTES: usize = 4 << 20;
+/// Bytes of a page before compression: on what zstd may look back. Pages of 4 MiB take 1 % less and a twentieth
+/// more time; the buffer that a page grows in doubles, and this much mostly stays below 2 MiB of it.
+const PAGE_BYTES: usize = 1_800_000;
 
 /// Rows after which a page's size is looked at. Large rows must not make a page of many times [`PAGE_BYTES`].
-const PAGE_CHECK_ROWS: usize = 64;
+const PAGE_CHECK_ROWS: usize = 32;
 
 /// How hard zstd tries. Level 1 leaves a tenth more of mails than 2, and level 3 costs half as much time
 /// again for a fifteenth less (`make bench` prints size and speed).
@@ -95,10 +96,14 @@ pub fn file_schema(dataset: &Dataset) -> SchemaRef {
 
 fn writer_properties(dataset: Option<&Dataset>) -> WriterProperties {
     let mut properties = WriterProperties::builder()
+        // Its pages compress values where they lie; those of version 1 copy them first.
+        .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_compression(Compression::ZSTD(
             ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default(),
         ))
         .set_created_by("dkc".to_owned())
+        // Those that version 2 takes by itself hold a megabyte for each column, used or not.
+        .set_encoding(Encoding::PLAIN)
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_statistics_truncate_length(None)
@@ -107,40 +112,69 @@ fn writer_properties(dataset: Option<&Dataset>) -> WriterProperties {
         .set_write_batch_size(PAGE_CHECK_ROWS)
         .set_offset_index_disabled(false);
     for column in dataset.into_iter().flat_map(Dataset::all_columns) {
-        let path = ColumnPath::from(column.name);
-        if matches!(
-            column.name,
-            "_source" | "_run" | "media_type" | "folder" | "source" | "disposition"
-        ) {
-            properties = properties.set_column_dictionary_enabled(path, true);
-        } else if column.kind == Kind::Bytes || matches!(column.name, "body_text") {
-            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
-        } else if column.kind == Kind::TextList {
-            let path = ColumnPath::new(vec![
+        let path = match column.kind {
+            Kind::TextList => ColumnPath::new(vec![
                 column.name.to_owned(),
                 "list".to_owned(),
                 "element".to_owned(),
-            ]);
-            properties = properties
-                .set_column_dictionary_enabled(path.clone(), true)
-                .set_column_statistics_enabled(path, EnabledStatistics::None);
+            ]),
+            _ => ColumnPath::from(column.name),
+        };
+        let repeats = column.kind == Kind::TextList
+            || matches!(
+                column.name,
+                "_source" | "_run" | "media_type" | "folder" | "source" | "disposition"
+            );
+        let is_long = column.kind == Kind::Bytes || column.name == "body_text";
+        if repeats {
+            properties = properties.set_column_dictionary_enabled(path.clone(), true);
+        }
+        if is_long || column.kind == Kind::TextList {
+            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
         }
     }
     properties.build()
 }
 
-/// Counts and digests what passes through.
+/// Counts and digests what passes through, and keeps its end.
 struct Hashing<W> {
     inner: W,
     sha256: Sha256,
     bytes: i64,
+    last: [u8; 8],
+}
+
+impl<W> Hashing<W> {
+    fn new(inner: W) -> Self {
+        Self {
+            inner,
+            sha256: Sha256::new(),
+            bytes: 0,
+            last: [0; 8],
+        }
+    }
+
+    /// The footer's length: the four bytes before the closing magic (Parquet format, "File format").
+    fn footer_size(&self) -> i64 {
+        let [a, b, c, d, ..] = self.last;
+        i64::from(u32::from_le_bytes([a, b, c, d]))
+    }
 }
 
 impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(buffer)?;
-        self.sha256.update(buffer.get(..written).unwrap_or_default());
+        let buffer = buffer.get(..written).unwrap_or_default();
+        self.sha256.update(buffer);
         self.bytes += written as i64;
+        let end = buffer
+            .get(written.saturating_sub(self.last.len())..)
+            .unwrap_or_default();
+        self.last.rotate_left(end.len());
+        let kept = self.last.len() - end.len();
+        if let Some(last) = self.last.get_mut(kept..) {
+            last.copy_from_slice(end);
+        }
         Ok(written)
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -148,30 +182,66 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-/// Writes rows of one dataset as one file of its directory, streaming.
+/// A file of one dataset being written: rows are appended, and it gets its name when it is whole.
 ///
-/// # Errors
-/// The first error of `batches`, or [`StoreError`] when the directory cannot be written; nothing is left
-/// under a final name then.
-pub fn write_rows(
-    directory: &Path,
-    dataset: &'static Dataset,
-    batches: impl IntoIterator<Item = Result<RecordBatch, StoreError>>,
-) -> Result<WrittenFile, StoreError> {
-    let mut tally = Tally::of(dataset);
-    let counted = batches.into_iter().inspect(|batch| {
-        if let Ok(batch) = batch {
-            tally.add(batch);
+/// Dropped before that, it is deleted; what a crash leaves is swept at the next start.
+pub struct DataFileWriter {
+    file: StagedFile,
+    tally: Tally,
+}
+
+impl DataFileWriter {
+    /// An empty file in the directory of its table.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the directory cannot be written.
+    pub fn create(directory: &Path, dataset: &'static Dataset) -> Result<Self, StoreError> {
+        let file = StagedFile::create(directory, file_schema(dataset), writer_properties(Some(dataset)))?;
+        Ok(Self {
+            file,
+            tally: Tally::of(dataset),
+        })
+    }
+
+    /// Appends rows.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be written; the file is then of no use.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
+        self.tally.add(batch);
+        self.file.write(batch)
+    }
+
+    /// Encodes and compresses the rows so far, as a row group of their own.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be written; the file is then of no use.
+    pub fn encode(&mut self) -> Result<(), StoreError> {
+        match &mut self.file.writer {
+            Some(writer) => writer
+                .flush()
+                .map_err(StoreError::parquet("write", &self.file.path)),
+            None => Ok(()),
         }
-    });
-    let (mut file, metadata) = write_batches(
-        directory,
-        file_schema(dataset),
-        writer_properties(Some(dataset)),
-        counted,
-    )?;
-    file.statistics = tally.finish(&metadata);
-    Ok(file)
+    }
+
+    /// Ends the file, fsyncs it and names it; its directory is still to be fsynced.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written; nothing is left under a final name then.
+    pub fn finish(self) -> Result<WrittenFile, StoreError> {
+        let (mut written, metadata) = self.file.finish()?;
+        written.statistics = self.tally.finish(&metadata);
+        Ok(written)
+    }
+}
+
+impl std::fmt::Debug for DataFileWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataFileWriter")
+            .field("path", &self.file.path)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Writes a positional delete file: the rows of one data file that are no longer there.
@@ -203,83 +273,83 @@ pub fn write_deletes(
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by("dkc".to_owned())
         .build();
-    Ok(write_batches(directory, schema, properties, [Ok(batch)])?.0)
+    let mut file = StagedFile::create(directory, schema, properties)?;
+    file.write(&batch)?;
+    Ok(file.finish()?.0)
 }
 
-fn write_batches(
-    directory: &Path,
+/// A Parquet file under a name that no reader takes for one.
+struct StagedFile {
+    id: uuid::Uuid,
+    path: PathBuf,
     schema: SchemaRef,
-    properties: WriterProperties,
-    batches: impl IntoIterator<Item = Result<RecordBatch, StoreError>>,
-) -> Result<(WrittenFile, ParquetMetaData), StoreError> {
-    let id = uuid::Uuid::now_v7();
-    let staged = directory.join(format!("dkc-{id}.tmp"));
-    let written = stage(&staged, schema, properties, batches).and_then(|(mut file, metadata)| {
-        file.name = format!("dkc-{id}-{}.parquet", file.name);
-        let path = directory.join(&file.name);
-        fs::rename(&staged, &path).map_err(StoreError::io("write", &path))?;
-        Ok((file, metadata))
-    });
-    if written.is_err() {
-        // The error that brought us here is the one to tell; a leftover is swept at the next start.
-        let _ = fs::remove_file(&staged);
+    rows: i64,
+    /// Absent once it is finished.
+    writer: Option<ArrowWriter<Hashing<BufWriter<File>>>>,
+}
+
+impl StagedFile {
+    fn create(directory: &Path, schema: SchemaRef, properties: WriterProperties) -> Result<Self, StoreError> {
+        let id = uuid::Uuid::now_v7();
+        let path = directory.join(format!("dkc-{id}.tmp"));
+        let file = File::create_new(&path).map_err(StoreError::io("create", &path))?;
+        let hashing = Hashing::new(BufWriter::with_capacity(1 << 18, file));
+        let writer = ArrowWriter::try_new(hashing, schema.clone(), Some(properties))
+            .map_err(StoreError::parquet("write", &path))?;
+        Ok(Self {
+            id,
+            path,
+            schema,
+            rows: 0,
+            writer: Some(writer),
+        })
     }
-    written
-}
 
-/// Writes and fsyncs a file; its name is still only the digest.
-fn stage(
-    path: &Path,
-    schema: SchemaRef,
-    properties: WriterProperties,
-    batches: impl IntoIterator<Item = Result<RecordBatch, StoreError>>,
-) -> Result<(WrittenFile, ParquetMetaData), StoreError> {
-    let failed = || StoreError::parquet("write", path);
-    let file = File::create_new(path).map_err(StoreError::io("create", path))?;
-    let mut hashing = Hashing {
-        inner: BufWriter::with_capacity(1 << 18, file),
-        sha256: Sha256::new(),
-        bytes: 0,
-    };
-    let mut writer = ArrowWriter::try_new(&mut hashing, schema.clone(), Some(properties)).map_err(failed())?;
-    let mut rows = 0;
-    for batch in batches {
-        let batch = batch?;
-        rows += batch.num_rows() as i64;
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
         // Same columns; the file's schema adds the field ids.
-        writer.write(&fit(&schema, &batch)?).map_err(failed())?;
+        let batch = fit(&self.schema, batch)?;
+        self.rows += batch.num_rows() as i64;
+        match &mut self.writer {
+            Some(writer) => writer
+                .write(&batch)
+                .map_err(StoreError::parquet("write", &self.path)),
+            None => Ok(()),
+        }
     }
-    let metadata = writer.finish().map_err(failed())?;
-    drop(writer);
-    let (bytes, digest) = (hashing.bytes, hashing.sha256.finalize());
-    let file = hashing
-        .inner
-        .into_inner()
-        .map_err(|e| StoreError::io("write", path)(e.into_error()))?;
-    file.sync_all().map_err(StoreError::io("fsync", path))?;
-    let footer_size = footer_size(path)?;
-    let name = schemas::Digest(digest.into()).to_string();
-    Ok((
-        WrittenFile {
+
+    fn finish(mut self) -> Result<(WrittenFile, ParquetMetaData), StoreError> {
+        let failed = || StoreError::parquet("write", &self.path);
+        let Some(mut writer) = self.writer.take() else {
+            return Err(StoreError::io("write", &self.path)(io::ErrorKind::Other.into()));
+        };
+        // This flushes what is buffered below it, too.
+        let metadata = writer.finish().map_err(failed())?;
+        let hashing = writer.inner();
+        hashing
+            .inner
+            .get_ref()
+            .sync_all()
+            .map_err(StoreError::io("fsync", &self.path))?;
+        let digest = schemas::Digest(hashing.sha256.clone().finalize().into());
+        let name = format!("dkc-{}-{digest}.parquet", self.id);
+        let path = self.path.with_file_name(&name);
+        fs::rename(&self.path, &path).map_err(StoreError::io("write", &path))?;
+        let written = WrittenFile {
             name,
-            size: bytes,
-            footer_size,
-            rows,
+            size: hashing.bytes,
+            footer_size: hashing.footer_size(),
+            rows: self.rows,
             statistics: Vec::new(),
-        },
-        metadata,
-    ))
+        };
+        Ok((written, metadata))
+    }
 }
 
-/// The footer's length: the four bytes before the closing magic (Parquet format, "File format").
-fn footer_size(path: &Path) -> Result<i64, StoreError> {
-    use std::io::{Read, Seek, SeekFrom};
-    let mut file = File::open(path).map_err(StoreError::io("read", path))?;
-    let mut length = [0; 4];
-    file.seek(SeekFrom::End(-8))
-        .and_then(|_| file.read_exact(&mut length))
-        .map_err(StoreError::io("read", path))?;
-    Ok(i64::from(u32::from_le_bytes(length)))
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        // After it has its name there is nothing here any more; a leftover is swept at the next start.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// Makes names created in a directory outlive a power cut.
@@ -322,11 +392,7 @@ pub fn promised_digest(path: &Path) -> Option<&str> {
 /// [`StoreError::Io`] when it cannot be read.
 pub fn digest_of_file(path: &Path) -> Result<String, StoreError> {
     let mut file = File::open(path).map_err(StoreError::io("read", path))?;
-    let mut hashing = Hashing {
-        inner: io::sink(),
-        sha256: Sha256::new(),
-        bytes: 0,
-    };
+    let mut hashing = Hashing::new(io::sink());
     io::copy(&mut file, &mut hashing).map_err(StoreError::io("read", path))?;
     Ok(schemas::Digest(hashing.sha256.finalize().into()).to_string())
 }

@@ -8,7 +8,9 @@ use crate::lake::catalog::LiveFile;
 use crate::lake::data_file::{self, Select};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, StringArray};
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use rayon::prelude::*;
 use schemas::{Dataset, SourceName};
 use std::collections::HashSet;
 use std::hash::BuildHasher;
@@ -33,7 +35,9 @@ impl UnitIndex {
     pub fn load(dataset: &Dataset, files: &[LiveFile], source: &SourceName) -> Result<Self, StoreError> {
         let mut index = Self::default();
         for file in files {
-            for_each_unit(dataset, file, source, |_, unit| index.insert(unit))?;
+            for_each_unit(dataset, file, source, |_, unit| {
+                index.insert(unit);
+            })?;
         }
         Ok(index)
     }
@@ -44,12 +48,34 @@ impl UnitIndex {
         self.hashes.find(hash, |held| *held == hash).is_some()
     }
 
-    /// Notes a unit that was stored.
-    pub fn insert(&mut self, unit: &str) {
-        let hash = self.hasher.hash_one(unit);
-        self.hashes
-            .entry(hash, |held| *held == hash, |held| *held)
-            .or_insert(hash);
+    /// Notes a unit that was stored: whether it is the first of its hash.
+    pub fn insert(&mut self, unit: &str) -> bool {
+        self.insert_hash(self.hasher.hash_one(unit))
+    }
+
+    fn insert_hash(&mut self, hash: u64) -> bool {
+        match self.hashes.entry(hash, |held| *held == hash, |held| *held) {
+            Entry::Vacant(free) => {
+                free.insert(hash);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+
+    /// Notes the units of another index that [`empty`](Self::empty) made of this one.
+    pub fn extend(&mut self, other: Self) {
+        for hash in other.hashes {
+            self.insert_hash(hash);
+        }
+    }
+
+    /// An index of no units that can be added to this one.
+    pub fn empty(&self) -> Self {
+        Self {
+            hashes: HashTable::new(),
+            hasher: self.hasher.clone(),
+        }
     }
 }
 
@@ -102,25 +128,26 @@ pub fn locate(
     source: &SourceName,
     units: &HashSet<String>,
 ) -> Result<Vec<FileRows>, StoreError> {
-    let mut found = Vec::new();
     if units.is_empty() {
-        return Ok(found);
+        return Ok(Vec::new());
     }
-    for file in files {
-        let mut positions = Vec::new();
-        for_each_unit(dataset, file, source, |position, unit| {
-            if units.contains(unit) {
-                positions.push(position);
-            }
-        })?;
-        if !positions.is_empty() {
-            found.push(FileRows {
-                file: file.clone(),
-                positions,
-            });
-        }
-    }
-    Ok(found)
+    let found: Vec<FileRows> = files
+        .par_iter()
+        .map(|file| {
+            let mut positions = Vec::new();
+            for_each_unit(dataset, file, source, |position, unit| {
+                if units.contains(unit) {
+                    positions.push(position);
+                }
+            })?;
+            let file = file.clone();
+            Ok(FileRows { file, positions })
+        })
+        .collect::<Result<_, StoreError>>()?;
+    Ok(found
+        .into_iter()
+        .filter(|rows| !rows.positions.is_empty())
+        .collect())
 }
 
 /// The rows that [`locate`] found.
@@ -128,13 +155,15 @@ pub fn locate(
 /// # Errors
 /// [`StoreError`] when a file cannot be read.
 pub fn read_located(dataset: &Dataset, found: &[FileRows]) -> Result<Vec<RecordBatch>, StoreError> {
-    let mut batches = Vec::new();
-    for rows in found {
-        for batch in data_file::read(&rows.file.path, None, &Select::At(&rows.positions))? {
-            batches.push(data_file::to_dataset(dataset, &batch?)?);
-        }
-    }
-    Ok(batches)
+    let by_file: Vec<Vec<RecordBatch>> = found
+        .par_iter()
+        .map(|rows| {
+            data_file::read(&rows.file.path, None, &Select::At(&rows.positions))?
+                .map(|batch| data_file::to_dataset(dataset, &batch?))
+                .collect()
+        })
+        .collect::<Result<_, StoreError>>()?;
+    Ok(by_file.into_iter().flatten().collect())
 }
 
 /// All live rows of a file, in batches.
@@ -171,21 +200,35 @@ pub fn read_live_or_error(
 /// Of each unit its rows, as (batch, row).
 pub type RowsByUnit<'a> = HashMap<&'a str, Vec<(usize, usize)>>;
 
-/// The rows of each unit in `batches`, as (batch, row), in order.
-pub fn rows_by_unit<'a>(dataset: &Dataset, batches: &'a [RecordBatch]) -> Result<RowsByUnit<'a>, StoreError> {
-    let mut by_unit: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
+/// The rows in `batches` of each of `units`, as (batch, row), in order.
+pub fn rows_by_unit<'a>(
+    dataset: &Dataset,
+    batches: &'a [RecordBatch],
+    units: &HashSet<String>,
+) -> Result<RowsByUnit<'a>, StoreError> {
+    let mut by_unit: RowsByUnit<'a> = HashMap::new();
     for (number, batch) in batches.iter().enumerate() {
-        let units = texts(batch, dataset.unit).ok_or_else(|| StoreError::Unfit {
-            reason: format!(
-                "a batch of `{}` lacks the text column `{}`",
-                dataset.name, dataset.unit
-            ),
-        })?;
-        for row in 0..batch.num_rows() {
-            by_unit.entry(units.value(row)).or_default().push((number, row));
+        for (row, unit) in self::units(dataset, batch)?.enumerate() {
+            if units.contains(unit) {
+                by_unit.entry(unit).or_default().push((number, row));
+            }
         }
     }
     Ok(by_unit)
+}
+
+/// The unit of each row of a batch.
+pub fn units<'a>(
+    dataset: &Dataset,
+    batch: &'a RecordBatch,
+) -> Result<impl Iterator<Item = &'a str> + use<'a>, StoreError> {
+    let units = texts(batch, dataset.unit).ok_or_else(|| StoreError::Unfit {
+        reason: format!(
+            "a batch of `{}` lacks the text column `{}`",
+            dataset.name, dataset.unit
+        ),
+    })?;
+    Ok((0..units.len()).map(|row| units.value(row)))
 }
 
 /// Whether two rows are equal in all columns that both have, but those that say when and by which run.
