@@ -11,6 +11,7 @@ mod connection;
 mod fingerprint;
 mod folders;
 mod limit;
+mod pace;
 mod sign_in;
 mod state;
 mod walk;

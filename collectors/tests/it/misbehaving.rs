@@ -69,6 +69,15 @@ fn leaves(begins: &'static str, text: impl Into<Vec<u8>>) -> impl Fn(usize, &str
     }
 }
 
+/// A server that begins so to answer a command of that beginning, and goes on byte by byte.
+fn drips(begins: &'static str, text: &'static str) -> impl Fn(usize, &str) -> Reaction {
+    let says = says(begins, text);
+    move |number, command| match says(number, command) {
+        Reaction::Say(text) => Reaction::Drip(text),
+        other => other,
+    }
+}
+
 /// Says this to the bodies of messages that include the second, else answers well.
 fn second(text: impl Into<Vec<u8>>) -> impl Fn(usize, &str) -> Reaction {
     let text = text.into();
@@ -257,6 +266,15 @@ fn cases() -> Vec<Case> {
                 false => Reaction::Well,
             },
         ),
+        // Words that drip: each comes in time, and all of them never.
+        case("a greeting that drips", Lost, drips("GREETING", "* OK ")),
+        case("a line that drips", Lost, drips("LIST", "* LIST () \"/\" ")),
+        case("a message that drips", Lost, |_, command| {
+            match command.contains("BODY") {
+                true => Reaction::Drip(b"* 1 FETCH (UID 1 BODY[] {5000}\r\nSubject: t".to_vec()),
+                false => Reaction::Well,
+            }
+        }),
         // Lies about sizes.
         case(
             "an announced literal of 4 GiB",
@@ -425,6 +443,22 @@ async fn tried(case: Case) -> Result<(), String> {
     let commands = server.commands();
     let changes = |command: &&String| command.contains("SELECT") || command.contains("BODY[");
     is(!commands.iter().any(|command| changes(&command)), &commands)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encryption_that_drips_is_given_up() {
+    // The first bytes of a record of 16 KiB (RFC 8446 §5.1).
+    let server = ImapServer::start("", vec![three()], |_, _| {
+        Reaction::Drip(b"\x16\x03\x03\x40\x00".to_vec())
+    });
+    let table = scripted(&server, "").replace("tls = 'none'", "tls = 'implicit'");
+    let began = Instant::now();
+    let error = Lake::default().run(&table).await.unwrap_err();
+    assert!(
+        matches!(error, CollectError::Disconnected { .. }) && error.is_transient(),
+        "{error:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]
