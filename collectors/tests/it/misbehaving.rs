@@ -515,6 +515,48 @@ async fn a_pattern_that_matches_no_folder_is_told_with_the_nearest_until_it_does
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_too_large_is_fetched_when_the_limit_is_raised() {
+    for (capabilities, highestmodseq) in [("", None), ("CONDSTORE ENABLE", Some(9))] {
+        let mut inbox = Folder {
+            highestmodseq,
+            ..folder("INBOX", &["one", "two", "three", "four"])
+        };
+        inbox.messages[1].text.resize(5_000, b'x');
+        inbox.messages[2].text.resize(50_000, b'x');
+        let server = ImapServer::start(capabilities, vec![inbox], |_, _| Reaction::Well);
+        let mut lake = Lake::default();
+        let mut asked = 0;
+        for (limit, downloaded, rejects, left) in [
+            (4_000, 2, 2, 2),
+            (4_000, 0, 0, 2),
+            (3_000, 0, 0, 2),
+            (10_000, 1, 1, 1),
+            (10_000, 0, 0, 1),
+            (100_000, 1, 0, 0),
+            (200_000, 0, 0, 0),
+        ] {
+            let table = scripted(&server, &format!("max_message_bytes = {limit}"));
+            let before = lake.cursor.clone();
+            let run = lake.run(&table).await.unwrap();
+            assert_eq!(
+                (run.downloaded, run.rejects.len(), lake.rejected.len()),
+                (downloaded, rejects, left),
+                "{limit}: {run:?}"
+            );
+            assert_eq!(run.unchanged as usize + downloaded + left, 4, "{run:?}");
+            let bodies = server
+                .commands()
+                .iter()
+                .filter(|command| command.contains("BODY"))
+                .count();
+            assert_eq!(bodies > asked, downloaded > 0, "{limit}: {:?}", server.commands());
+            asked = bodies;
+            assert_eq!(lake.cursor == before, downloaded == 0, "{limit}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reject_goes_with_its_message_its_folder_and_its_uidvalidity() {
     let large = |name, uidvalidity| {
         let mut folder = Folder {
