@@ -16,7 +16,7 @@ pub use error::StoreError;
 use arrow_array::{Array, RecordBatch};
 use lake::catalog::{Catalog, CommitInfo};
 use lake::compact::Compacted;
-use lake::verify::Verified;
+use lake::verify::{Problem, Verified};
 use lake::{data_file, index};
 use query::{Limits, Reader};
 use runs::Runs;
@@ -26,6 +26,9 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
+
+/// The state database, in the data directory.
+const STATE: &str = "state.sqlite";
 
 /// More data files in one table than this are worth merging: each costs a reader about 0.1 ms.
 const WORN_FILES: i64 = 128;
@@ -101,7 +104,7 @@ impl Store {
             }
         }
         let catalog = Catalog::open(&lake.join("catalog.sqlite"), &files).await?;
-        let runs = Runs::open(&data.join("state.sqlite")).await?;
+        let runs = Runs::open(&data.join(STATE)).await?;
         Ok(Self {
             data,
             catalog,
@@ -262,7 +265,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the catalog cannot be read at all.
     pub async fn verify(&self) -> Result<Verified, StoreError> {
-        lake::verify::verify(&self.catalog).await
+        let mut verified = lake::verify::verify(&self.catalog).await?;
+        let findings = self.runs.integrity().await.into_iter();
+        verified.problems.extend(findings.map(|problem| Problem {
+            place: STATE.to_owned(),
+            problem,
+        }));
+        Ok(verified)
     }
 
     /// Ends all use of the databases, so that what is in their logs moves into the files.
