@@ -2,7 +2,10 @@
 //!
 //! - In: the text of a query. Out: a stream of batches, at the snapshot that was newest when it began (F13).
 //! - [`Reader::run_user_sql`] is the only way in for SQL that a person or an agent wrote (F4).
+//! - In `files`: which files it may read, and how.
 //! - Not here: formats (`export`), who may ask.
+
+mod files;
 
 use crate::lake::catalog::Catalog;
 use crate::runs::Runs;
@@ -11,14 +14,16 @@ use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvid
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_ducklake::{DuckLakeCatalog, SqliteMetadataProvider};
+use files::Files;
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,6 +147,8 @@ impl Reader {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(self.limits.memory_bytes)))
             .build_arc()?;
+        let local = ObjectStoreUrl::local_filesystem();
+        runtime.register_object_store(local.as_ref(), Arc::new(Files::default()));
         let context = SessionContext::new_with_config_rt(config, runtime);
         let provider = SqliteMetadataProvider::from_pool(self.catalog.pool());
         let lake = DuckLakeCatalog::new(provider).map_err(|e| DataFusionError::External(Box::new(e)))?;
