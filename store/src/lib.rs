@@ -103,7 +103,11 @@ impl Store {
                 }
             }
         }
-        let catalog = Catalog::open(&lake.join("catalog.sqlite"), &files).await?;
+        let catalog = lake.join("catalog.sqlite");
+        if is_empty(&catalog) && is_empty(&lake.join("catalog.sqlite-wal")) && has_data_files(&files)? {
+            return Err(StoreError::CatalogLost { catalog, data });
+        }
+        let catalog = Catalog::open(&catalog, &files).await?;
         let runs = Runs::open(&data.join(STATE)).await?;
         Ok(Self {
             data,
@@ -298,6 +302,21 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
         data_file::sync_directory(holder)?;
     }
     Ok(())
+}
+
+/// Whether there is nothing in a file, or no file.
+fn is_empty(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|file| file.len() == 0) || !file.exists()
+}
+
+fn has_data_files(files: &Path) -> Result<bool, StoreError> {
+    for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
+        let directory = files.join("main").join(dataset.name);
+        if !data_file::unnamed_files(&directory, |_| false)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn of_source(batch: RecordBatch, source: &SourceName) -> Result<RecordBatch, StoreError> {

@@ -309,6 +309,31 @@ fn a_flipped_byte_in_any_file_is_found_and_the_file_named() {
 }
 
 #[test]
+fn a_catalog_that_is_lost_does_not_take_the_originals_with_it() {
+    let lab = Lab::new(MAIL);
+    lab.deliver("", &fixtures::corpus::sample(3));
+    lab.run();
+    let (catalog, files) = (lab.data().join("lake/catalog.sqlite"), lab.parquet_files());
+    let bytes = fs::read(&catalog).unwrap();
+    fs::remove_file(&catalog).unwrap();
+    // Missing, then empty: a run would sweep all files that the new catalog does not name.
+    for _ in 0..2 {
+        for command in ["run", "verify"] {
+            let said = lab.said(&[command]);
+            assert!(
+                said.code == Some(1) && said.err.contains("catalog.sqlite") && said.err.contains("backup"),
+                "{said:#?}"
+            );
+            assert_eq!(lab.parquet_files(), files);
+        }
+        fs::write(&catalog, "").unwrap();
+    }
+    fs::write(&catalog, bytes).unwrap();
+    lab.is_whole();
+    assert_eq!(count(&lab.run(), "items_unchanged"), 3);
+}
+
+#[test]
 fn rot_in_the_history_of_runs_is_found_and_the_file_named() {
     let lab = Lab::new(MAIL);
     lab.deliver("", &fixtures::corpus::sample(3));
