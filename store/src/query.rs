@@ -27,6 +27,7 @@ use files::Files;
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Longer texts are refused before they are parsed (F1).
 const MAX_TEXT_BYTES: usize = 64 << 10;
@@ -34,6 +35,10 @@ const MAX_TEXT_BYTES: usize = 64 << 10;
 /// More operators in one statement are refused: a flat chain of some thousands overflows the planner's
 /// stack (F1).
 const MAX_OPERATORS: usize = 500;
+
+/// Deeper brackets are refused: past 50 levels the parser gives up, and goes back to try every other reading of
+/// each level before, twice as long for every one.
+const MAX_DEPTH: usize = 40;
 
 /// What one query may use.
 #[derive(Debug, Clone, Copy)]
@@ -112,16 +117,25 @@ impl Reader {
     /// rows are made come through the stream.
     pub async fn run_user_sql(&self, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
         let deadline = tokio::time::Instant::now() + self.limits.time;
-        let statement = read_only_statement(text)?;
-        let context = self.session()?;
-        let state = context.state();
-        let plan = state.statement_to_plan(statement).await?;
-        let options = SQLOptions::new()
-            .with_allow_ddl(false)
-            .with_allow_dml(false)
-            .with_allow_statements(false);
-        options.verify_plan(&plan)?;
-        let rows = context.execute_logical_plan(plan).await?.execute_stream().await?;
+        // On tasks of their own: what computes without a pause could not be timed from within.
+        let (reader, text) = (self.clone(), text.to_owned());
+        let mut planning = JoinSet::new();
+        planning.spawn(async move { reader.begin(&text).await });
+        let mut rows = match tokio::time::timeout_at(deadline, planning.join_next()).await {
+            Ok(Some(begun)) => begun.map_err(|stopped| QueryError::Engine(stopped.to_string()))??,
+            Ok(None) | Err(_) => return Err(QueryError::TooSlow(self.limits.time)),
+        };
+        let mut apart = RecordBatchReceiverStream::builder(rows.schema(), 1);
+        let taken = apart.tx();
+        apart.spawn(async move {
+            while let Some(batch) = rows.next().await {
+                if taken.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let rows = apart.build();
         let time = self.limits.time;
         let schema = rows.schema();
         let limited = futures::stream::unfold(Some(rows), move |rows| async move {
@@ -135,6 +149,20 @@ impl Reader {
             }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, limited)))
+    }
+
+    /// Parses and plans a statement, and begins to run it.
+    async fn begin(&self, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
+        let statement = read_only_statement(text)?;
+        let context = self.session()?;
+        let state = context.state();
+        let plan = state.statement_to_plan(statement).await?;
+        let options = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        options.verify_plan(&plan)?;
+        Ok(context.execute_logical_plan(plan).await?.execute_stream().await?)
     }
 
     /// A session bound to the newest snapshot; it has no writer and no way to name a file (F4).
@@ -181,6 +209,13 @@ fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
                 most: MAX_OPERATORS,
             });
         }
+        let depth = depth(&tokens);
+        if depth > MAX_DEPTH {
+            return Err(QueryError::TooLarge {
+                what: format!("{depth} brackets within brackets"),
+                most: MAX_DEPTH,
+            });
+        }
     }
     let mut statements = DFParser::parse_sql_with_dialect(text, &dialect)?;
     let statement = statements.pop_front().ok_or(QueryError::NotReadOnly {
@@ -212,6 +247,20 @@ fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
             })
         }
     }
+}
+
+/// The most brackets that are open at once.
+fn depth(tokens: &[Token]) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for token in tokens {
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => open += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 fn is_operator(token: &Token) -> bool {
@@ -370,6 +419,15 @@ mod tests {
         let chain = format!("select 1{}", "+1".repeat(5_000));
         assert!(matches!(
             read_only_statement(&chain),
+            Err(QueryError::TooLarge { .. })
+        ));
+    }
+    #[test]
+    fn brackets_without_end_are_refused_before_they_are_parsed() {
+        let nested = |times| format!("select {}1{}", "cast(".repeat(times), " as int)".repeat(times));
+        assert!(read_only_statement(&nested(MAX_DEPTH)).is_ok());
+        assert!(matches!(
+            read_only_statement(&nested(60)),
             Err(QueryError::TooLarge { .. })
         ));
     }
