@@ -122,6 +122,13 @@ impl Store {
         &self.data
     }
 
+    /// Whether a file of this path lies, or would lie, in the data directory, where what is not the lake's own is
+    /// swept.
+    pub fn holds(&self, path: &Path) -> bool {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::canonicalize(folder.unwrap_or(Path::new("."))).is_ok_and(|folder| folder.starts_with(&self.data))
+    }
+
     /// The history of runs.
     pub fn runs(&self) -> &Runs {
         &self.runs

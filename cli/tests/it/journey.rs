@@ -375,6 +375,15 @@ fn an_export_is_read_back_by_others_with_every_row() {
         few.to_str().unwrap(),
     ]);
     assert_eq!(fs::read_to_string(few).unwrap().lines().count(), 8);
+
+    // The lake's own files are not to be replaced, nor a file left where it would be swept.
+    let file = lab.parquet_files().remove(0);
+    let said = lab.said(&["export", "emails", "--to", file.to_str().unwrap(), "--force"]);
+    assert!(
+        said.code == Some(1) && said.err.contains("dkc's own"),
+        "{said:#?}"
+    );
+    lab.is_whole();
 }
 
 fn mode(path: &Path) -> u32 {
