@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use schemas::SourceName;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use std::io::{self, Read};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
@@ -102,13 +103,26 @@ struct Secret {
     place: mistake::Place,
 }
 
+/// More is not a configuration but a mistaken path, perhaps one without end.
+const MOST_BYTES: u64 = 4 << 20;
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(io::Error::other("it is over 4 MiB, so hardly a configuration"));
+    }
+    Ok(text)
+}
+
 impl Config {
     /// Reads and checks a file. No secret is looked up.
     ///
     /// # Errors
     /// Every mistake in it, or that the file cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = read_text(path).map_err(|error| {
             miette!(
                 help = "check that it is a text file that you may read",
                 "cannot read `{}`: {error}",

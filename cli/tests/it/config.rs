@@ -307,3 +307,31 @@ fn the_configuration_is_found_by_option_then_here_then_in_the_users_folder() {
     fs::write(folder.path().join("other.toml"), "given = 1").unwrap();
     complains(&["run", "--config", "other.toml"], "given");
 }
+
+#[test]
+fn nothing_where_something_is_needed_is_refused() {
+    for (source, words) in [
+        ("kind = \"mbox\", path = \"\"", "the path is empty"),
+        (
+            "kind = \"imap\", host = \"\", user = \"u\", password = \"env:HOME\"",
+            "`host` is empty",
+        ),
+        (
+            "kind = \"imap\", host = \"h\", user = \"u\", password = \"env:HOME\", reply_timeout_secs = 0",
+            "`source.reply_timeout_secs`: invalid value",
+        ),
+    ] {
+        let told = told(&format!("[[pipeline]]\nname = \"a\"\nsource = {{ {source} }}\n"));
+        assert!(told.contains(words) && told.contains("dkc.toml:3"), "{told}");
+    }
+}
+
+#[test]
+fn a_configuration_without_end_is_not_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, told) = said(folder.path(), &["--config", "/dev/zero", "run"]);
+    assert!(
+        code == 1 && told.contains("hardly a configuration"),
+        "{code}: {told}"
+    );
+}

@@ -313,6 +313,8 @@ fn sql_answers_in_every_format_from_an_argument_a_file_or_standard_input() {
     assert!(date.ends_with('Z'));
     assert_eq!(serde_json::from_str::<Value>(&of("json")).unwrap(), json!([row]));
     assert_eq!(lab.json(&["sql", "-c", query]), json!([row]));
+    let commented = format!("-- the first mail\n{query}");
+    assert_eq!(lab.json(&["sql", "-c", &commented]), json!([row]));
     assert_eq!(of("csv"), format!("x,n,date\na|b,1,{date}\n"));
     assert!(of("markdown").contains(r"a\|b"));
     assert!(of("table").contains(&date));
