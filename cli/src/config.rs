@@ -174,6 +174,23 @@ impl Config {
 }
 
 impl Pipeline {
+    /// The first path of its source that cannot be reached, with the reason.
+    pub fn missing(&self) -> Option<String> {
+        let values = |key: &&str| self.source.get(key).and_then(toml_edit::Item::as_value);
+        let texts = |value: &toml_edit::Value| match value {
+            toml_edit::Value::Array(all) => all
+                .iter()
+                .filter_map(|one| one.as_str().map(str::to_owned))
+                .collect(),
+            one => Vec::from_iter(one.as_str().map(str::to_owned)),
+        };
+        let mut paths = self.descriptor.paths.iter().filter_map(values).flat_map(texts);
+        paths.find_map(|path| {
+            let error = std::fs::metadata(&path).err()?;
+            Some(format!("`{path}`: {error}"))
+        })
+    }
+
     /// Its collector, with its secrets looked up now.
     ///
     /// # Errors

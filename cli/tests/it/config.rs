@@ -335,3 +335,24 @@ fn a_configuration_without_end_is_not_read_to_its_end() {
         "{code}: {told}"
     );
 }
+
+#[test]
+fn doctor_misses_a_path_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[pipeline]]\nname = \"a\"\nsource = { kind = \"maildir\", path = \"Mail\" }\n";
+    fs::write(folder.path().join("dkc.toml"), text).unwrap();
+    let checked = |status: &str| {
+        let (_, out, _) = said(folder.path(), &["doctor", "--json"]);
+        let told: Value = serde_json::from_str(&out).unwrap();
+        let checks = told["checks"].as_array().unwrap();
+        let check = checks
+            .iter()
+            .find(|check| check["check"] == "pipeline a")
+            .unwrap();
+        assert_eq!(check["status"], status, "{check:#}");
+        check["found"].as_str().unwrap().to_owned()
+    };
+    assert!(checked("failure").contains("/Mail`: No such file"));
+    fs::create_dir(folder.path().join("Mail")).unwrap();
+    checked("ok");
+}
