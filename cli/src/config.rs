@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use schemas::SourceName;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use std::io::{self, Read};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
@@ -102,13 +103,26 @@ struct Secret {
     place: mistake::Place,
 }
 
+/// More is not a configuration but a mistaken path, perhaps one without end.
+const MOST_BYTES: u64 = 4 << 20;
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(io::Error::other("it is over 4 MiB, so hardly a configuration"));
+    }
+    Ok(text)
+}
+
 impl Config {
     /// Reads and checks a file. No secret is looked up.
     ///
     /// # Errors
     /// Every mistake in it, or that the file cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = read_text(path).map_err(|error| {
             miette!(
                 help = "check that it is a text file that you may read",
                 "cannot read `{}`: {error}",
@@ -160,6 +174,23 @@ impl Config {
 }
 
 impl Pipeline {
+    /// The first path of its source that cannot be reached, with the reason.
+    pub fn missing(&self) -> Option<String> {
+        let values = |key: &&str| self.source.get(key).and_then(toml_edit::Item::as_value);
+        let texts = |value: &toml_edit::Value| match value {
+            toml_edit::Value::Array(all) => all
+                .iter()
+                .filter_map(|one| one.as_str().map(str::to_owned))
+                .collect(),
+            one => Vec::from_iter(one.as_str().map(str::to_owned)),
+        };
+        let mut paths = self.descriptor.paths.iter().filter_map(values).flat_map(texts);
+        paths.find_map(|path| {
+            let error = std::fs::metadata(&path).err()?;
+            Some(format!("`{path}`: {error}"))
+        })
+    }
+
     /// Its collector, with its secrets looked up now.
     ///
     /// # Errors

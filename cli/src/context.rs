@@ -127,8 +127,11 @@ fn xdg() -> Result<Xdg> {
 /// `path` with `~` replaced by the home directory, and relative to `folder` unless absolute.
 ///
 /// # Errors
-/// A sentence, when there is no home directory, or the path is of another user's home.
+/// A sentence, when the path is empty or of another user's home, or there is no home directory.
 pub fn expand(path: &str, folder: &Path) -> Result<PathBuf, String> {
+    if path.is_empty() {
+        return Err("the path is empty; `.` is the folder of the configuration".to_owned());
+    }
     let Some(rest) = path.strip_prefix('~') else {
         return Ok(folder.join(path));
     };

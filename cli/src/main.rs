@@ -42,7 +42,10 @@ fn main() -> ExitCode {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| miette::miette!("cannot start: {error}"))?;
-        runtime.block_on(cli.command.run(&context))
+        let done = runtime.block_on(cli.command.run(&context));
+        // A query that was given up may still compute, and is not waited for.
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        done
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@ mod connection;
 mod fingerprint;
 mod folders;
 mod limit;
+mod pace;
 mod sign_in;
 mod state;
 mod walk;
@@ -25,6 +26,7 @@ use schemas::Cursor;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +77,7 @@ struct ImapConfig {
     max_message_bytes: u32,
     /// How long the server may be silent while it owes a reply.
     #[serde(default = "one_minute")]
-    reply_timeout_secs: u64,
+    reply_timeout_secs: NonZeroU64,
     /// Allows `tls = "none"` with a server on another machine: password and mail can be read on the way.
     #[serde(default)]
     allow_plaintext: bool,
@@ -114,8 +116,8 @@ fn sixty_four_mebibytes() -> u32 {
     64 << 20
 }
 
-fn one_minute() -> u64 {
-    60
+fn one_minute() -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add(59)
 }
 
 impl ImapConfig {
@@ -125,12 +127,16 @@ impl ImapConfig {
     }
 
     fn reply_timeout(&self) -> Duration {
-        Duration::from_secs(self.reply_timeout_secs)
+        Duration::from_secs(self.reply_timeout_secs.get())
     }
 }
 
 fn build(table: toml_edit::Table) -> Result<Box<dyn Collector>, ConfigError> {
     let config: ImapConfig = toml_edit::de::from_document(toml_edit::DocumentMut::from(table))?;
+    if config.host.is_empty() {
+        let message = "`host` is empty; write the name or address of the server".to_owned();
+        return Err(ConfigError { message, span: None });
+    }
     let is_here = config.host.eq_ignore_ascii_case("localhost")
         || config
             .host

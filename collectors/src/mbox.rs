@@ -480,6 +480,34 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_was_too_large_is_read_when_the_limit_is_raised() {
+        let root = tempfile::tempdir().unwrap();
+        let (long, longer) = ("x".repeat(1_000), "y".repeat(5_000));
+        write(&root, "a.mbox", messages(&["1", &long, "2", &longer]));
+        write(&root, "b.mbox", messages(&["3"]));
+        let mut lake = Lake::default();
+        let mut with = |limit: u64| {
+            let source = format!("{}\nmax_message_bytes = {limit}", source(root.path()));
+            lake.collect(&DESCRIPTOR, &source).unwrap();
+            (lake.run.originals, lake.run.rejects.len(), lake.rejected.len())
+        };
+        assert_eq!(with(999), (3, 2, 2));
+        assert_eq!(with(999), (0, 0, 2), "the file is not opened");
+        append(&root, "a.mbox", &message("4"));
+        assert_eq!(with(999), (1, 0, 2), "it is read on");
+        assert_eq!(
+            with(500),
+            (0, 0, 2),
+            "a lower limit rejects nothing that is stored"
+        );
+        assert_eq!(with(4_000), (1, 1, 1));
+        assert_eq!(with(4_000), (0, 0, 1));
+        assert_eq!(with(40_000), (1, 0, 0));
+        assert_eq!(with(80_000), (0, 0, 0));
+        assert_eq!(lake.items.len(), 6);
+    }
+
+    #[test]
     fn a_run_killed_between_batches_is_completed_by_the_next() {
         let root = tempfile::tempdir().unwrap();
         let texts: Vec<String> = (0..BATCH_ITEMS + 10)

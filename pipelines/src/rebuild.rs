@@ -7,7 +7,7 @@ use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
 use schemas::datasets::{emails, raw, rejects};
-use schemas::{Attributes, Dataset, Digest, Original, Provenance, RawItem, RunId, SourceName};
+use schemas::{Attributes, Dataset, Digest, Original, Provenance, RawItem, Reject, RunId, SourceName};
 use std::collections::{HashMap, HashSet};
 use store::lake::index::texts;
 use store::{Commit, Items, Merged, Store, StoreError};
@@ -29,7 +29,8 @@ pub struct Rebuilt {
 
 /// Converts all originals of all sources again and merges the rows of `dataset`.
 ///
-/// Items that are nowhere at their source any more stay out, as they were.
+/// Items that are nowhere at their source any more stay out, as they were. An item that was rejected and converts
+/// now gets its rows in all datasets, or it would be in none; one that does not convert any more loses them.
 ///
 /// # Errors
 /// [`RunError::NotDerived`] when the dataset is not made from originals; else what reading or writing meets.
@@ -82,6 +83,7 @@ async fn rebuild_source(
     rebuilt: &mut Rebuilt,
 ) -> Result<(), RunError> {
     let attributes = attributes_by_item(store, &provenance.source).await?;
+    let rejected = rejected_items(store, &provenance.source).await?;
     let mut threads = Threads::new();
     let mut committer = store.committer(&provenance.source).await?;
     // Twice over the originals: a thread is known only when all mails are. The first pass keeps no rows.
@@ -89,31 +91,50 @@ async fn rebuild_source(
         let mut batches = store.scan(&raw::DATASET, None, Some(&provenance.source)).await?;
         while let Some(batch) = batches.recv().await {
             let originals = originals_of(&batch?, &attributes)?;
-            let (read, group) = (originals.len() as u64, provenance.clone());
-            let converted = tokio::task::spawn_blocking(move || convert(&originals, &group)).await?;
-            let mut upserts = Vec::new();
-            for (table, rows) in converted.rows {
-                match pass {
-                    Pass::Link if table.name == emails::DATASET.name => threads.add(&rows)?,
-                    Pass::Write if table.name == dataset.name && table.name == emails::DATASET.name => {
-                        upserts.push((table, threads.assign(&rows)?));
-                    }
-                    Pass::Write if table.name == dataset.name => upserts.push((table, rows)),
-                    Pass::Link | Pass::Write => {}
-                }
-            }
             if matches!(pass, Pass::Link) {
+                let group = provenance.clone();
+                let converted = tokio::task::spawn_blocking(move || convert(&originals, &group)).await?;
+                let mails = |table: &&(&Dataset, RecordBatch)| table.0.name == emails::DATASET.name;
+                for (_, rows) in converted.rows.iter().filter(mails) {
+                    threads.add(rows)?;
+                }
                 continue;
             }
-            rebuilt.originals += read;
-            rebuilt.rejected += converted.rejects.len() as u64;
-            upserts.push((&rejects::DATASET, reject_rows(&converted.rejects, &provenance)?));
+            rebuilt.originals += originals.len() as u64;
+            let (back, others): (Vec<_>, Vec<_>) = originals
+                .into_iter()
+                .partition(|original| rejected.contains(&original.item));
+            let mut forgiven: HashSet<String> = back.iter().map(|original| original.item.clone()).collect();
+            let group = provenance.clone();
+            let (back, others) =
+                tokio::task::spawn_blocking(move || (convert(&back, &group), convert(&others, &group)))
+                    .await?;
+            let others_rows = others
+                .rows
+                .into_iter()
+                .filter(|(table, _)| table.name == dataset.name);
+            let mut upserts = Vec::new();
+            for (table, rows) in others_rows.chain(back.rows) {
+                let is_mail = table.name == emails::DATASET.name;
+                upserts.push((table, if is_mail { threads.assign(&rows)? } else { rows }));
+            }
+            let rejects: Vec<Reject> = others.rejects.into_iter().chain(back.rejects).collect();
+            rebuilt.rejected += rejects.len() as u64;
+            let failed: Vec<String> = rejects.iter().map(|reject| reject.item.clone()).collect();
+            for item in &failed {
+                forgiven.remove(item);
+            }
+            upserts.push((&rejects::DATASET, reject_rows(&rejects, &provenance)?));
+            let mut removals = vec![(&rejects::DATASET, forgiven.into_iter().collect())];
+            for dataset in CONVERTERS.iter().flat_map(|converter| converter.datasets) {
+                removals.push((dataset, failed.clone()));
+            }
             let commit = Commit {
                 run: provenance.run.clone(),
                 source: provenance.source.clone(),
                 upserts,
                 differ: false,
-                removals: Vec::new(),
+                removals,
                 cursor: None,
                 items: Items::default(),
                 message: Some(format!("{}: rebuild {}", provenance.source, dataset.name)),
@@ -136,6 +157,19 @@ async fn rebuild_source(
 enum Pass {
     Link,
     Write,
+}
+
+/// Items, and places, that are rejected as things stand.
+async fn rejected_items(store: &Store, source: &SourceName) -> Result<HashSet<String>, RunError> {
+    let columns = Some(&["_source", "_item"][..]);
+    let mut batches = store.scan(&rejects::DATASET, columns, Some(source)).await?;
+    let mut rejected = HashSet::new();
+    while let Some(batch) = batches.recv().await {
+        let batch = batch?;
+        let items = texts(&batch, "_item").into_iter().flatten().flatten();
+        rejected.extend(items.map(str::to_owned));
+    }
+    Ok(rejected)
 }
 
 /// What the source says of each item that is still there.

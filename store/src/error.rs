@@ -34,6 +34,18 @@ pub enum StoreError {
         /// The data directory.
         path: PathBuf,
     },
+    /// Data files are there that no catalog names: it was lost, and the next sweep would take them with it.
+    #[error(
+        "`{}` is missing or empty, but there are data files; restore it from a backup, or move `{}` away",
+        catalog.display(),
+        data.display()
+    )]
+    CatalogLost {
+        /// The catalog's file.
+        catalog: PathBuf,
+        /// The data directory.
+        data: PathBuf,
+    },
     /// Another program holds the SQLite database.
     #[error("`{database}` is locked by another program; close it there and run again")]
     Locked {

@@ -16,7 +16,7 @@ pub use error::StoreError;
 use arrow_array::{Array, RecordBatch};
 use lake::catalog::{Catalog, CommitInfo};
 use lake::compact::Compacted;
-use lake::verify::Verified;
+use lake::verify::{Problem, Verified};
 use lake::{data_file, index};
 use query::{Limits, Reader};
 use runs::Runs;
@@ -26,6 +26,9 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
+
+/// The state database, in the data directory.
+const STATE: &str = "state.sqlite";
 
 /// More data files in one table than this are worth merging: each costs a reader about 0.1 ms.
 const WORN_FILES: i64 = 128;
@@ -100,8 +103,12 @@ impl Store {
                 }
             }
         }
-        let catalog = Catalog::open(&lake.join("catalog.sqlite"), &files).await?;
-        let runs = Runs::open(&data.join("state.sqlite")).await?;
+        let catalog = lake.join("catalog.sqlite");
+        if is_empty(&catalog) && is_empty(&lake.join("catalog.sqlite-wal")) && has_data_files(&files)? {
+            return Err(StoreError::CatalogLost { catalog, data });
+        }
+        let catalog = Catalog::open(&catalog, &files).await?;
+        let runs = Runs::open(&data.join(STATE)).await?;
         Ok(Self {
             data,
             catalog,
@@ -113,6 +120,13 @@ impl Store {
     /// The data directory, absolute.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Whether a file of this path lies, or would lie, in the data directory, where what is not the lake's own is
+    /// swept.
+    pub fn holds(&self, path: &Path) -> bool {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::canonicalize(folder.unwrap_or(Path::new("."))).is_ok_and(|folder| folder.starts_with(&self.data))
     }
 
     /// The history of runs.
@@ -262,7 +276,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the catalog cannot be read at all.
     pub async fn verify(&self) -> Result<Verified, StoreError> {
-        lake::verify::verify(&self.catalog).await
+        let mut verified = lake::verify::verify(&self.catalog).await?;
+        let findings = self.runs.integrity().await.into_iter();
+        verified.problems.extend(findings.map(|problem| Problem {
+            place: STATE.to_owned(),
+            problem,
+        }));
+        Ok(verified)
     }
 
     /// Ends all use of the databases, so that what is in their logs moves into the files.
@@ -289,6 +309,21 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
         data_file::sync_directory(holder)?;
     }
     Ok(())
+}
+
+/// Whether there is nothing in a file, or no file.
+fn is_empty(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|file| file.len() == 0) || !file.exists()
+}
+
+fn has_data_files(files: &Path) -> Result<bool, StoreError> {
+    for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
+        let directory = files.join("main").join(dataset.name);
+        if !data_file::unnamed_files(&directory, |_| false)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn of_source(batch: RecordBatch, source: &SourceName) -> Result<RecordBatch, StoreError> {

@@ -2,7 +2,10 @@
 //!
 //! - In: the text of a query. Out: a stream of batches, at the snapshot that was newest when it began (F13).
 //! - [`Reader::run_user_sql`] is the only way in for SQL that a person or an agent wrote (F4).
+//! - In `files`: which files it may read, and how.
 //! - Not here: formats (`export`), who may ask.
+
+mod files;
 
 use crate::lake::catalog::Catalog;
 use crate::runs::Runs;
@@ -11,17 +14,20 @@ use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvid
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_ducklake::{DuckLakeCatalog, SqliteMetadataProvider};
+use files::Files;
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Longer texts are refused before they are parsed (F1).
 const MAX_TEXT_BYTES: usize = 64 << 10;
@@ -29,6 +35,10 @@ const MAX_TEXT_BYTES: usize = 64 << 10;
 /// More operators in one statement are refused: a flat chain of some thousands overflows the planner's
 /// stack (F1).
 const MAX_OPERATORS: usize = 500;
+
+/// Deeper brackets are refused: past 50 levels the parser gives up, and goes back to try every other reading of
+/// each level before, twice as long for every one.
+const MAX_DEPTH: usize = 40;
 
 /// What one query may use.
 #[derive(Debug, Clone, Copy)]
@@ -107,16 +117,25 @@ impl Reader {
     /// rows are made come through the stream.
     pub async fn run_user_sql(&self, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
         let deadline = tokio::time::Instant::now() + self.limits.time;
-        let statement = read_only_statement(text)?;
-        let context = self.session()?;
-        let state = context.state();
-        let plan = state.statement_to_plan(statement).await?;
-        let options = SQLOptions::new()
-            .with_allow_ddl(false)
-            .with_allow_dml(false)
-            .with_allow_statements(false);
-        options.verify_plan(&plan)?;
-        let rows = context.execute_logical_plan(plan).await?.execute_stream().await?;
+        // On tasks of their own: what computes without a pause could not be timed from within.
+        let (reader, text) = (self.clone(), text.to_owned());
+        let mut planning = JoinSet::new();
+        planning.spawn(async move { reader.begin(&text).await });
+        let mut rows = match tokio::time::timeout_at(deadline, planning.join_next()).await {
+            Ok(Some(begun)) => begun.map_err(|stopped| QueryError::Engine(stopped.to_string()))??,
+            Ok(None) | Err(_) => return Err(QueryError::TooSlow(self.limits.time)),
+        };
+        let mut apart = RecordBatchReceiverStream::builder(rows.schema(), 1);
+        let taken = apart.tx();
+        apart.spawn(async move {
+            while let Some(batch) = rows.next().await {
+                if taken.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let rows = apart.build();
         let time = self.limits.time;
         let schema = rows.schema();
         let limited = futures::stream::unfold(Some(rows), move |rows| async move {
@@ -132,6 +151,20 @@ impl Reader {
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, limited)))
     }
 
+    /// Parses and plans a statement, and begins to run it.
+    async fn begin(&self, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
+        let statement = read_only_statement(text)?;
+        let context = self.session()?;
+        let state = context.state();
+        let plan = state.statement_to_plan(statement).await?;
+        let options = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        options.verify_plan(&plan)?;
+        Ok(context.execute_logical_plan(plan).await?.execute_stream().await?)
+    }
+
     /// A session bound to the newest snapshot; it has no writer and no way to name a file (F4).
     fn session(&self) -> Result<SessionContext, QueryError> {
         let config = SessionConfig::new()
@@ -142,6 +175,8 @@ impl Reader {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(self.limits.memory_bytes)))
             .build_arc()?;
+        let local = ObjectStoreUrl::local_filesystem();
+        runtime.register_object_store(local.as_ref(), Arc::new(Files::default()));
         let context = SessionContext::new_with_config_rt(config, runtime);
         let provider = SqliteMetadataProvider::from_pool(self.catalog.pool());
         let lake = DuckLakeCatalog::new(provider).map_err(|e| DataFusionError::External(Box::new(e)))?;
@@ -172,6 +207,13 @@ fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
             return Err(QueryError::TooLarge {
                 what: format!("{operators} operators"),
                 most: MAX_OPERATORS,
+            });
+        }
+        let depth = depth(&tokens);
+        if depth > MAX_DEPTH {
+            return Err(QueryError::TooLarge {
+                what: format!("{depth} brackets within brackets"),
+                most: MAX_DEPTH,
             });
         }
     }
@@ -205,6 +247,20 @@ fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
             })
         }
     }
+}
+
+/// The most brackets that are open at once.
+fn depth(tokens: &[Token]) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for token in tokens {
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => open += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 fn is_operator(token: &Token) -> bool {
@@ -363,6 +419,15 @@ mod tests {
         let chain = format!("select 1{}", "+1".repeat(5_000));
         assert!(matches!(
             read_only_statement(&chain),
+            Err(QueryError::TooLarge { .. })
+        ));
+    }
+    #[test]
+    fn brackets_without_end_are_refused_before_they_are_parsed() {
+        let nested = |times| format!("select {}1{}", "cast(".repeat(times), " as int)".repeat(times));
+        assert!(read_only_statement(&nested(MAX_DEPTH)).is_ok());
+        assert!(matches!(
+            read_only_statement(&nested(60)),
             Err(QueryError::TooLarge { .. })
         ));
     }

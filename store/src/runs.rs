@@ -140,6 +140,27 @@ impl Runs {
         Ok(rows.finish()?)
     }
 
+    /// What is wrong with the database's file or its content; empty when nothing. SQLite keeps no checksum of what
+    /// a row says, so only what cannot be read is found there.
+    pub async fn integrity(&self) -> Vec<String> {
+        let checked = sqlx::query_scalar("PRAGMA integrity_check")
+            .fetch_all(&self.pool)
+            .await;
+        let mut findings: Vec<String> = checked.unwrap_or_else(|error| vec![error.to_string()]);
+        findings.retain(|line| line != "ok");
+        if findings.is_empty()
+            && let Err(error) = self.newest(None, u32::MAX).await
+        {
+            findings.push(std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string));
+        }
+        for finding in &mut findings {
+            finding.push_str(
+                "; restore it from a backup, or move it away: it holds the history of runs, no mail",
+            );
+        }
+        findings
+    }
+
     /// Ends all use of the database.
     pub async fn close(&self) {
         self.pool.close().await;

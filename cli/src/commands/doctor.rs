@@ -63,6 +63,15 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
     };
     for pipeline in &pipelines {
         let name = format!("pipeline {}", pipeline.name);
+        if let Some(missing) = pipeline.missing() {
+            checks.push(check(
+                name,
+                Status::Failure,
+                missing,
+                "check that it is there, and mounted",
+            ));
+            continue;
+        }
         match pipeline.collector() {
             Ok(_) => {
                 let due = pipeline

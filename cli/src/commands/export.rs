@@ -40,6 +40,13 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         }
     };
     let store = Store::open(&context.data).await.into_diagnostic()?;
+    if store.holds(&arguments.to) {
+        miette::bail!(
+            help = "choose a folder outside it",
+            "`{}` is in the data directory, which is dkc's own",
+            arguments.to.display()
+        );
+    }
     let rows = store
         .reader(config::query_limits(context)?)
         .run_user_sql(&query)

@@ -18,7 +18,14 @@ use store::export::Format;
 )]
 pub struct Arguments {
     /// The query; without -c and -f it is read from standard input
-    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    // It may begin with a comment: `--`.
+    #[arg(
+        short,
+        long,
+        value_name = "SQL",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     pub command: Option<String>,
     /// A file with the query
     #[arg(short, long, value_name = "FILE")]

@@ -307,3 +307,52 @@ fn the_configuration_is_found_by_option_then_here_then_in_the_users_folder() {
     fs::write(folder.path().join("other.toml"), "given = 1").unwrap();
     complains(&["run", "--config", "other.toml"], "given");
 }
+
+#[test]
+fn nothing_where_something_is_needed_is_refused() {
+    for (source, words) in [
+        ("kind = \"mbox\", path = \"\"", "the path is empty"),
+        (
+            "kind = \"imap\", host = \"\", user = \"u\", password = \"env:HOME\"",
+            "`host` is empty",
+        ),
+        (
+            "kind = \"imap\", host = \"h\", user = \"u\", password = \"env:HOME\", reply_timeout_secs = 0",
+            "`source.reply_timeout_secs`: invalid value",
+        ),
+    ] {
+        let told = told(&format!("[[pipeline]]\nname = \"a\"\nsource = {{ {source} }}\n"));
+        assert!(told.contains(words) && told.contains("dkc.toml:3"), "{told}");
+    }
+}
+
+#[test]
+fn a_configuration_without_end_is_not_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, told) = said(folder.path(), &["--config", "/dev/zero", "run"]);
+    assert!(
+        code == 1 && told.contains("hardly a configuration"),
+        "{code}: {told}"
+    );
+}
+
+#[test]
+fn doctor_misses_a_path_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[pipeline]]\nname = \"a\"\nsource = { kind = \"maildir\", path = \"Mail\" }\n";
+    fs::write(folder.path().join("dkc.toml"), text).unwrap();
+    let checked = |status: &str| {
+        let (_, out, _) = said(folder.path(), &["doctor", "--json"]);
+        let told: Value = serde_json::from_str(&out).unwrap();
+        let checks = told["checks"].as_array().unwrap();
+        let check = checks
+            .iter()
+            .find(|check| check["check"] == "pipeline a")
+            .unwrap();
+        assert_eq!(check["status"], status, "{check:#}");
+        check["found"].as_str().unwrap().to_owned()
+    };
+    assert!(checked("failure").contains("/Mail`: No such file"));
+    fs::create_dir(folder.path().join("Mail")).unwrap();
+    checked("ok");
+}

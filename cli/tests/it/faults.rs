@@ -2,7 +2,7 @@
 
 use crate::it::crash::fraction;
 use crate::it::interrupted::Scene;
-use crate::it::lab::{self, Lab, MAIL, Said, program, setting};
+use crate::it::lab::{self, Lab, MAIL, Said, count, program, setting};
 use fixtures::imap_server::{ImapServer, Reaction};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -210,7 +210,7 @@ fn a_second_dkc_that_would_write_is_turned_away_and_one_that_reads_is_not() {
     first.kill().unwrap();
     first.wait().unwrap();
     assert_eq!(
-        lab::count(&lab.json(&["run", "mail"])["runs"][0], "items_unchanged"),
+        count(&lab.json(&["run", "mail"])["runs"][0], "items_unchanged"),
         20
     );
     let ended = lab.sql("SELECT state, error FROM runs WHERE pipeline = 'silent'");
@@ -306,6 +306,73 @@ fn a_flipped_byte_in_any_file_is_found_and_the_file_named() {
     finds(&lab, &files);
     files.iter().for_each(|file| fs::remove_file(file).unwrap());
     finds(&lab, &files);
+}
+
+#[test]
+fn a_catalog_that_is_lost_does_not_take_the_originals_with_it() {
+    let lab = Lab::new(MAIL);
+    lab.deliver("", &fixtures::corpus::sample(3));
+    lab.run();
+    let (catalog, files) = (lab.data().join("lake/catalog.sqlite"), lab.parquet_files());
+    let bytes = fs::read(&catalog).unwrap();
+    fs::remove_file(&catalog).unwrap();
+    // Missing, then empty: a run would sweep all files that the new catalog does not name.
+    for _ in 0..2 {
+        for command in ["run", "verify"] {
+            let said = lab.said(&[command]);
+            assert!(
+                said.code == Some(1) && said.err.contains("catalog.sqlite") && said.err.contains("backup"),
+                "{said:#?}"
+            );
+            assert_eq!(lab.parquet_files(), files);
+        }
+        fs::write(&catalog, "").unwrap();
+    }
+    fs::write(&catalog, bytes).unwrap();
+    lab.is_whole();
+    assert_eq!(count(&lab.run(), "items_unchanged"), 3);
+}
+
+#[test]
+fn rot_in_the_history_of_runs_is_found_and_the_file_named() {
+    let lab = Lab::new(MAIL);
+    lab.deliver("", &fixtures::corpus::sample(3));
+    let run = lab.run();
+    lab.is_whole();
+    let state = lab.data().join("state.sqlite");
+    let bytes = fs::read(&state).unwrap();
+    let id = run["run"].as_str().unwrap();
+    // In the row and in the index of the primary key; a state is nowhere else than in its row.
+    for (text, what) in [(id, "index"), ("succeeded", "not a state")] {
+        let mut rotten = bytes.clone();
+        let place = bytes
+            .windows(text.len())
+            .rposition(|window| window == text.as_bytes());
+        rotten[place.unwrap()] ^= 1;
+        overwrite(&state, &rotten);
+        let said = lab.said(&["verify", "--json"]);
+        assert_eq!(said.code, Some(1), "{said:#?}");
+        let found: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let problems = found["problems"].as_array().unwrap();
+        assert!(
+            problems.iter().all(|problem| problem["place"] == "state.sqlite") && !problems.is_empty(),
+            "{problems:#?}"
+        );
+        assert!(
+            said.out.contains(what) && said.out.contains("move it away"),
+            "{said:#?}"
+        );
+    }
+    // What cannot be opened at all is named too.
+    overwrite(&state, &vec![b'?'; bytes.len()]);
+    let said = lab.said(&["verify"]);
+    assert!(
+        said.code == Some(1) && said.err.contains("state.sqlite"),
+        "{said:#?}"
+    );
+    fs::remove_file(&state).unwrap();
+    lab.is_whole();
+    assert_eq!(count(&lab.run(), "items_unchanged"), 3);
 }
 
 #[test]

@@ -141,6 +141,81 @@ fn a_rebuild_from_the_originals_gives_the_same_rows_without_the_source() {
 }
 
 #[test]
+fn a_rebuild_takes_in_a_reject_that_converts_now_and_keeps_one_that_does_not() {
+    let lab = Lab::new(MAIL);
+    let with_attachment = b"From: a@b.example\nSubject: two parts\nMIME-Version: 1.0\n\
+        Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: text/plain\n\nhello\n\
+        --x\nContent-Type: text/csv\nContent-Disposition: attachment; filename=a.csv\n\n1,2\n--x--\n";
+    let all_header = format!("Subject: {}\n\nhello\n", "x".repeat(2 << 20));
+    lab.deliver(
+        "",
+        &[&with_attachment[..], all_header.as_bytes(), b"Subject: c\n\nd\n"],
+    );
+    assert_eq!(count(&lab.run(), "items_rejected"), 1);
+    let tables = [
+        "SELECT _item, subject FROM emails",
+        "SELECT _item, filename FROM email_attachments",
+    ];
+    let rows = || tables.map(|query| lab.sql(&format!("{query} ORDER BY _item")));
+    let (before, rejects) = (rows(), lab.sql("SELECT * FROM rejects"));
+    assert_eq!((before[0].len(), before[1].len(), rejects.len()), (2, 1, 1));
+    for dataset in ["emails", "email_attachments"] {
+        reject_as_an_older_version(&lab, &schemas::Digest::of(with_attachment).to_string());
+        assert_eq!(rows().map(|rows| rows.len()), [1, 0]);
+        assert_eq!(lab.number("SELECT count(*) FROM rejects"), 2);
+        let rebuilt = lab.json(&["rebuild", dataset]);
+        assert_eq!(
+            (count(&rebuilt, "changed"), count(&rebuilt, "rejected")),
+            (1, 1),
+            "{dataset}"
+        );
+        assert_eq!(rows(), before, "{dataset}");
+        assert_eq!(lab.sql("SELECT * FROM rejects"), rejects, "{dataset}");
+    }
+    let snapshot = lab.snapshot();
+    assert_eq!(count(&lab.json(&["rebuild", "emails"]), "unchanged"), 2);
+    assert_eq!(lab.snapshot(), snapshot);
+}
+
+/// Makes a reject of a mail that was taken in, as if a dkc that could not read it had collected it.
+fn reject_as_an_older_version(lab: &Lab, item: &str) {
+    use schemas::datasets::{email_attachments, emails, rejects};
+    let source = schemas::SourceName::new("mail".to_owned()).unwrap();
+    let run = schemas::RunId("older".to_owned());
+    let provenance = schemas::Provenance {
+        source: source.clone(),
+        run: run.clone(),
+    };
+    let mut rows = schemas::Rows::of_lake(&rejects::DATASET, provenance);
+    let reject = schemas::Reject {
+        item: item.to_owned(),
+        reason: "too new".to_owned(),
+        raw: Some(format!("sha256:{item}")),
+    };
+    rows.push(&rejects::RejectRow {
+        source: &source,
+        reject: &reject,
+    })
+    .unwrap();
+    let commit = store::Commit {
+        run,
+        source: source.clone(),
+        upserts: vec![(&rejects::DATASET, rows.finish().unwrap())],
+        removals: [&emails::DATASET, &email_attachments::DATASET]
+            .map(|dataset| (dataset, vec![item.to_owned()]))
+            .to_vec(),
+        cursor: None,
+        message: "older".to_owned(),
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let store = store::Store::open_writer(lab.data()).await.unwrap();
+        let mut committer = store.committer(&source).await.unwrap();
+        committer.commit(commit).await.unwrap();
+        store.close().await;
+    });
+}
+
+#[test]
 fn why_leads_from_a_row_to_its_original_its_place_and_its_run() {
     let lab = Lab::new(MAIL);
     let mut mails = corpus::sample(20);
@@ -238,6 +313,8 @@ fn sql_answers_in_every_format_from_an_argument_a_file_or_standard_input() {
     assert!(date.ends_with('Z'));
     assert_eq!(serde_json::from_str::<Value>(&of("json")).unwrap(), json!([row]));
     assert_eq!(lab.json(&["sql", "-c", query]), json!([row]));
+    let commented = format!("-- the first mail\n{query}");
+    assert_eq!(lab.json(&["sql", "-c", &commented]), json!([row]));
     assert_eq!(of("csv"), format!("x,n,date\na|b,1,{date}\n"));
     assert!(of("markdown").contains(r"a\|b"));
     assert!(of("table").contains(&date));
@@ -300,6 +377,15 @@ fn an_export_is_read_back_by_others_with_every_row() {
         few.to_str().unwrap(),
     ]);
     assert_eq!(fs::read_to_string(few).unwrap().lines().count(), 8);
+
+    // The lake's own files are not to be replaced, nor a file left where it would be swept.
+    let file = lab.parquet_files().remove(0);
+    let said = lab.said(&["export", "emails", "--to", file.to_str().unwrap(), "--force"]);
+    assert!(
+        said.code == Some(1) && said.err.contains("dkc's own"),
+        "{said:#?}"
+    );
+    lab.is_whole();
 }
 
 fn mode(path: &Path) -> u32 {

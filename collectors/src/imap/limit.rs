@@ -1,15 +1,18 @@
 //! A stream of IMAP responses with a limit on each and on their number, whatever the server announces.
 //!
 //! - In: bytes from a server. Out: the same, until a response is larger than any that was asked for, or they do
-//!   not end: an error.
+//!   not end, or come slower than over any link: an error.
 //! - async-imap makes room for as many bytes as a literal announces, up to 512 MiB, before they come, and reads a
 //!   line without end up to there too. It parses a response from its beginning whenever more of it has come, and
 //!   goes into brackets without asking how deep. So all of that is looked at before it sees it.
+//! - In `pace`: how slow is too slow.
 //! - Not here: parsing. A text that ends in `{5}` and is no literal is counted as one; nothing else follows from it.
 
+use super::pace::Pace;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a response may have beside a message. A `SEARCH` of 65,536 UIDs has 720 KiB.
@@ -29,12 +32,13 @@ const DEPTH: u32 = 64;
 pub(super) struct Limited<T> {
     inner: T,
     watch: Watch,
+    pace: Pace,
 }
 
 impl<T> Limited<T> {
     /// Lets responses pass that hold a message of `max_message_bytes`, and a little more: who lies a little about
-    /// a size is told so by the message.
-    pub fn new(inner: T, max_message_bytes: u32) -> Self {
+    /// a size is told so by the message. The socket itself ends a silence of `timeout`.
+    pub fn new(inner: T, max_message_bytes: u32, timeout: Duration) -> Self {
         let watch = Watch {
             most: u64::from(max_message_bytes) + ROOM,
             responses: 0,
@@ -46,7 +50,8 @@ impl<T> Limited<T> {
             announced: Announced::No,
             is_broken: false,
         };
-        Self { inner, watch }
+        let pace = Pace::new(timeout);
+        Self { inner, watch, pace }
     }
 
     /// The transport.
@@ -84,6 +89,11 @@ enum Announced {
 }
 
 impl Watch {
+    /// Bytes of the response that is being read, as far as they came.
+    fn of_response(&self) -> u64 {
+        self.response.saturating_sub(self.literal)
+    }
+
     /// Follows what was read. What comes before the byte that breaks a limit may still be used: its length.
     fn see(&mut self, read: &[u8]) -> Result<(), usize> {
         let mut bytes = read;
@@ -148,10 +158,19 @@ impl<T: AsyncRead + Unpin> AsyncRead for Limited<T> {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        let Self { watch, pace, .. } = &mut *self;
+        pace.asked(Instant::now(), read.is_pending(), watch.of_response() > 0);
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        let responses = watch.responses;
+        let seen = watch.see(new);
+        pace.got(new.len() as u64, watch.responses != responses);
+        if !pace.is_kept(watch.of_response()) {
+            let cause = "it sends, but slower than over any link";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, cause)));
+        }
         match read {
             Poll::Ready(Ok(())) => {
-                let new = buffer.filled().get(before..).unwrap_or_default();
-                match self.watch.see(new) {
+                match seen {
                     // Nothing read would be the end of the stream.
                     Err(0) => Poll::Ready(Err(io::Error::other("more than was asked for"))),
                     Err(usable) => {
@@ -173,6 +192,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Limited<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.watch.responses = 0;
+        self.pace.sent();
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 
@@ -190,7 +210,7 @@ mod tests {
     use super::*;
 
     fn passes(max_message_bytes: u32, responses: &[u8], at_once: usize) -> bool {
-        let mut watch = Limited::new((), max_message_bytes).watch;
+        let mut watch = Limited::new((), max_message_bytes, Duration::MAX).watch;
         responses.chunks(at_once).all(|bytes| watch.see(bytes).is_ok())
     }
 

@@ -1,6 +1,7 @@
 //! From a host name to a session: connecting, encrypting, signing in.
 //!
-//! - The server may be silent for `reply_timeout_secs` at any point, later too: the socket itself counts.
+//! - The server may be silent for `reply_timeout_secs` at any point, later too: the socket itself counts. Words
+//!   that drip are for `limit` to end, and here those of the encryption.
 //! - Not here: commands after that (`connection`).
 
 use super::connection::{broken, failed, protocol, said};
@@ -37,14 +38,20 @@ impl<T: AsyncRead + AsyncWrite + Debug + Send + Unpin> Transport for T {}
 pub(super) async fn open_session(config: &ImapConfig) -> Result<Session<Stream>, CollectError> {
     let host = &config.host;
     let socket = connect(config).await?;
-    let over = |transport| BufWriter::new(Limited::new(transport, config.max_message_bytes));
+    let over = |transport| {
+        BufWriter::new(Limited::new(
+            transport,
+            config.max_message_bytes,
+            config.reply_timeout(),
+        ))
+    };
     match config.tls {
         Tls::Implicit => {
             let client = Client::new(over(encrypt(config, socket).await?));
             sign_in(config, greeted(host, client).await?).await
         }
         Tls::AfterGreeting => {
-            let limited = Limited::new(socket, config.max_message_bytes);
+            let limited = Limited::new(socket, config.max_message_bytes, config.reply_timeout());
             let mut client = greeted(host, Client::new(BufWriter::new(limited))).await?;
             let answer = client.run_command_and_check_ok("STARTTLS", None).await;
             answer.map_err(|error| match error {
@@ -99,9 +106,10 @@ async fn encrypt(config: &ImapConfig, socket: Socket) -> Result<Box<dyn Transpor
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(host.clone()).map_err(|error| protocol(host, &error.to_string()))?;
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(tls))
-        .connect(name, socket)
-        .await;
+    let shaking_hands = tokio_rustls::TlsConnector::from(Arc::new(tls)).connect(name, socket);
+    let stream = tokio::time::timeout(config.reply_timeout(), shaking_hands)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let stream = stream.map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => protocol(
             host,

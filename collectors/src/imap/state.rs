@@ -25,6 +25,9 @@ pub(super) struct FolderState {
     /// without it the UIDs are compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<u32>,
+    /// Messages were rejected because they were larger than this; under a larger limit they are tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected_over: Option<u32>,
 }
 
 impl State {

@@ -25,6 +25,9 @@ use std::sync::Arc;
 /// UIDs, or known places, asked about at once, so that what is held of the answers stays within some megabytes.
 const WINDOW: u32 = 1 << 16;
 
+/// UIDs named one by one in a command: it is no longer than RFC 2683 §3.2.1.5 advises.
+const ASKED: usize = 80;
+
 /// A message at which the connection broke this often is rejected.
 const FAILURES: u32 = 3;
 
@@ -75,6 +78,8 @@ struct Open {
     compared: bool,
     /// The folder was opened by an earlier connection of this run.
     again: bool,
+    /// As in the cursor.
+    rejected_over: Option<u32>,
     /// UIDs at or above the cursor's that are dealt with.
     dealt_with: BTreeSet<u32>,
 }
@@ -260,7 +265,7 @@ impl Walk {
             .state
             .folders
             .get(name)
-            .is_some_and(|old| is_as_it_was(old, &status))
+            .is_some_and(|old| is_as_it_was(old, &status) && self.to_try_again(name, old).is_empty())
         {
             self.all_unchanged(name, status.uidvalidity);
             return Ok(());
@@ -290,6 +295,7 @@ impl Walk {
             uidnext: 1,
             highestmodseq: None,
             messages: None,
+            rejected_over: None,
         });
         let mut from = old.uidnext;
         let mut first = Some(self.new_in(connection, from, end).await?);
@@ -301,6 +307,7 @@ impl Walk {
                     .messages
                     .is_some_and(|messages| messages.saturating_add(new) == shown.messages);
             self.compare(connection, &old, &shown, all_there).await?;
+            self.try_again(connection, &old).await?;
             self.forgive(connection).await?;
             self.open.compared = true;
         }
@@ -314,6 +321,7 @@ impl Walk {
             uidnext: from,
             highestmodseq,
             messages: None,
+            rejected_over: self.open.rejected_over,
         });
         while from < end {
             let new = match first.take() {
@@ -335,13 +343,15 @@ impl Walk {
         self.state.folders.insert(self.open.name.clone(), state);
     }
 
-    /// Moves the cursor of the open folder up to a UID: all messages below are dealt with.
+    /// Moves the cursor of the open folder up to a UID: all messages below are dealt with. It never moves back,
+    /// where messages are that are tried again.
     fn advance(&mut self, uidnext: u32) {
-        if let Some(state) = self.state.folders.get_mut(&self.open.name) {
-            state.uidnext = uidnext;
-        }
-        self.open.dealt_with = self.open.dealt_with.split_off(&uidnext);
         self.steps += 1;
+        let state = self.state.folders.get_mut(&self.open.name);
+        if let Some(state) = state.filter(|state| state.uidnext < uidnext) {
+            state.uidnext = uidnext;
+            self.open.dealt_with = self.open.dealt_with.split_off(&uidnext);
+        }
     }
 
     /// Pushes the batch when it is large enough.

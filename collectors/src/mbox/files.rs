@@ -193,6 +193,8 @@ impl<'a> Files<'a> {
             })
         };
         let before = self.before.files.get(&*file.name);
+        let may_fit = |over: u64| over < self.config.max_message_bytes;
+        let before = before.filter(|old| !old.rejected_over.is_some_and(may_fit));
         if let Some(same) =
             before.filter(|old| (old.size, old.modified_ns) == (size, modified_ns) && old.read == size)
         {
@@ -206,6 +208,7 @@ impl<'a> Files<'a> {
             read: 0,
             tail: None,
             messages: 0,
+            rejected_over: None,
         };
         let (limit, counts) = (
             self.config.max_message_bytes,
@@ -236,6 +239,7 @@ impl<'a> Files<'a> {
                 let mut splitter = splitter(Box::new(reader), old.read);
                 if splitter.start().map_err(readable)? != Some(false) {
                     state.messages = old.messages;
+                    state.rejected_over = old.rejected_over;
                     let open = Open {
                         file: Arc::clone(file),
                         splitter,
@@ -302,6 +306,8 @@ impl Open {
         let location = self.file.location(message.offset);
         Ok(Some(match &message.bytes {
             None => {
+                let over = self.state.rejected_over.map_or(limit, |over| over.min(limit));
+                self.state.rejected_over = Some(over);
                 let reason = format!("larger than `max_message_bytes`, {limit} bytes");
                 self.file.reject(location, reason)
             }

@@ -35,6 +35,9 @@ pub(super) struct FileState {
     /// Digest of the last bytes before `read`; none for gzip, which cannot be read on.
     pub tail: Option<String>,
     pub messages: u64,
+    /// Messages were rejected because they were larger than this; under a larger limit the file is read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected_over: Option<u64>,
 }
 
 /// Where known messages lie: by file, each with its offset.

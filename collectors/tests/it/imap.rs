@@ -15,7 +15,7 @@ use tokio::sync::mpsc::Receiver;
 pub struct Lake {
     locations: BTreeMap<String, Location>,
     items: BTreeMap<String, Attributes>,
-    cursor: Option<Cursor>,
+    pub cursor: Option<Cursor>,
     /// Places that could not be read.
     pub rejected: BTreeSet<String>,
 }

@@ -69,6 +69,15 @@ fn leaves(begins: &'static str, text: impl Into<Vec<u8>>) -> impl Fn(usize, &str
     }
 }
 
+/// A server that begins so to answer a command of that beginning, and goes on byte by byte.
+fn drips(begins: &'static str, text: &'static str) -> impl Fn(usize, &str) -> Reaction {
+    let says = says(begins, text);
+    move |number, command| match says(number, command) {
+        Reaction::Say(text) => Reaction::Drip(text),
+        other => other,
+    }
+}
+
 /// Says this to the bodies of messages that include the second, else answers well.
 fn second(text: impl Into<Vec<u8>>) -> impl Fn(usize, &str) -> Reaction {
     let text = text.into();
@@ -257,6 +266,15 @@ fn cases() -> Vec<Case> {
                 false => Reaction::Well,
             },
         ),
+        // Words that drip: each comes in time, and all of them never.
+        case("a greeting that drips", Lost, drips("GREETING", "* OK ")),
+        case("a line that drips", Lost, drips("LIST", "* LIST () \"/\" ")),
+        case("a message that drips", Lost, |_, command| {
+            match command.contains("BODY") {
+                true => Reaction::Drip(b"* 1 FETCH (UID 1 BODY[] {5000}\r\nSubject: t".to_vec()),
+                false => Reaction::Well,
+            }
+        }),
         // Lies about sizes.
         case(
             "an announced literal of 4 GiB",
@@ -428,6 +446,22 @@ async fn tried(case: Case) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_encryption_that_drips_is_given_up() {
+    // The first bytes of a record of 16 KiB (RFC 8446 §5.1).
+    let server = ImapServer::start("", vec![three()], |_, _| {
+        Reaction::Drip(b"\x16\x03\x03\x40\x00".to_vec())
+    });
+    let table = scripted(&server, "").replace("tls = 'none'", "tls = 'implicit'");
+    let began = Instant::now();
+    let error = Lake::default().run(&table).await.unwrap_err();
+    assert!(
+        matches!(error, CollectError::Disconnected { .. }) && error.is_transient(),
+        "{error:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mod_sequences_that_end_in_mid_life_cost_a_comparison_and_nothing_else() {
     let server = |highestmodseq, flags: &str| {
         let mut inbox = Folder {
@@ -478,6 +512,48 @@ async fn a_pattern_that_matches_no_folder_is_told_with_the_nearest_until_it_does
         (mended.downloaded, mended.rejects.len(), lake.rejected.len()),
         (1, 0, 0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_too_large_is_fetched_when_the_limit_is_raised() {
+    for (capabilities, highestmodseq) in [("", None), ("CONDSTORE ENABLE", Some(9))] {
+        let mut inbox = Folder {
+            highestmodseq,
+            ..folder("INBOX", &["one", "two", "three", "four"])
+        };
+        inbox.messages[1].text.resize(5_000, b'x');
+        inbox.messages[2].text.resize(50_000, b'x');
+        let server = ImapServer::start(capabilities, vec![inbox], |_, _| Reaction::Well);
+        let mut lake = Lake::default();
+        let mut asked = 0;
+        for (limit, downloaded, rejects, left) in [
+            (4_000, 2, 2, 2),
+            (4_000, 0, 0, 2),
+            (3_000, 0, 0, 2),
+            (10_000, 1, 1, 1),
+            (10_000, 0, 0, 1),
+            (100_000, 1, 0, 0),
+            (200_000, 0, 0, 0),
+        ] {
+            let table = scripted(&server, &format!("max_message_bytes = {limit}"));
+            let before = lake.cursor.clone();
+            let run = lake.run(&table).await.unwrap();
+            assert_eq!(
+                (run.downloaded, run.rejects.len(), lake.rejected.len()),
+                (downloaded, rejects, left),
+                "{limit}: {run:?}"
+            );
+            assert_eq!(run.unchanged as usize + downloaded + left, 4, "{run:?}");
+            let bodies = server
+                .commands()
+                .iter()
+                .filter(|command| command.contains("BODY"))
+                .count();
+            assert_eq!(bodies > asked, downloaded > 0, "{limit}: {:?}", server.commands());
+            asked = bodies;
+            assert_eq!(lake.cursor == before, downloaded == 0, "{limit}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

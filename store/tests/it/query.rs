@@ -110,3 +110,54 @@ async fn a_query_that_takes_too_long_or_too_much_ends_with_a_reason() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_planned_for_ever_ends_in_time() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    // Each doubles the plan: 2^13 scans, two seconds of planning in one go.
+    let tables: String = (1..=13)
+        .map(|n| {
+            format!(
+                ", t{n} as (select * from t{before} union all select * from t{before})",
+                before = n - 1
+            )
+        })
+        .collect();
+    let sql = format!("with t0 as (select 1 as x){tables} select count(*) from t13");
+    let limits = Limits {
+        memory_bytes: 64 << 20,
+        time: Duration::from_millis(200),
+        threads: 2,
+    };
+    let began = std::time::Instant::now();
+    let said = match store.reader(limits).run_user_sql(&sql).await {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it was planned in {:?}", began.elapsed()),
+    };
+    assert!(said.contains("took longer"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_may_lie_in_a_folder_of_any_name() {
+    for name in [
+        "Jürgen's Büro",
+        "日本",
+        "a~b",
+        "100%",
+        "a%20b",
+        "c#",
+        "[x]{y}",
+        "why?",
+        "a|b^c\"d",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_writer(&folder.path().join(name)).await.unwrap();
+        let mut committer = store.committer(&source()).await.unwrap();
+        commit(&mut committer, &[("a", "one"), ("b", "two")], &[], 1).await;
+        commit(&mut committer, &[("a", "three")], &[], 2).await;
+        let asked = ask(&store, "select max(subject), count(*) from emails").await;
+        assert_eq!(asked, "two,2", "{name}");
+    }
+}

@@ -1,10 +1,10 @@
-//! What was in a folder: which flags changed, and what vanished.
+//! What was in a folder: which flags changed, what vanished, and what was too large then.
 //!
 //! - In: the known places of a folder. Out: those still there, marked in the walk's mailbox.
 //! - What is not marked goes when the run ends; nothing is removed before.
 
 use super::take_in::set;
-use super::{WINDOW, Walk};
+use super::{ASKED, WINDOW, Walk};
 use crate::error::CollectError;
 use crate::imap::connection::Connection;
 use crate::imap::folders::Shown;
@@ -13,9 +13,6 @@ use crate::mailbox::Seen;
 use schemas::Location;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-
-/// UIDs per `SEARCH`: a command of theirs is no longer than RFC 2683 §3.2.1.5 advises.
-const ASKED: usize = 80;
 
 impl Walk {
     pub(super) fn all_unchanged(&mut self, name: &str, uidvalidity: u32) {
@@ -91,6 +88,37 @@ impl Walk {
             self.open.kept += places.len();
             self.steps += 1;
             self.cut_if_full().await?;
+        }
+        Ok(())
+    }
+
+    /// UIDs of messages of a folder that were too large in earlier runs and may not be now.
+    pub(super) fn to_try_again(&self, name: &str, old: &FolderState) -> Vec<u32> {
+        let is_raised = old
+            .rejected_over
+            .is_some_and(|then| then < self.max_message_bytes);
+        let places = self.rejected.get(name).filter(|_| is_raised);
+        let before = places
+            .into_iter()
+            .flatten()
+            .filter(|(uidvalidity, uid)| *uidvalidity == old.uidvalidity && *uid < old.uidnext);
+        let uids: BTreeSet<u32> = before.map(|&(_, uid)| uid).collect();
+        uids.into_iter().collect()
+    }
+
+    /// Takes in what was too large for earlier runs and may not be for this one.
+    pub(super) async fn try_again(
+        &mut self,
+        connection: &mut Connection,
+        old: &FolderState,
+    ) -> Result<(), CollectError> {
+        let again = self.to_try_again(&self.open.name, old);
+        if again.is_empty() {
+            self.open.rejected_over = old.rejected_over;
+        }
+        for some in again.chunks(ASKED) {
+            let there = self.listed(connection, some).await?;
+            self.take_in(connection, there).await?;
         }
         Ok(())
     }

@@ -40,12 +40,30 @@ impl Walk {
         if last < from {
             return Ok(Vec::new());
         }
-        let messages = connection
-            .fetch(&format!("{from}:{last}"), "(FLAGS INTERNALDATE RFC822.SIZE)")
-            .await?;
-        let new = messages
-            .into_iter()
-            .filter(|message| (from..=last).contains(&message.uid));
+        self.described(connection, &format!("{from}:{last}"), |uid| {
+            (from..=last).contains(&uid)
+        })
+        .await
+    }
+
+    /// The same of the messages with these UIDs, of which there are few.
+    pub(super) async fn listed(
+        &self,
+        connection: &mut Connection,
+        uids: &[u32],
+    ) -> Result<Vec<New>, CollectError> {
+        self.described(connection, &set(uids.iter()), |uid| uids.contains(&uid))
+            .await
+    }
+
+    async fn described(
+        &self,
+        connection: &mut Connection,
+        uids: &str,
+        is_asked: impl Fn(u32) -> bool,
+    ) -> Result<Vec<New>, CollectError> {
+        let messages = connection.fetch(uids, "(FLAGS INTERNALDATE RFC822.SIZE)").await?;
+        let new = messages.into_iter().filter(|message| is_asked(message.uid));
         let new = new.filter_map(|message| {
             let received_at = message.date.as_deref().and_then(moment);
             let outline = Outline {
@@ -81,11 +99,7 @@ impl Walk {
                 self.open.dealt_with.insert(message.uid);
                 self.still(&location, message.flags);
             } else if message.outline.size > self.max_message_bytes {
-                let (size, limit) = (message.outline.size, self.max_message_bytes);
-                self.reject(
-                    message.uid,
-                    format!("{size} bytes are more than `max_message_bytes`, {limit}"),
-                );
+                self.reject_large(message.uid, message.outline.size as usize);
             } else if self.outlines.contains(&message.outline) {
                 candidates.push(message);
             } else {
@@ -234,11 +248,7 @@ impl Walk {
     /// Places a message with its bytes.
     fn body(&mut self, message: &New, bytes: Bytes) {
         if bytes.len() > self.max_message_bytes as usize {
-            let (size, limit) = (bytes.len(), self.max_message_bytes);
-            self.reject(
-                message.uid,
-                format!("{size} bytes are more than `max_message_bytes`, {limit}"),
-            );
+            self.reject_large(message.uid, bytes.len());
             return;
         }
         let seen = self.seen(message, message.outline.fingerprint(&bytes));
@@ -266,6 +276,20 @@ impl Walk {
             version,
             flags: message.flags.clone(),
             received_at: message.outline.received_at,
+        }
+    }
+
+    fn reject_large(&mut self, uid: u32, size: usize) {
+        let limit = self.max_message_bytes;
+        let reason = format!("{size} bytes are more than `max_message_bytes`, {limit}");
+        self.reject(uid, reason);
+        let over = self.open.rejected_over.map_or(limit, |over| over.min(limit));
+        self.open.rejected_over = Some(over);
+        // Until all were tried again, the cursor says that none was.
+        if self.open.compared
+            && let Some(state) = self.state.folders.get_mut(&self.open.name)
+        {
+            state.rejected_over = Some(over);
         }
     }
 
