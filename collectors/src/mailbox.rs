@@ -9,6 +9,7 @@
 //!
 //! Memory: about 170 bytes a place with names of usual length; folders and flag sets are kept once.
 
+mod arena;
 mod index;
 #[cfg(test)]
 pub(crate) mod lake;

@@ -201,11 +201,13 @@ fn reject_as_an_older_version(lab: &Lab, item: &str) {
         run,
         source: source.clone(),
         upserts: vec![(&rejects::DATASET, rows.finish().unwrap())],
+        differ: false,
         removals: [&emails::DATASET, &email_attachments::DATASET]
             .map(|dataset| (dataset, vec![item.to_owned()]))
             .to_vec(),
         cursor: None,
-        message: "older".to_owned(),
+        items: store::Items::default(),
+        message: Some("older".to_owned()),
     };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store = store::Store::open_writer(lab.data()).await.unwrap();

@@ -3,12 +3,12 @@
 //! - In: known places. Out: indices of places and items, what an item's places add up to.
 //! - Not here: what a seen message changes (`mailbox`).
 
+use super::arena::{Arena, Interned};
 use super::texts::{Text, Texts};
 use crate::collect::Known;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use schemas::{Attributes, Digest, Instant, Location};
-use std::hash::{BuildHasher, Hash};
-use std::ops;
+use std::hash::BuildHasher;
 
 /// Where a message lies, or lay.
 pub(super) struct Place {
@@ -75,8 +75,8 @@ impl Index {
     pub fn of(known: &Known) -> Self {
         let size = known.locations.len();
         let mut index = Self {
-            places: Arena(Vec::with_capacity(size)),
-            items: Arena(Vec::with_capacity(size)),
+            places: Arena::with_capacity(size),
+            items: Arena::with_capacity(size),
             texts: Texts::default(),
             folders: Interned::new(),
             flags: Interned::new(),
@@ -308,71 +308,6 @@ impl Index {
             ids.dedup();
         }
         (folders, flags, received_at)
-    }
-}
-
-/// An array whose indices are 32 bits wide; each comes from [`next`](Self::next).
-pub(super) struct Arena<T>(Vec<T>);
-
-impl<T> Arena<T> {
-    /// Index of what is pushed next.
-    pub fn next(&self) -> u32 {
-        self.0.len() as u32
-    }
-
-    pub fn push(&mut self, value: T) {
-        self.0.push(value);
-    }
-
-    pub fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.0.iter()
-    }
-}
-
-impl<T> ops::Index<u32> for Arena<T> {
-    type Output = T;
-
-    #[expect(clippy::indexing_slicing, reason = "indices are made by `next` and never end")]
-    fn index(&self, index: u32) -> &T {
-        &self.0[index as usize]
-    }
-}
-
-impl<T> ops::IndexMut<u32> for Arena<T> {
-    #[expect(clippy::indexing_slicing, reason = "indices are made by `next` and never end")]
-    fn index_mut(&mut self, index: u32) -> &mut T {
-        &mut self.0[index as usize]
-    }
-}
-
-/// Values that repeat, each kept once.
-pub(super) struct Interned<T> {
-    values: Arena<T>,
-    ids: HashMap<T, u32>,
-}
-
-impl<T: Clone + Eq + Hash> Interned<T> {
-    fn new() -> Self {
-        Self {
-            values: Arena(Vec::new()),
-            ids: HashMap::new(),
-        }
-    }
-
-    /// The id of a value.
-    pub fn id(&mut self, value: &T) -> u32 {
-        if let Some(&id) = self.ids.get(value) {
-            return id;
-        }
-        let id = self.values.next();
-        self.values.push(value.clone());
-        self.ids.insert(value.clone(), id);
-        id
-    }
-
-    /// The value of an id.
-    pub fn get(&self, id: u32) -> &T {
-        &self.values[id]
     }
 }
 

@@ -4,25 +4,25 @@
 //! It appears under that name only when every byte of it is on disk (F5).
 
 mod read;
+mod staged;
 mod statistics;
 
 pub use read::{Select, read, read_deletes, to_dataset};
+pub use staged::digest_of_file;
 pub use statistics::ColumnStatistics;
 
 use crate::error::StoreError;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use schemas::{Column, Dataset, Kind};
-use sha2::{Digest, Sha256};
+use staged::StagedFile;
 use statistics::Tally;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -136,52 +136,6 @@ fn writer_properties(dataset: Option<&Dataset>) -> WriterProperties {
     properties.build()
 }
 
-/// Counts and digests what passes through, and keeps its end.
-struct Hashing<W> {
-    inner: W,
-    sha256: Sha256,
-    bytes: i64,
-    last: [u8; 8],
-}
-
-impl<W> Hashing<W> {
-    fn new(inner: W) -> Self {
-        Self {
-            inner,
-            sha256: Sha256::new(),
-            bytes: 0,
-            last: [0; 8],
-        }
-    }
-
-    /// The footer's length: the four bytes before the closing magic (Parquet format, "File format").
-    fn footer_size(&self) -> i64 {
-        let [a, b, c, d, ..] = self.last;
-        i64::from(u32::from_le_bytes([a, b, c, d]))
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer)?;
-        let buffer = buffer.get(..written).unwrap_or_default();
-        self.sha256.update(buffer);
-        self.bytes += written as i64;
-        let end = buffer
-            .get(written.saturating_sub(self.last.len())..)
-            .unwrap_or_default();
-        self.last.rotate_left(end.len());
-        let kept = self.last.len() - end.len();
-        if let Some(last) = self.last.get_mut(kept..) {
-            last.copy_from_slice(end);
-        }
-        Ok(written)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
 /// A file of one dataset being written: rows are appended, and it gets its name when it is whole.
 ///
 /// Dropped before that, it is deleted; what a crash leaves is swept at the next start.
@@ -217,12 +171,7 @@ impl DataFileWriter {
     /// # Errors
     /// [`StoreError`] when they cannot be written; the file is then of no use.
     pub fn encode(&mut self) -> Result<(), StoreError> {
-        match &mut self.file.writer {
-            Some(writer) => writer
-                .flush()
-                .map_err(StoreError::parquet("write", &self.file.path)),
-            None => Ok(()),
-        }
+        self.file.encode()
     }
 
     /// Ends the file, fsyncs it and names it; its directory is still to be fsynced.
@@ -278,80 +227,6 @@ pub fn write_deletes(
     Ok(file.finish()?.0)
 }
 
-/// A Parquet file under a name that no reader takes for one.
-struct StagedFile {
-    id: uuid::Uuid,
-    path: PathBuf,
-    schema: SchemaRef,
-    rows: i64,
-    /// Absent once it is finished.
-    writer: Option<ArrowWriter<Hashing<BufWriter<File>>>>,
-}
-
-impl StagedFile {
-    fn create(directory: &Path, schema: SchemaRef, properties: WriterProperties) -> Result<Self, StoreError> {
-        let id = uuid::Uuid::now_v7();
-        let path = directory.join(format!("dkc-{id}.tmp"));
-        let file = File::create_new(&path).map_err(StoreError::io("create", &path))?;
-        let hashing = Hashing::new(BufWriter::with_capacity(1 << 18, file));
-        let writer = ArrowWriter::try_new(hashing, schema.clone(), Some(properties))
-            .map_err(StoreError::parquet("write", &path))?;
-        Ok(Self {
-            id,
-            path,
-            schema,
-            rows: 0,
-            writer: Some(writer),
-        })
-    }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
-        // Same columns; the file's schema adds the field ids.
-        let batch = fit(&self.schema, batch)?;
-        self.rows += batch.num_rows() as i64;
-        match &mut self.writer {
-            Some(writer) => writer
-                .write(&batch)
-                .map_err(StoreError::parquet("write", &self.path)),
-            None => Ok(()),
-        }
-    }
-
-    fn finish(mut self) -> Result<(WrittenFile, ParquetMetaData), StoreError> {
-        let failed = || StoreError::parquet("write", &self.path);
-        let Some(mut writer) = self.writer.take() else {
-            return Err(StoreError::io("write", &self.path)(io::ErrorKind::Other.into()));
-        };
-        // This flushes what is buffered below it, too.
-        let metadata = writer.finish().map_err(failed())?;
-        let hashing = writer.inner();
-        hashing
-            .inner
-            .get_ref()
-            .sync_all()
-            .map_err(StoreError::io("fsync", &self.path))?;
-        let digest = schemas::Digest(hashing.sha256.clone().finalize().into());
-        let name = format!("dkc-{}-{digest}.parquet", self.id);
-        let path = self.path.with_file_name(&name);
-        fs::rename(&self.path, &path).map_err(StoreError::io("write", &path))?;
-        let written = WrittenFile {
-            name,
-            size: hashing.bytes,
-            footer_size: hashing.footer_size(),
-            rows: self.rows,
-            statistics: Vec::new(),
-        };
-        Ok((written, metadata))
-    }
-}
-
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        // After it has its name there is nothing here any more; a leftover is swept at the next start.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 /// Makes names created in a directory outlive a power cut.
 ///
 /// # Errors
@@ -384,17 +259,6 @@ pub fn promised_digest(path: &Path) -> Option<&str> {
         .strip_suffix(".parquet")?
         .rsplit_once('-')
         .map(|(_, digest)| digest)
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// [`StoreError::Io`] when it cannot be read.
-pub fn digest_of_file(path: &Path) -> Result<String, StoreError> {
-    let mut file = File::open(path).map_err(StoreError::io("read", path))?;
-    let mut hashing = Hashing::new(io::sink());
-    io::copy(&mut file, &mut hashing).map_err(StoreError::io("read", path))?;
-    Ok(schemas::Digest(hashing.sha256.finalize().into()).to_string())
 }
 
 /// Files of ours in a directory that `named` does not list: what a crash left behind.

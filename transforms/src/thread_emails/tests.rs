@@ -148,7 +148,7 @@ fn stale_rows_are_those_whose_thread_changed() {
     let stored = threads.assign(&batch(&early)).unwrap();
     assert_eq!(threads.stale(&stored).unwrap(), []);
     threads.add(&batch(&[(Some(2), vec![1], vec![])])).unwrap();
-    let items = Columns::of(&stored).unwrap().items.value(0).to_owned();
+    let items = Own::of(&stored).unwrap().items.value(0).to_owned();
     assert_eq!(threads.stale(&stored).unwrap(), [(items, thread_named(1))]);
 }
 

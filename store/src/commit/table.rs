@@ -1,0 +1,265 @@
+//! One table of a commit: a batch merged with the rows that are there, and what waits to become visible.
+//!
+//! - In: rows and removals of a batch, the live files of the table. Out: appended rows, positions to delete.
+//! - Not here: which tables, when they become visible, the catalog (`commit`).
+
+use super::Merged;
+use crate::error::StoreError;
+use crate::lake::catalog::{LiveFile, NewDeletes, TableChange};
+use crate::lake::data_file::{self, DataFileWriter};
+use crate::lake::index::{self, FileRows, UnitIndex};
+use arrow::compute::filter_record_batch;
+use arrow_array::{BooleanArray, RecordBatch};
+use schemas::{Dataset, SourceName};
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+/// A table as its committer knows it.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) dataset: &'static Dataset,
+    pub(super) directory: PathBuf,
+    /// Units that were committed.
+    pub(super) units: UnitIndex,
+    /// Live files; absent when a commit may have changed them.
+    pub(super) files: Option<Vec<LiveFile>>,
+    pub(super) staged: Option<StagedRows>,
+}
+
+/// Rows of one table that are written, or marked as deleted, and not visible yet.
+#[derive(Debug)]
+pub(super) struct StagedRows {
+    /// Units they belong to.
+    pub(super) units: UnitIndex,
+    file: Option<DataFileWriter>,
+    /// By data file.
+    deletes: BTreeMap<i64, FileRows>,
+    merged: Merged,
+}
+
+/// The upserts and removals of one table.
+pub(super) struct TableMerge {
+    pub(super) dataset: &'static Dataset,
+    pub(super) batches: Vec<RecordBatch>,
+    pub(super) removals: Vec<String>,
+    pub(super) differ: bool,
+}
+
+/// The upserts and removals of each table, in the order of their names.
+pub(super) fn by_table(
+    upserts: Vec<(&'static Dataset, RecordBatch)>,
+    removals: Vec<(&'static Dataset, Vec<String>)>,
+    differ: bool,
+) -> Vec<TableMerge> {
+    let mut tables: BTreeMap<&str, TableMerge> = BTreeMap::new();
+    let empty = |dataset| TableMerge {
+        dataset,
+        batches: Vec::new(),
+        removals: Vec::new(),
+        differ,
+    };
+    for (dataset, batch) in upserts {
+        if batch.num_rows() > 0 {
+            tables
+                .entry(dataset.name)
+                .or_insert_with(|| empty(dataset))
+                .batches
+                .push(batch);
+        }
+    }
+    for (dataset, units) in removals {
+        if !units.is_empty() {
+            tables
+                .entry(dataset.name)
+                .or_insert_with(|| empty(dataset))
+                .removals
+                .extend(units);
+        }
+    }
+    tables.into_values().collect()
+}
+
+/// Units that were there before, and how they compare with what comes.
+#[derive(Default)]
+struct Existing {
+    units: HashSet<String>,
+    unchanged: HashSet<String>,
+    /// Rows of those that are not unchanged.
+    rows: Vec<FileRows>,
+}
+
+impl Table {
+    /// Merges a batch with what is committed, and writes what is new of it.
+    pub(super) fn stage(&mut self, merge: TableMerge, source: &SourceName) -> Result<(), StoreError> {
+        let dataset = self.dataset;
+        let mut touched: HashSet<String> = HashSet::new();
+        for batch in &merge.batches {
+            let held = index::units(dataset, batch)?.filter(|unit| self.units.may_hold(unit));
+            touched.extend(held.map(str::to_owned));
+        }
+        let removed = merge.removals.iter();
+        touched.extend(removed.filter(|unit| self.units.may_hold(unit)).cloned());
+        let existing = if merge.differ {
+            Existing {
+                rows: index::locate(dataset, self.files(), source, &touched)?,
+                units: touched,
+                unchanged: HashSet::new(),
+            }
+        } else {
+            self.compare(&merge.batches, &touched, source)?
+        };
+
+        let staged = self.staged.get_or_insert_with(|| StagedRows {
+            units: self.units.empty(),
+            file: None,
+            deletes: BTreeMap::new(),
+            merged: Merged::default(),
+        });
+        staged.merged.unchanged += existing.unchanged.len() as u64;
+        for batch in &merge.batches {
+            for unit in index::units(dataset, batch)? {
+                if existing.unchanged.contains(unit) || !staged.units.insert(unit) {
+                    continue;
+                }
+                if existing.units.contains(unit) {
+                    staged.merged.changed += 1;
+                } else {
+                    staged.merged.new += 1;
+                }
+            }
+        }
+        for unit in &merge.removals {
+            if existing.units.contains(unit) && staged.units.insert(unit) {
+                staged.merged.vanished += 1;
+            }
+        }
+        for rows in existing.rows {
+            staged
+                .deletes
+                .entry(rows.file.id)
+                .and_modify(|before| before.positions.extend(&rows.positions))
+                .or_insert(rows);
+        }
+        for batch in merge.batches {
+            let batch = if existing.unchanged.is_empty() {
+                batch
+            } else {
+                without(dataset, &batch, &existing.unchanged)?
+            };
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            if staged.file.is_none() {
+                staged.file = Some(DataFileWriter::create(&self.directory, dataset)?);
+            }
+            if let Some(file) = &mut staged.file {
+                file.write(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of units that may be there: those that are, and which of them come as they are.
+    fn compare(
+        &self,
+        batches: &[RecordBatch],
+        touched: &HashSet<String>,
+        source: &SourceName,
+    ) -> Result<Existing, StoreError> {
+        let mut existing = Existing::default();
+        existing.rows = index::locate(self.dataset, self.files(), source, touched)?;
+        if existing.rows.is_empty() {
+            return Ok(existing);
+        }
+        let new = index::rows_by_unit(self.dataset, batches, touched)?;
+        let old = index::read_located(self.dataset, &existing.rows)?;
+        for (unit, rows) in index::rows_by_unit(self.dataset, &old, touched)? {
+            existing.units.insert(unit.to_owned());
+            let is_unchanged = new.get(unit).is_some_and(|new| {
+                new.len() == rows.len()
+                    && new.iter().zip(&rows).all(|(&(nb, nr), &(ob, or))| {
+                        match (batches.get(nb), old.get(ob)) {
+                            (Some(new), Some(old)) => index::same_row(new, nr, old, or),
+                            _ => false,
+                        }
+                    })
+            });
+            if is_unchanged {
+                existing.unchanged.insert(unit.to_owned());
+            }
+        }
+        if !existing.unchanged.is_empty() {
+            let gone = existing.units.difference(&existing.unchanged).cloned().collect();
+            existing.rows = index::locate(self.dataset, self.files(), source, &gone)?;
+        }
+        Ok(existing)
+    }
+
+    fn files(&self) -> &[LiveFile] {
+        self.files.as_deref().unwrap_or_default()
+    }
+}
+
+impl StagedRows {
+    /// Encodes what is still held as rows.
+    pub(super) fn encode(&mut self) -> Result<(), StoreError> {
+        self.file.as_mut().map_or(Ok(()), DataFileWriter::encode)
+    }
+
+    /// Ends and fsyncs the files, and the directory that names them.
+    pub(super) fn finish(
+        self,
+        dataset: &'static Dataset,
+        directory: PathBuf,
+    ) -> Result<(TableChange, Merged, UnitIndex), StoreError> {
+        let mut change = TableChange {
+            dataset,
+            added: Vec::new(),
+            deletes: Vec::new(),
+            ended: Vec::new(),
+        };
+        if let Some(file) = self.file {
+            change.added.push(file.finish()?);
+        }
+        for rows in self.deletes.into_values() {
+            let mut positions = match &rows.file.deletes {
+                Some((_, path)) => data_file::read_deletes(path)?,
+                None => Vec::new(),
+            };
+            positions.extend(&rows.positions);
+            positions.sort_unstable();
+            positions.dedup();
+            if positions.len() as i64 >= rows.file.rows {
+                change.ended.push(rows.file.id);
+                continue;
+            }
+            let positions: Vec<i64> = positions.into_iter().map(|p| p as i64).collect();
+            change.deletes.push(NewDeletes {
+                data_file: rows.file.id,
+                before: rows.file.deletes.as_ref().map(|(id, _)| *id),
+                file: data_file::write_deletes(&directory, &rows.file.path, &positions)?,
+            });
+        }
+        if !(change.added.is_empty() && change.deletes.is_empty()) {
+            data_file::sync_directory(&directory)?;
+        }
+        Ok((change, self.merged, self.units))
+    }
+}
+
+/// The rows of a batch whose unit is not in `units`.
+fn without(
+    dataset: &Dataset,
+    batch: &RecordBatch,
+    units: &HashSet<String>,
+) -> Result<RecordBatch, StoreError> {
+    let keep: BooleanArray = index::texts(batch, dataset.unit)
+        .map(|column| {
+            column
+                .iter()
+                .map(|unit| Some(unit.is_none_or(|unit| !units.contains(unit))))
+                .collect()
+        })
+        .unwrap_or_else(|| BooleanArray::from(vec![true; batch.num_rows()]));
+    Ok(filter_record_batch(batch, &keep)?)
+}
