@@ -166,8 +166,10 @@ impl Table {
         touched: &HashSet<String>,
         source: &SourceName,
     ) -> Result<Existing, StoreError> {
-        let mut existing = Existing::default();
-        existing.rows = index::locate(self.dataset, self.files(), source, touched)?;
+        let mut existing = Existing {
+            rows: index::locate(self.dataset, self.files(), source, touched)?,
+            ..Existing::default()
+        };
         if existing.rows.is_empty() {
             return Ok(existing);
         }
