@@ -1,6 +1,7 @@
 //! The commands, each in its file: its arguments, with an example, and `run`.
 
 mod add;
+mod changes;
 mod compact;
 mod cursor;
 mod doctor;
@@ -17,8 +18,11 @@ mod why;
 use crate::config;
 use crate::context::Context;
 use clap::Subcommand;
-use miette::{Result, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use schemas::{Dataset, datasets};
+use store::Store;
+use store::lake::as_of::AsOf;
+use store::query::Reader;
 
 /// The dataset that the user named.
 ///
@@ -34,6 +38,18 @@ fn dataset(name: &str) -> Result<&'static Dataset> {
     })
 }
 
+/// Who answers queries, of the lake as it is or as it was.
+///
+/// # Errors
+/// That there is no such snapshot any more, or that the configuration has a mistake.
+async fn reader(store: &Store, as_of: Option<AsOf>, context: &Context) -> Result<Reader> {
+    let snapshot = match as_of {
+        Some(as_of) => Some(store.resolve(as_of).await.into_diagnostic()?),
+        None => None,
+    };
+    Ok(store.reader(config::query_limits(context)?).as_of(snapshot))
+}
+
 /// What dkc can be asked to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -47,6 +63,8 @@ pub enum Command {
     Runs(runs::Arguments),
     /// Answer a question in SQL
     Sql(sql::Arguments),
+    /// List the rows inserted, updated and deleted since a snapshot or a time
+    Changes(changes::Arguments),
     /// Write a dataset, or the answer to a query, to a file
     Export(export::Arguments),
     /// Show what a row was made from, and by which run
@@ -77,6 +95,7 @@ impl Command {
             Self::Run(arguments) => run::run(arguments, context).await,
             Self::Runs(arguments) => runs::run(arguments, context).await,
             Self::Sql(arguments) => sql::run(arguments, context).await,
+            Self::Changes(arguments) => changes::run(arguments, context).await,
             Self::Export(arguments) => export::run(arguments, context).await,
             Self::Why(arguments) => why::run(arguments, context).await,
             Self::Schema(arguments) => schema::run(arguments, context).await,

@@ -80,6 +80,18 @@ pub enum StoreError {
         /// How it differs.
         reason: String,
     },
+    /// A moment of the past was asked for that the lake does not hold.
+    #[error("the lake has no {asked}; the oldest that is kept is {oldest} of {time}, the newest {newest}")]
+    NoSnapshot {
+        /// What was asked for.
+        asked: String,
+        /// Id of the oldest snapshot.
+        oldest: i64,
+        /// When it was made.
+        time: String,
+        /// Id of the newest snapshot.
+        newest: i64,
+    },
     /// Arrow could not build or change a batch.
     #[error("cannot build rows")]
     Arrow(#[from] arrow_schema::ArrowError),

@@ -5,6 +5,7 @@
 //!   SQLite transaction names them (F5). What no snapshot names is swept when the lake is next opened.
 //! - Not here: SQL for readers (`query`), what the rows mean.
 
+pub mod as_of;
 pub mod catalog;
 pub mod compact;
 pub mod data_file;

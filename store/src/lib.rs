@@ -14,6 +14,7 @@ pub use commit::{Commit, Committed, Committer, Items, Merged, SNAPSHOT_WAITS, St
 pub use error::StoreError;
 
 use arrow_array::{Array, RecordBatch};
+use lake::as_of::AsOf;
 use lake::catalog::{Catalog, CommitInfo};
 use lake::compact::Compacted;
 use lake::verify::{Problem, Verified};
@@ -248,6 +249,14 @@ impl Store {
             locations.extend(locations_of(&batch?)?);
         }
         Ok(locations)
+    }
+
+    /// The id of the snapshot that a moment of the past means.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSnapshot`] when it was forgotten or never was.
+    pub async fn resolve(&self, as_of: AsOf) -> Result<i64, StoreError> {
+        self.catalog.resolve(as_of).await
     }
 
     /// Answers queries.

@@ -5,7 +5,9 @@
 //! - In `files`: which files it may read, and how.
 //! - Not here: formats (`export`), who may ask.
 
+mod changes;
 mod files;
+mod guard;
 
 use crate::lake::catalog::Catalog;
 use crate::runs::Runs;
@@ -18,27 +20,13 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use datafusion::sql::parser::{DFParser, Statement};
-use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
-use datafusion_ducklake::{DuckLakeCatalog, SqliteMetadataProvider};
+use datafusion_ducklake::{DuckLakeCatalog, MetadataProvider, SqliteMetadataProvider};
 use files::Files;
 use futures::StreamExt;
+use guard::read_only_statement;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-
-/// Longer texts are refused before they are parsed (F1).
-const MAX_TEXT_BYTES: usize = 64 << 10;
-
-/// More operators in one statement are refused: a flat chain of some thousands overflows the planner's
-/// stack (F1).
-const MAX_OPERATORS: usize = 500;
-
-/// Deeper brackets are refused: past 50 levels the parser gives up, and goes back to try every other reading of
-/// each level before, twice as long for every one.
-const MAX_DEPTH: usize = 40;
 
 /// What one query may use.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +59,9 @@ pub enum QueryError {
     /// It took longer than allowed.
     #[error("the query took longer than {} s; narrow it down, or raise `query_seconds` under [limits]", .0.as_secs())]
     TooSlow(Duration),
+    /// A dataset that lies outside the lake has no past.
+    #[error("`{0}` has no snapshots: it is not in the lake")]
+    NotInLake(&'static str),
     /// The engine's own words.
     #[error("{0}")]
     Engine(String),
@@ -98,6 +89,10 @@ pub struct Reader {
     catalog: Catalog,
     runs: Runs,
     limits: Limits,
+    /// The snapshot to read; the newest if absent.
+    as_of: Option<i64>,
+    /// An earlier one to compare it with.
+    before: Option<i64>,
 }
 
 impl Reader {
@@ -107,6 +102,16 @@ impl Reader {
             catalog,
             runs,
             limits,
+            as_of: None,
+            before: None,
+        }
+    }
+
+    /// The same for the lake as it was at a snapshot. The history of runs is always the whole.
+    pub fn as_of(self, snapshot: Option<i64>) -> Self {
+        Self {
+            as_of: snapshot,
+            ..self
         }
     }
 
@@ -165,7 +170,7 @@ impl Reader {
         Ok(context.execute_logical_plan(plan).await?.execute_stream().await?)
     }
 
-    /// A session bound to the newest snapshot; it has no writer and no way to name a file (F4).
+    /// A session bound to one snapshot; it has no writer and no way to name a file (F4).
     fn session(&self) -> Result<SessionContext, QueryError> {
         let config = SessionConfig::new()
             .with_default_catalog_and_schema("lake", "main")
@@ -178,147 +183,25 @@ impl Reader {
         let local = ObjectStoreUrl::local_filesystem();
         runtime.register_object_store(local.as_ref(), Arc::new(Files::default()));
         let context = SessionContext::new_with_config_rt(config, runtime);
-        let provider = SqliteMetadataProvider::from_pool(self.catalog.pool());
-        let lake = DuckLakeCatalog::new(provider).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let provider = Arc::new(SqliteMetadataProvider::from_pool(self.catalog.pool()));
+        let newest = provider.get_current_snapshot();
+        let bound = |snapshot| DuckLakeCatalog::with_snapshot(provider.clone(), snapshot);
+        let failed = |error| DataFusionError::External(Box::new(error));
+        let lake = match self.as_of {
+            Some(snapshot) => bound(snapshot),
+            None => newest.and_then(bound),
+        };
         context.register_catalog(
             "lake",
             Arc::new(Tables {
-                lake,
+                lake: lake.map_err(failed)?,
                 runs: self.runs.clone(),
             }),
         );
+        if let Some(before) = self.before {
+            context.register_catalog(changes::BEFORE, Arc::new(bound(before).map_err(failed)?));
+        }
         Ok(context)
-    }
-}
-
-/// Parses a text that must be one read-only statement.
-fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(QueryError::TooLarge {
-            what: format!("{} bytes", text.len()),
-            most: MAX_TEXT_BYTES,
-        });
-    }
-    let dialect = GenericDialect {};
-    // A text that cannot be split into tokens cannot be parsed either; the parser words it better.
-    if let Ok(tokens) = Tokenizer::new(&dialect, text).tokenize() {
-        let operators = tokens.iter().filter(|token| is_operator(token)).count();
-        if operators > MAX_OPERATORS {
-            return Err(QueryError::TooLarge {
-                what: format!("{operators} operators"),
-                most: MAX_OPERATORS,
-            });
-        }
-        let depth = depth(&tokens);
-        if depth > MAX_DEPTH {
-            return Err(QueryError::TooLarge {
-                what: format!("{depth} brackets within brackets"),
-                most: MAX_DEPTH,
-            });
-        }
-    }
-    let mut statements = DFParser::parse_sql_with_dialect(text, &dialect)?;
-    let statement = statements.pop_front().ok_or(QueryError::NotReadOnly {
-        found: "there is none".to_owned(),
-    })?;
-    if !statements.is_empty() {
-        return Err(QueryError::NotReadOnly {
-            found: format!("there are {}", statements.len() + 1),
-        });
-    }
-    let mut innermost = &statement;
-    while let Statement::Explain(explain) = innermost {
-        innermost = &explain.statement;
-    }
-    match innermost {
-        Statement::Statement(inner)
-            if matches!(
-                **inner,
-                ast::Statement::Query(_) | ast::Statement::ExplainTable { .. }
-            ) =>
-        {
-            Ok(statement)
-        }
-        other => {
-            let mut found = other.to_string();
-            found.truncate(found.floor_char_boundary(60));
-            Err(QueryError::NotReadOnly {
-                found: format!("`{found}` is something else"),
-            })
-        }
-    }
-}
-
-/// The most brackets that are open at once.
-fn depth(tokens: &[Token]) -> usize {
-    let (mut open, mut most) = (0_usize, 0);
-    for token in tokens {
-        match token {
-            Token::LParen | Token::LBracket | Token::LBrace => open += 1,
-            Token::RParen | Token::RBracket | Token::RBrace => open = open.saturating_sub(1),
-            _ => {}
-        }
-        most = most.max(open);
-    }
-    most
-}
-
-fn is_operator(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => [
-            "AND",
-            "OR",
-            "NOT",
-            "UNION",
-            "EXCEPT",
-            "INTERSECT",
-            "LIKE",
-            "ILIKE",
-            "IS",
-            "BETWEEN",
-            "CASE",
-            "JOIN",
-        ]
-        .iter()
-        .any(|operator| word.quote_style.is_none() && word.value.eq_ignore_ascii_case(operator)),
-        Token::Number(..)
-        | Token::SingleQuotedString(_)
-        | Token::Comma
-        | Token::Period
-        | Token::Whitespace(_)
-        | Token::SemiColon
-        | Token::EOF => false,
-        other => matches!(
-            other.to_string().as_str(),
-            "+" | "-"
-                | "*"
-                | "/"
-                | "%"
-                | "||"
-                | "="
-                | "=="
-                | "<>"
-                | "!="
-                | "<"
-                | ">"
-                | "<="
-                | ">="
-                | "&"
-                | "|"
-                | "^"
-                | "<<"
-                | ">>"
-                | "~"
-                | "!~"
-                | "~*"
-                | "!~*"
-                | "->"
-                | "->>"
-                | "@>"
-                | "<@"
-                | "::"
-                | "["
-        ),
     }
 }
 
@@ -378,57 +261,5 @@ impl SchemaProvider for TablesOfSchema {
 
     fn table_exist(&self, name: &str) -> bool {
         self.table_names().iter().any(|table| table == name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_one_reading_statement_passes() {
-        for text in [
-            "select 1",
-            "values (1)",
-            "explain select 1",
-            "describe emails",
-            "with a as (select 1) select * from a;",
-        ] {
-            assert!(read_only_statement(text).is_ok(), "{text}");
-        }
-        for text in [
-            "",
-            "select 1; select 2",
-            "insert into emails values (1)",
-            "copy (select 1) to '/tmp/x'",
-            "explain analyze copy (select 1) to '/tmp/x'",
-            "create table a as select 1",
-            "create external table a stored as csv location '/etc/passwd'",
-            "set datafusion.execution.batch_size = 1",
-            "show all",
-            "drop table emails",
-            "prepare a as select 1",
-            "begin",
-        ] {
-            assert!(read_only_statement(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_flat_chain_is_refused_before_it_is_planned() {
-        let chain = format!("select 1{}", "+1".repeat(5_000));
-        assert!(matches!(
-            read_only_statement(&chain),
-            Err(QueryError::TooLarge { .. })
-        ));
-    }
-    #[test]
-    fn brackets_without_end_are_refused_before_they_are_parsed() {
-        let nested = |times| format!("select {}1{}", "cast(".repeat(times), " as int)".repeat(times));
-        assert!(read_only_statement(&nested(MAX_DEPTH)).is_ok());
-        assert!(matches!(
-            read_only_statement(&nested(60)),
-            Err(QueryError::TooLarge { .. })
-        ));
     }
 }

@@ -69,18 +69,24 @@ fn cursor(at: u64) -> Cursor {
     Cursor(serde_json::json!({ "at": at }))
 }
 
-async fn commit(committer: &mut Committer, rows: &[(&str, &str)], gone: &[&str], at: u64) -> Committed {
-    let commit = Commit {
+fn batch(rows: &[(&str, &str)], gone: &[&str], at: u64) -> Commit {
+    Commit {
         run: RunId("run".to_owned()),
         source: source(),
         upserts: vec![emails(rows), originals(rows)],
         differ: false,
         removals: vec![(&DATASET, gone.iter().map(|item| (*item).to_owned()).collect())],
         cursor: Some(cursor(at)),
-        items: Items::default(),
-        message: Some("test".to_owned()),
-    };
-    committer.commit(commit).await.unwrap()
+        items: Items {
+            new: rows.len() as u64,
+            gone: gone.len() as u64,
+        },
+        message: None,
+    }
+}
+
+async fn commit(committer: &mut Committer, rows: &[(&str, &str)], gone: &[&str], at: u64) -> Committed {
+    committer.commit(batch(rows, gone, at)).await.unwrap()
 }
 
 fn merged(new: u64, changed: u64, unchanged: u64, vanished: u64) -> Merged {
@@ -92,15 +98,28 @@ fn merged(new: u64, changed: u64, unchanged: u64, vanished: u64) -> Merged {
     }
 }
 
-/// What a query answers, as `a|b` lines.
-async fn ask(store: &Store, sql: &str) -> String {
-    use store::export::{Format, write_stream};
-    let limits = Limits {
+fn limits() -> Limits {
+    Limits {
         memory_bytes: 64 << 20,
         time: Duration::from_secs(20),
         threads: 2,
-    };
-    let rows = store.reader(limits).run_user_sql(sql).await.unwrap();
+    }
+}
+
+/// What a query answers, as `a|b` lines.
+async fn ask(store: &Store, sql: &str) -> String {
+    ask_as_of(store, None, sql).await
+}
+
+/// The same, as of a snapshot.
+async fn ask_as_of(store: &Store, as_of: Option<i64>, sql: &str) -> String {
+    use store::export::{Format, write_stream};
+    let rows = store
+        .reader(limits())
+        .as_of(as_of)
+        .run_user_sql(sql)
+        .await
+        .unwrap();
     let mut text = Vec::new();
     write_stream(rows, Format::Csv, &mut text).await.unwrap();
     let text = String::from_utf8(text).unwrap();

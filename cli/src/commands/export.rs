@@ -1,13 +1,14 @@
 //! `dkc export`: a dataset or a query as a file.
 
 use crate::context::Context;
-use crate::{commands, config, print};
+use crate::{commands, print};
 use clap::Args;
 use miette::IntoDiagnostic;
 use miette::Result;
 use std::path::PathBuf;
 use store::Store;
 use store::export;
+use store::lake::as_of::AsOf;
 
 /// Writes rows to a file in the format of its extension. The file appears whole or not at all.
 #[derive(Debug, Args)]
@@ -24,6 +25,9 @@ pub struct Arguments {
     /// The file: .csv, .json, .ndjson, .md or .parquet
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
+    /// The lake as it was: the number of a snapshot, or a time; without an offset it is local
+    #[arg(long, value_name = "SNAPSHOT|TIME")]
+    pub as_of: Option<AsOf>,
     /// Replace the file if it exists
     #[arg(long)]
     pub force: bool,
@@ -47,8 +51,8 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             arguments.to.display()
         );
     }
-    let rows = store
-        .reader(config::query_limits(context)?)
+    let rows = commands::reader(&store, arguments.as_of, context)
+        .await?
         .run_user_sql(&query)
         .await
         .into_diagnostic()?;

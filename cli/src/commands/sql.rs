@@ -1,7 +1,7 @@
 //! `dkc sql`: SQL over the lake, read-only.
 
 use crate::context::Context;
-use crate::{config, print};
+use crate::{commands, print};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::Result;
@@ -10,11 +10,12 @@ use std::io::Read;
 use std::path::PathBuf;
 use store::Store;
 use store::export::Format;
+use store::lake::as_of::AsOf;
 
 /// Runs one query and prints its rows as they come. Nothing can be written, and no other file be read.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  dkc sql -c 'SELECT date, from_addr, subject FROM emails ORDER BY date DESC LIMIT 10'\n  dkc sql -f report.sql --format csv > report.csv\n  echo 'SELECT count(*) FROM emails' | dkc sql"
+    after_help = "Example:\n  dkc sql -c 'SELECT date, from_addr, subject FROM emails ORDER BY date DESC LIMIT 10'\n  dkc sql -f report.sql --format csv > report.csv\n  echo 'SELECT count(*) FROM emails' | dkc sql\n  dkc sql --as-of 2026-11-01 -c 'SELECT count(*) FROM emails'"
 )]
 pub struct Arguments {
     /// The query; without -c and -f it is read from standard input
@@ -30,6 +31,9 @@ pub struct Arguments {
     /// A file with the query
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// The lake as it was: the number of a snapshot, or a time; without an offset it is local
+    #[arg(long, value_name = "SNAPSHOT|TIME")]
+    pub as_of: Option<AsOf>,
     /// How to print the rows; `--json` is the same as json
     #[arg(long, default_value = "table", value_parser = PossibleValuesParser::new(Format::TEXT).try_map(|name| name.parse::<Format>()))]
     pub format: Format,
@@ -52,8 +56,8 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         }
     };
     let store = Store::open(&context.data).await.into_diagnostic()?;
-    let rows = store
-        .reader(config::query_limits(context)?)
+    let rows = commands::reader(&store, arguments.as_of, context)
+        .await?
         .run_user_sql(&query)
         .await
         .into_diagnostic()?;

@@ -3,12 +3,13 @@
 use crate::said;
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &["init"],
     &["add"],
     &["run"],
     &["runs"],
     &["sql"],
+    &["changes"],
     &["export"],
     &["why"],
     &["schema"],

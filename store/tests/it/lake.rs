@@ -1,6 +1,7 @@
 //! Merging, committing, compacting, verifying.
 
-use crate::{ask, commit, cursor, files, merged, source};
+use crate::{ask, ask_as_of, batch, commit, cursor, files, limits, merged, source};
+use store::lake::as_of::AsOf;
 use store::{Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,4 +193,120 @@ async fn a_data_directory_that_moved_is_read_where_it_is() {
     let store = Store::open_writer(&there).await.unwrap();
     assert_eq!(ask(&store, "select subject from emails").await, "one");
     assert!(!here.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_wait_become_visible_together() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    for (at, rows) in [(1, [("a", "one")]), (2, [("b", "two")])] {
+        let staged = committer.stage(batch(&rows, &[], at)).await.unwrap();
+        assert!(staged.before.is_none() && staged.with.is_none());
+    }
+    assert_eq!(ask(&store, "select count(*) from emails").await, "0");
+    assert_eq!(store.cursor(&source()).await.unwrap(), None);
+    let committed = committer.commit_staged().await.unwrap();
+    assert_eq!(committed.merged["emails"], merged(2, 0, 0, 0));
+    assert_eq!(ask(&store, "select count(*) from emails").await, "2");
+    assert_eq!(store.cursor(&source()).await.unwrap(), Some(cursor(2)));
+    let snapshots = store.catalog().snapshots().await.unwrap();
+    assert_eq!(snapshots[0].2, "mail: 2 new, 0 gone");
+    assert_eq!(Some(snapshots[0].0), committed.snapshot);
+    assert!(committer.commit_staged().await.unwrap().snapshot.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_that_waits_becomes_visible_before_it_changes_or_goes() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    let first = batch(&[("a", "one"), ("b", "two")], &[], 1);
+    committer.stage(first).await.unwrap();
+    let changed = committer.stage(batch(&[("a", "eins")], &[], 2)).await.unwrap();
+    assert_eq!(changed.before.unwrap().merged["emails"], merged(2, 0, 0, 0));
+    assert_eq!(
+        ask(&store, "select subject from emails order by _item").await,
+        "one\ntwo"
+    );
+    let gone = committer.stage(batch(&[], &["a"], 3)).await.unwrap();
+    assert_eq!(gone.before.unwrap().merged["emails"], merged(0, 1, 0, 0));
+    let last = committer.commit_staged().await.unwrap();
+    assert_eq!(last.merged["emails"], merged(0, 0, 0, 1));
+    assert_eq!(ask(&store, "select _item from emails").await, "b");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_and_was_never_committed_leaves_no_file() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let there = || {
+        let files = files(&data.path().join("lake/files"));
+        files.iter().filter(|path| path.is_file()).count()
+    };
+    let mut committer = store.committer(&source()).await.unwrap();
+    committer.stage(batch(&[("a", "one")], &[], 1)).await.unwrap();
+    assert!(there() > 0);
+    drop(committer);
+    assert_eq!(there(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_is_asked_by_snapshot_or_by_time() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    let first = commit(&mut committer, &[("a", "one")], &[], 1)
+        .await
+        .snapshot
+        .unwrap();
+    let between = jiff::Timestamp::now();
+    commit(&mut committer, &[("a", "eins"), ("b", "zwei")], &[], 2).await;
+    let resolve = async |text: &str| store.resolve(text.parse::<AsOf>().unwrap()).await;
+    assert_eq!(resolve(&first.to_string()).await.unwrap(), first);
+    assert_eq!(resolve(&between.to_string()).await.unwrap(), first);
+    let query = "select _item, subject from emails order by 1";
+    assert_eq!(ask_as_of(&store, Some(first), query).await, "a,one");
+    assert_eq!(ask(&store, query).await, "a,eins\nb,zwei");
+    for missing in ["99", "2001-01-01"] {
+        let error = resolve(missing).await.unwrap_err().to_string();
+        assert!(error.contains("the oldest that is kept is 0 of "), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_told_by_key_across_a_compaction() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    let first = [("a", "one"), ("b", "two"), ("c", "three")];
+    let since = commit(&mut committer, &first, &[], 1).await.snapshot.unwrap();
+    commit(&mut committer, &[("b", "zwei"), ("d", "vier")], &["c"], 2).await;
+    store.compact(jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    let told = changes_since(&store, since).await;
+    assert_eq!(told, ["delete,c,three", "insert,d,vier", "update,b,zwei"]);
+    let newest = store.catalog().head().await.unwrap().id;
+    assert!(changes_since(&store, newest).await.is_empty());
+}
+
+async fn changes_since(store: &Store, since: i64) -> Vec<String> {
+    use store::export::{Format, write_stream};
+    let rows = store
+        .reader(limits())
+        .changes(&schemas::datasets::emails::DATASET, since)
+        .await
+        .unwrap();
+    let mut text = Vec::new();
+    write_stream(rows, Format::Ndjson, &mut text).await.unwrap();
+    let mut told: Vec<String> = String::from_utf8(text)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| row[name].as_str().unwrap().to_owned();
+            [text("change"), text("_item"), text("subject")].join(",")
+        })
+        .collect();
+    told.sort();
+    told
 }

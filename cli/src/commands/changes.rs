@@ -1,0 +1,46 @@
+//! `dkc changes`: what became of a dataset since then.
+
+use crate::context::Context;
+use crate::{commands, print};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use miette::{IntoDiagnostic, Result};
+use store::Store;
+use store::export::Format;
+use store::lake::as_of::AsOf;
+
+/// Lists the rows that were inserted, updated or deleted since a snapshot or a time.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  dkc changes emails --since 2026-11-24\n  dkc changes emails --since 12 --as-of 15 --format csv"
+)]
+pub struct Arguments {
+    /// The dataset
+    pub dataset: String,
+    /// The snapshot or time to compare with
+    #[arg(long, value_name = "SNAPSHOT|TIME")]
+    pub since: AsOf,
+    /// The snapshot or time to look at; the newest if absent
+    #[arg(long, value_name = "SNAPSHOT|TIME")]
+    pub as_of: Option<AsOf>,
+    /// How to print the rows; `--json` is the same as json
+    #[arg(long, default_value = "table", value_parser = PossibleValuesParser::new(Format::TEXT).try_map(|name| name.parse::<Format>()))]
+    pub format: Format,
+}
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    let dataset = commands::dataset(&arguments.dataset)?;
+    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let since = store.resolve(arguments.since).await.into_diagnostic()?;
+    let reader = commands::reader(&store, arguments.as_of, context).await?;
+    let rows = reader.changes(dataset, since).await.into_diagnostic()?;
+    let format = if context.json {
+        Format::Json
+    } else {
+        arguments.format
+    };
+    print::rows(rows, format, context).await?;
+    store.close().await;
+    Ok(())
+}
