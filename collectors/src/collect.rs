@@ -103,13 +103,13 @@ impl Batch {
     }
 }
 
-/// Items per batch. Fewer: many small Parquet files and commits. More: a crash repeats more work.
+/// Items per batch. Fewer: more to hand over. More: more memory, whatever the size of the messages.
 pub const BATCH_ITEMS: usize = 2_048;
 
 /// Bytes of originals per batch: it bounds memory, whatever the size of the messages.
 pub const BATCH_BYTES: usize = 2 << 20;
 
-/// Where batches go. Waits while the store is behind, so that at most two batches are in memory.
+/// Where batches go. Waits while the store is behind, so that few batches are in memory.
 #[derive(Clone)]
 pub struct Sink {
     batches: mpsc::Sender<Batch>,

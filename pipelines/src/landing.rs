@@ -1,7 +1,7 @@
 //! Where batches come down: converted on all cores, threaded, committed with their cursor.
 //!
-//! While one batch is written the next is converted. At most two are in memory, beside the one that
-//! the collector is filling. The store decides when those that are written become visible.
+//! While one batch is written the next is converted. Beside these two, one waits and one is being filled by the
+//! collector. The store decides when those that are written become visible.
 
 use crate::error::RunError;
 use crate::rows::{convert, raw_rows, reject_rows};
@@ -50,7 +50,7 @@ pub struct Landing<'a> {
 /// The committer is here, or busy with the batch before.
 enum Committing {
     Idle(Box<Committer>),
-    Busy(JoinHandle<(Box<Committer>, Result<Staged, StoreError>)>, Counts),
+    Busy(JoinHandle<(Box<Committer>, Staged)>, Counts),
     /// The task that had it ended early.
     Lost,
 }
@@ -79,7 +79,7 @@ impl<'a> Landing<'a> {
         })
     }
 
-    /// Converts a batch and begins to commit it, after the one before is committed.
+    /// Converts a batch and begins to write it, after the one before is written.
     pub async fn land(&mut self, mut batch: Batch, counts: &mut Counts) -> Result<(), RunError> {
         let attributes: HashMap<String, Attributes> = batch
             .touched
@@ -154,8 +154,11 @@ impl<'a> Landing<'a> {
             .cloned()
             .collect();
         if !touched.is_empty() {
-            // Their rows may be among those that wait.
-            self.flush(counts).await?;
+            let wait = matches!(&self.committing, Committing::Idle(committer)
+                if committer.holds(&emails::DATASET, &touched));
+            if wait {
+                self.flush(counts).await?;
+            }
             upserts.extend(self.touched_rows(touched, &attributes).await?);
         }
         let commit = Commit {
@@ -181,12 +184,12 @@ impl<'a> Landing<'a> {
         };
         let (committer, staged) = task.await?;
         self.committing = Committing::Idle(committer);
-        let Staged { before, with } = staged?;
+        let Staged { before, with } = staged;
         if let Some(before) = before {
             self.count(&before, counts);
         }
         self.waiting.add(landed);
-        if let Some(with) = with {
+        if let Some(with) = with? {
             self.count(&with, counts);
         }
         Ok(())
@@ -301,7 +304,7 @@ impl<'a> Landing<'a> {
             threads.add(batch)?;
         }
         for (_, batch) in upserts.iter_mut().filter(mails()) {
-            *batch = threads.assign(batch)?;
+            *batch = threads.assign_so_far(batch)?;
         }
         self.threads = Some(threads);
         Ok(())

@@ -13,7 +13,7 @@ use crate::lake::catalog::{Catalog, CommitInfo, Snapshot};
 use crate::lake::index::{self, UnitIndex};
 use arrow_array::RecordBatch;
 use schemas::{Cursor, Dataset, RunId, SourceName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use table::{Table, TableMerge, by_table};
@@ -65,12 +65,14 @@ pub struct Committed {
 }
 
 /// What became visible while a batch was staged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Staged {
     /// The batches before it: it changes what they brought, so they had to come first.
     pub before: Option<Committed>,
-    /// It, with those that waited for it; absent when it waits.
-    pub with: Option<Committed>,
+    /// It, with those that waited for it; nothing when it waits.
+    ///
+    /// An error when something could not be written: then neither it nor what waited becomes visible.
+    pub with: Result<Option<Committed>, StoreError>,
 }
 
 /// What merging came to, in units.
@@ -125,12 +127,13 @@ impl Committer {
         })
     }
 
-    /// Commits one batch, wholly or not at all, with those that wait.
+    /// Commits one batch, wholly or not at all, with those that wait; of snapshots it had to make before, nothing
+    /// is told.
     ///
     /// # Errors
     /// [`StoreError`] when something could not be written; nothing of the batch is visible then.
     pub async fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
-        match self.stage(commit).await?.with {
+        match self.stage(commit).await.with? {
             Some(committed) => Ok(committed),
             None => self.commit_staged().await,
         }
@@ -138,23 +141,33 @@ impl Committer {
 
     /// Writes a batch. It becomes visible, wholly or not at all, with a later one, or when it is asked for, or at
     /// once when there is enough to make a snapshot of.
-    ///
-    /// # Errors
-    /// [`StoreError`] when something could not be written. Nothing that waited becomes visible then.
-    pub async fn stage(&mut self, commit: Commit) -> Result<Staged, StoreError> {
-        let staged = self.try_stage(commit).await;
-        if staged.is_err() {
+    pub async fn stage(&mut self, commit: Commit) -> Staged {
+        let mut before = None;
+        let with = self.try_stage(commit, &mut before).await;
+        if with.is_err() {
             self.tables.clear();
             self.waiting = None;
         }
-        staged
+        Staged { before, with }
     }
 
-    async fn try_stage(&mut self, commit: Commit) -> Result<Staged, StoreError> {
-        let mut staged = Staged::default();
+    /// Whether rows of one of these units wait.
+    pub fn holds(&self, dataset: &Dataset, units: &HashSet<String>) -> bool {
+        let staged = self
+            .tables
+            .get(dataset.name)
+            .and_then(|table| table.staged.as_ref());
+        staged.is_some_and(|staged| units.iter().any(|unit| staged.units.may_hold(unit)))
+    }
+
+    async fn try_stage(
+        &mut self,
+        commit: Commit,
+        before: &mut Option<Committed>,
+    ) -> Result<Option<Committed>, StoreError> {
         let merges = by_table(commit.upserts, commit.removals, commit.differ);
         if self.holds_any_of(&merges)? {
-            staged.before = Some(self.commit_staged().await?);
+            *before = Some(self.commit_staged().await?);
         }
         let waiting = match self.waiting.take() {
             Some(waiting) => waiting,
@@ -197,9 +210,9 @@ impl Committer {
         let is_enough = waiting.bytes >= SNAPSHOT_BYTES || waiting.since.elapsed() >= SNAPSHOT_WAITS;
         self.waiting = Some(waiting);
         if is_enough {
-            staged.with = Some(self.commit_staged().await?);
+            return self.commit_staged().await.map(Some);
         }
-        Ok(staged)
+        Ok(None)
     }
 
     /// Makes visible what waits.
@@ -214,6 +227,8 @@ impl Committer {
         let mut finishing = JoinSet::new();
         for table in self.tables.values_mut() {
             if let Some(mut rows) = table.staged.take() {
+                // Whatever comes of it: what is staged next is merged with what is there then.
+                table.files = None;
                 let (dataset, directory) = (table.dataset, table.directory.clone());
                 finishing.spawn(async move {
                     let rows = on_a_core(move || rows.encode().map(|()| rows)).await??;
@@ -258,7 +273,6 @@ impl Committer {
         for (dataset, units) in units {
             if let Some(table) = self.tables.get_mut(dataset) {
                 table.units.extend(units);
-                table.files = None;
             }
         }
         if new_cursor.is_some() {

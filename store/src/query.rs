@@ -59,6 +59,14 @@ pub enum QueryError {
     /// It took longer than allowed.
     #[error("the query took longer than {} s; narrow it down, or raise `query_seconds` under [limits]", .0.as_secs())]
     TooSlow(Duration),
+    /// A later snapshot was to be compared with an earlier one.
+    #[error("snapshot {as_of} is older than {since}: nothing has changed in it since then")]
+    Backwards {
+        /// The one to compare with.
+        since: i64,
+        /// The one to look at.
+        as_of: i64,
+    },
     /// A dataset that lies outside the lake has no past.
     #[error("`{0}` has no snapshots: it is not in the lake")]
     NotInLake(&'static str),
@@ -176,7 +184,9 @@ impl Reader {
             .with_default_catalog_and_schema("lake", "main")
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(false)
-            .with_target_partitions(self.limits.threads);
+            .with_target_partitions(self.limits.threads)
+            // Whole tables are compared: their joins must be able to spill.
+            .set_bool("datafusion.optimizer.prefer_hash_join", self.before.is_none());
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(self.limits.memory_bytes)))
             .build_arc()?;

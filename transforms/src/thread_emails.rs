@@ -26,6 +26,8 @@ struct Node {
     up: u32,
     /// Whether some mail names another one right before it.
     is_child: bool,
+    /// Of a representative: the node that gives its thread the id, as far as seen when threads were joined.
+    best: u32,
 }
 
 /// The conversations of the mails added so far; about 30 bytes a message id.
@@ -75,10 +77,10 @@ impl Threads {
             }
             let node = self.node(key);
             if let Some(parent) = before.filter(|parent| *parent != node) {
-                self.join(parent, node);
                 if let Some(node) = self.nodes.get_mut(node as usize) {
                     node.is_child = true;
                 }
+                self.join(parent, node);
             }
             before = Some(node);
         }
@@ -94,6 +96,7 @@ impl Threads {
             key: *key,
             up: next,
             is_child: false,
+            best: next,
         });
         let nodes = &self.nodes;
         let hash = |at: &u32| nodes.get(*at as usize).map_or(0, |node| short(&node.key));
@@ -109,9 +112,21 @@ impl Threads {
 
     fn join(&mut self, a: u32, b: u32) {
         let (a, b) = (self.representative(a), self.representative(b));
+        let best = [a, b]
+            .map(|at| self.nodes.get(at as usize).map_or(at, |node| node.best))
+            .into_iter()
+            .min_by(|one, other| self.rank(*one).cmp(&self.rank(*other)));
         if let Some(node) = self.nodes.get_mut(a.max(b) as usize) {
             node.up = a.min(b);
         }
+        if let (Some(node), Some(best)) = (self.nodes.get_mut(a.min(b) as usize), best) {
+            node.best = best;
+        }
+    }
+
+    /// Of a thread the node of the lowest rank names it: nobody's child, then the smallest key.
+    fn rank(&self, at: u32) -> Option<(bool, &Key)> {
+        self.nodes.get(at as usize).map(|node| (node.is_child, &node.key))
     }
 
     /// The representative of a node's thread; halves the way to it.
@@ -146,12 +161,10 @@ impl Threads {
                 };
                 representatives.push(up);
             }
-            // The best of each thread: first nobody's child, then the smallest key.
-            let rank = |at: u32| self.nodes.get(at as usize).map(|node| (node.is_child, &node.key));
             let mut best: Vec<u32> = (0_u32..).take(self.nodes.len()).collect();
             for (at, representative) in (0_u32..).zip(&representatives) {
                 if let Some(best) = best.get_mut(*representative as usize)
-                    && rank(at) < rank(*best)
+                    && self.rank(at) < self.rank(*best)
                 {
                     *best = at;
                 }
@@ -170,13 +183,42 @@ impl Threads {
             .map_or(*own, |node| node.key)
     }
 
-    /// The same batch with the `thread_id`s of what was added so far.
+    /// The thread of a mail as it was seen when threads were joined: nearly always that of
+    /// [`thread_of`](Self::thread_of), without looking at all nodes for it.
+    fn thread_so_far(&self, own: &Key) -> Key {
+        let Some(mut at) = self.find(own) else {
+            return *own;
+        };
+        while self.up(at) != at {
+            at = self.up(at);
+        }
+        let best = self.nodes.get(at as usize).map_or(at, |node| node.best);
+        self.nodes.get(best as usize).map_or(*own, |node| node.key)
+    }
+
+    /// The same batch with the `thread_id`s of what was added.
     ///
     /// # Errors
     /// [`TransformError::Column`] when the batch is no batch of `emails`.
     pub fn assign(&self, emails: &RecordBatch) -> Result<RecordBatch, TransformError> {
+        Self::with_threads(emails, |own| self.thread_of(own))
+    }
+
+    /// As [`assign`](Self::assign) while more is to be added: quick for each batch of many, and in rare cases not
+    /// yet the thread that [`stale`](Self::stale) will find.
+    ///
+    /// # Errors
+    /// [`TransformError::Column`] when the batch is no batch of `emails`.
+    pub fn assign_so_far(&self, emails: &RecordBatch) -> Result<RecordBatch, TransformError> {
+        Self::with_threads(emails, |own| self.thread_so_far(own))
+    }
+
+    fn with_threads(
+        emails: &RecordBatch,
+        thread_of: impl Fn(&Key) -> Key,
+    ) -> Result<RecordBatch, TransformError> {
         let own = Own::of(emails)?;
-        let ids = (0..emails.num_rows()).map(|row| Some(hex::encode(self.thread_of(&own.key(row)))));
+        let ids = (0..emails.num_rows()).map(|row| Some(hex::encode(thread_of(&own.key(row)))));
         let ids: ArrayRef = Arc::new(ids.collect::<StringArray>());
         let at = emails
             .schema()

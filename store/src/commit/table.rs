@@ -203,7 +203,7 @@ impl Table {
 }
 
 impl StagedRows {
-    /// Encodes what is still held as rows.
+    /// Compresses what is still held as open pages.
     pub(super) fn encode(&mut self) -> Result<(), StoreError> {
         self.file.as_mut().map_or(Ok(()), DataFileWriter::encode)
     }

@@ -166,7 +166,7 @@ impl DataFileWriter {
         self.file.write(batch)
     }
 
-    /// Encodes and compresses the rows so far, as a row group of their own.
+    /// Compresses the pages that are still open, and ends the row group.
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be written; the file is then of no use.

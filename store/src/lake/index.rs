@@ -114,7 +114,7 @@ fn for_each_unit(
 pub struct FileRows {
     /// The file.
     pub file: LiveFile,
-    /// Positions, ascending.
+    /// Positions; ascending as [`locate`] finds them.
     pub positions: Vec<u64>,
 }
 
@@ -231,9 +231,11 @@ pub fn units<'a>(
     Ok((0..units.len()).map(|row| units.value(row)))
 }
 
-/// Whether two rows are equal in all columns that both have, but those that say when and by which run.
+/// Columns that say when and by which run a row was made: rows that differ in nothing else are the same.
+pub const NOT_COMPARED: [&str; 2] = ["_run", "fetched_at"];
+
+/// Whether two rows are equal in all columns that both have, but for [`NOT_COMPARED`].
 pub fn same_row(one: &RecordBatch, row: usize, other: &RecordBatch, other_row: usize) -> bool {
-    const NOT_COMPARED: [&str; 2] = ["_run", "fetched_at"];
     one.schema_ref()
         .fields()
         .iter()

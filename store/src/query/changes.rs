@@ -4,6 +4,7 @@
 //! that changed and changed back is as it was.
 
 use super::{QueryError, Reader};
+use crate::lake::index::NOT_COMPARED;
 use datafusion::execution::SendableRecordBatchStream;
 use schemas::{Dataset, Home, Kind};
 
@@ -24,6 +25,11 @@ impl Reader {
         if dataset.home != Home::Lake {
             return Err(QueryError::NotInLake(dataset.name));
         }
+        if let Some(as_of) = self.as_of
+            && as_of < since
+        {
+            return Err(QueryError::Backwards { since, as_of });
+        }
         let reader = Self {
             before: Some(since),
             ..self.clone()
@@ -40,15 +46,12 @@ fn comparison(dataset: &Dataset) -> String {
     };
     let differs = dataset
         .all_columns()
-        .filter(|column| !dataset.key.contains(&column.name))
+        .filter(|column| !dataset.key.contains(&column.name) && !NOT_COMPARED.contains(&column.name))
+        // Bytes come with their digest.
+        .filter(|column| column.kind != Kind::Bytes)
         .map(|column| {
             let name = column.name;
-            match column.kind {
-                Kind::TextList => format!(
-                    "(array_to_string(n.\"{name}\", chr(31)) IS DISTINCT FROM array_to_string(o.\"{name}\", chr(31)))"
-                ),
-                _ => format!("(n.\"{name}\" IS DISTINCT FROM o.\"{name}\")"),
-            }
+            format!("(n.\"{name}\" IS DISTINCT FROM o.\"{name}\")")
         })
         .collect::<Vec<_>>()
         .join(" OR ");

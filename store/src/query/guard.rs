@@ -192,6 +192,7 @@ mod tests {
             Err(QueryError::TooLarge { .. })
         ));
     }
+
     #[test]
     fn brackets_without_end_are_refused_before_they_are_parsed() {
         let nested = |times| format!("select {}1{}", "cast(".repeat(times), " as int)".repeat(times));

@@ -1,8 +1,9 @@
 //! Merging, committing, compacting, verifying.
 
 use crate::{ask, ask_as_of, batch, commit, cursor, files, limits, merged, source};
+use schemas::RunId;
 use store::lake::as_of::AsOf;
-use store::{Store, StoreError};
+use store::{Commit, Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unit_is_new_then_unchanged_then_changed_then_gone() {
@@ -201,8 +202,8 @@ async fn batches_that_wait_become_visible_together() {
     let store = Store::open_writer(data.path()).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     for (at, rows) in [(1, [("a", "one")]), (2, [("b", "two")])] {
-        let staged = committer.stage(batch(&rows, &[], at)).await.unwrap();
-        assert!(staged.before.is_none() && staged.with.is_none());
+        let staged = committer.stage(batch(&rows, &[], at)).await;
+        assert!(staged.before.is_none() && staged.with.unwrap().is_none());
     }
     assert_eq!(ask(&store, "select count(*) from emails").await, "0");
     assert_eq!(store.cursor(&source()).await.unwrap(), None);
@@ -222,14 +223,14 @@ async fn a_unit_that_waits_becomes_visible_before_it_changes_or_goes() {
     let store = Store::open_writer(data.path()).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     let first = batch(&[("a", "one"), ("b", "two")], &[], 1);
-    committer.stage(first).await.unwrap();
-    let changed = committer.stage(batch(&[("a", "eins")], &[], 2)).await.unwrap();
+    committer.stage(first).await.with.unwrap();
+    let changed = committer.stage(batch(&[("a", "eins")], &[], 2)).await;
     assert_eq!(changed.before.unwrap().merged["emails"], merged(2, 0, 0, 0));
     assert_eq!(
         ask(&store, "select subject from emails order by _item").await,
         "one\ntwo"
     );
-    let gone = committer.stage(batch(&[], &["a"], 3)).await.unwrap();
+    let gone = committer.stage(batch(&[], &["a"], 3)).await;
     assert_eq!(gone.before.unwrap().merged["emails"], merged(0, 1, 0, 0));
     let last = committer.commit_staged().await.unwrap();
     assert_eq!(last.merged["emails"], merged(0, 0, 0, 1));
@@ -245,7 +246,11 @@ async fn what_waited_and_was_never_committed_leaves_no_file() {
         files.iter().filter(|path| path.is_file()).count()
     };
     let mut committer = store.committer(&source()).await.unwrap();
-    committer.stage(batch(&[("a", "one")], &[], 1)).await.unwrap();
+    committer
+        .stage(batch(&[("a", "one")], &[], 1))
+        .await
+        .with
+        .unwrap();
     assert!(there() > 0);
     drop(committer);
     assert_eq!(there(), 0);
@@ -285,6 +290,12 @@ async fn changes_are_told_by_key_across_a_compaction() {
     store.compact(jiff::Timestamp::UNIX_EPOCH).await.unwrap();
     let told = changes_since(&store, since).await;
     assert_eq!(told, ["delete,c,three", "insert,d,vier", "update,b,zwei"]);
+    let back = Commit {
+        run: RunId("another".to_owned()),
+        ..batch(&[("b", "two"), ("c", "three")], &["d"], 3)
+    };
+    committer.commit(back).await.unwrap();
+    assert!(changes_since(&store, since).await.is_empty());
     let newest = store.catalog().head().await.unwrap().id;
     assert!(changes_since(&store, newest).await.is_empty());
 }

@@ -142,6 +142,28 @@ fn copies_are_one_node_and_mails_without_id_are_their_own() {
 }
 
 #[test]
+fn what_is_assigned_while_mails_come_is_mostly_what_all_give() {
+    let mut so_far = Threads::new();
+    for mail in [
+        (Some(1), vec![], vec![]),
+        (Some(2), vec![1], vec![]),
+        (Some(4), vec![1, 2, 3], vec![]),
+        (Some(9), vec![], vec![]),
+    ] {
+        let one = batch(&[mail]);
+        so_far.add(&one).unwrap();
+        assert_eq!(so_far.assign_so_far(&one).unwrap(), so_far.assign(&one).unwrap());
+    }
+    // The thread of a parent that comes later is told by `stale`, whatever was assigned.
+    let early = batch(&[(Some(9), vec![], vec![])]);
+    so_far.add(&batch(&[(Some(5), vec![1, 9], vec![])])).unwrap();
+    assert_eq!(
+        so_far.assign_so_far(&early).unwrap(),
+        so_far.assign(&early).unwrap()
+    );
+}
+
+#[test]
 fn stale_rows_are_those_whose_thread_changed() {
     let early = [(Some(3), vec![2], vec![]), (Some(5), vec![], vec![])];
     let mut threads = threads(&early);
