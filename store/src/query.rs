@@ -184,9 +184,7 @@ impl Reader {
             .with_default_catalog_and_schema("lake", "main")
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(false)
-            .with_target_partitions(self.limits.threads)
-            // Whole tables are compared: their joins must be able to spill.
-            .set_bool("datafusion.optimizer.prefer_hash_join", self.before.is_none());
+            .with_target_partitions(self.limits.threads);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(self.limits.memory_bytes)))
             .build_arc()?;

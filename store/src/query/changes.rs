@@ -38,31 +38,56 @@ impl Reader {
     }
 }
 
-/// The query that compares a dataset with itself.
+/// The query that compares a dataset with itself: digests of rows first, so that a table with long texts need not fit
+/// into memory, then the rows of the keys that differ.
 fn comparison(dataset: &Dataset) -> String {
-    let keys = |a: &str, b: &str| {
-        let equal = |key: &&str| format!("{a}.\"{key}\" = {b}.\"{key}\"");
-        dataset.key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
-    };
-    let differs = dataset
-        .all_columns()
-        .filter(|column| !dataset.key.contains(&column.name) && !NOT_COMPARED.contains(&column.name))
-        // Bytes come with their digest.
-        .filter(|column| column.kind != Kind::Bytes)
-        .map(|column| {
-            let name = column.name;
-            format!("(n.\"{name}\" IS DISTINCT FROM o.\"{name}\")")
-        })
-        .collect::<Vec<_>>()
-        .join(" OR ");
     let (now, then) = (
         format!("lake.main.{}", dataset.name),
         format!("{BEFORE}.main.{}", dataset.name),
     );
-    let (n_is_o, o_is_n) = (keys("n", "o"), keys("o", "n"));
+    let keys = dataset.key.iter().map(|key| format!("\"{key}\""));
+    let keys: Vec<String> = keys.collect();
+    let listed = keys.join(", ");
+    let equal = |a: &str, b: &str| {
+        let equal = keys.iter().map(|key| format!("{a}.{key} = {b}.{key}"));
+        equal.collect::<Vec<_>>().join(" AND ")
+    };
+    let either = keys
+        .iter()
+        .map(|key| format!("coalesce(n.{key}, o.{key}) AS {key}"));
+    let either = either.collect::<Vec<_>>().join(", ");
+    let first = keys.first().cloned().unwrap_or_default();
+    let digest = digest(dataset);
     format!(
-        "SELECT 'insert' AS change, n.* FROM {now} n LEFT ANTI JOIN {then} o ON {n_is_o} \
-         UNION ALL SELECT 'update' AS change, n.* FROM {now} n JOIN {then} o ON {n_is_o} WHERE {differs} \
-         UNION ALL SELECT 'delete' AS change, o.* FROM {then} o LEFT ANTI JOIN {now} n ON {o_is_n}"
+        "WITH n AS (SELECT {listed}, {digest} AS digest FROM {now}), \
+              o AS (SELECT {listed}, {digest} AS digest FROM {then}), \
+              c AS (SELECT {either}, CASE WHEN o.{first} IS NULL THEN 'insert' WHEN n.{first} IS NULL THEN 'delete' \
+                           ELSE 'update' END AS change \
+                    FROM n FULL OUTER JOIN o ON {n_is_o} WHERE n.digest IS DISTINCT FROM o.digest) \
+         SELECT c.change, t.* FROM c JOIN {now} t ON {c_is_t} WHERE c.change <> 'delete' \
+         UNION ALL SELECT c.change, t.* FROM c JOIN {then} t ON {c_is_t} WHERE c.change = 'delete'",
+        n_is_o = equal("n", "o"),
+        c_is_t = equal("c", "t"),
     )
+}
+
+/// A digest of what a row says, without its key and without when and by which run it was made. Bytes count by the
+/// digest that stands beside them.
+fn digest(dataset: &Dataset) -> String {
+    let said = dataset
+        .all_columns()
+        .filter(|column| !dataset.key.contains(&column.name) && !NOT_COMPARED.contains(&column.name))
+        .filter(|column| column.kind != Kind::Bytes)
+        .map(|column| {
+            let name = format!("\"{}\"", column.name);
+            match column.kind {
+                // With its length: an empty list is not a list of an empty text.
+                Kind::TextList => format!("array_length({name}), chr(30), array_to_string({name}, chr(30))"),
+                // NULL is not an empty text.
+                _ => format!("{name} IS NULL, CAST({name} AS VARCHAR)"),
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(", chr(31), ");
+    format!("md5(concat({said}))")
 }
