@@ -48,11 +48,12 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
     text(&table.to_string())
 }
 
-/// Prints the rows of a query as they come, and notes about them on standard error.
+/// Prints the rows of a query as they come, as JSON with `--json`, and notes about them on standard error.
 ///
 /// # Errors
 /// When the query breaks off, or standard output is closed.
 pub async fn rows(stream: SendableRecordBatchStream, format: Format, context: &Context) -> Result<Written> {
+    let format = if context.json { Format::Json } else { format };
     let mut out = io::BufWriter::new(Output::stdout());
     let written = export::write_fitted(stream, format, terminal_width(), &mut out)
         .await

@@ -35,12 +35,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let since = store.resolve(arguments.since).await.into_diagnostic()?;
     let reader = commands::reader(&store, arguments.as_of, context).await?;
     let rows = reader.changes(dataset, since).await.into_diagnostic()?;
-    let format = if context.json {
-        Format::Json
-    } else {
-        arguments.format
-    };
-    print::rows(rows, format, context).await?;
+    print::rows(rows, arguments.format, context).await?;
     store.close().await;
     Ok(())
 }

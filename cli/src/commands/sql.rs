@@ -61,12 +61,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         .run_user_sql(&query)
         .await
         .into_diagnostic()?;
-    let format = if context.json {
-        Format::Json
-    } else {
-        arguments.format
-    };
-    print::rows(rows, format, context).await?;
+    print::rows(rows, arguments.format, context).await?;
     store.close().await;
     Ok(())
 }
