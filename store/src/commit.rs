@@ -153,11 +153,14 @@ impl Committer {
 
     /// Whether rows of one of these units wait.
     pub fn holds(&self, dataset: &Dataset, units: &HashSet<String>) -> bool {
-        let staged = self
-            .tables
-            .get(dataset.name)
-            .and_then(|table| table.staged.as_ref());
-        staged.is_some_and(|staged| units.iter().any(|unit| staged.units.may_hold(unit)))
+        self.staged_units(dataset)
+            .is_some_and(|staged| units.iter().any(|unit| staged.may_hold(unit)))
+    }
+
+    /// The units of a table whose rows wait; absent when none do.
+    fn staged_units(&self, dataset: &Dataset) -> Option<&UnitIndex> {
+        let table = self.tables.get(dataset.name)?;
+        table.staged.as_ref().map(|staged| &staged.units)
     }
 
     async fn try_stage(
@@ -284,18 +287,14 @@ impl Committer {
     /// Whether rows of a unit that waits are to change again.
     fn holds_any_of(&self, merges: &[TableMerge]) -> Result<bool, StoreError> {
         for merge in merges {
-            let Some(staged) = self
-                .tables
-                .get(merge.dataset.name)
-                .and_then(|table| table.staged.as_ref())
-            else {
+            let Some(staged) = self.staged_units(merge.dataset) else {
                 continue;
             };
-            if merge.removals.iter().any(|unit| staged.units.may_hold(unit)) {
+            if merge.removals.iter().any(|unit| staged.may_hold(unit)) {
                 return Ok(true);
             }
             for batch in &merge.batches {
-                if index::units(merge.dataset, batch)?.any(|unit| staged.units.may_hold(unit)) {
+                if index::units(merge.dataset, batch)?.any(|unit| staged.may_hold(unit)) {
                     return Ok(true);
                 }
             }

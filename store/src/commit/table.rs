@@ -255,13 +255,8 @@ fn without(
     batch: &RecordBatch,
     units: &HashSet<String>,
 ) -> Result<RecordBatch, StoreError> {
-    let keep: BooleanArray = index::texts(batch, dataset.unit)
-        .map(|column| {
-            column
-                .iter()
-                .map(|unit| Some(unit.is_none_or(|unit| !units.contains(unit))))
-                .collect()
-        })
-        .unwrap_or_else(|| BooleanArray::from(vec![true; batch.num_rows()]));
+    let keep: BooleanArray = index::units(dataset, batch)?
+        .map(|unit| Some(!units.contains(unit)))
+        .collect();
     Ok(filter_record_batch(batch, &keep)?)
 }

@@ -18,8 +18,7 @@ pub(super) struct StagedFile {
     pub(super) path: PathBuf,
     schema: SchemaRef,
     rows: i64,
-    /// Absent once it is finished.
-    writer: Option<ArrowWriter<Hashing<BufWriter<File>>>>,
+    writer: ArrowWriter<Hashing<BufWriter<File>>>,
 }
 
 impl StagedFile {
@@ -39,7 +38,7 @@ impl StagedFile {
             path,
             schema,
             rows: 0,
-            writer: Some(writer),
+            writer,
         })
     }
 
@@ -47,30 +46,23 @@ impl StagedFile {
         // Same columns; the file's schema adds the field ids.
         let batch = fit(&self.schema, batch)?;
         self.rows += batch.num_rows() as i64;
-        match &mut self.writer {
-            Some(writer) => writer
-                .write(&batch)
-                .map_err(StoreError::parquet("write", &self.path)),
-            None => Ok(()),
-        }
+        self.writer
+            .write(&batch)
+            .map_err(StoreError::parquet("write", &self.path))
     }
 
     /// Ends a row group.
     pub(super) fn encode(&mut self) -> Result<(), StoreError> {
-        match &mut self.writer {
-            Some(writer) => writer.flush().map_err(StoreError::parquet("write", &self.path)),
-            None => Ok(()),
-        }
+        self.writer
+            .flush()
+            .map_err(StoreError::parquet("write", &self.path))
     }
 
     pub(super) fn finish(mut self) -> Result<(WrittenFile, ParquetMetaData), StoreError> {
-        let failed = || StoreError::parquet("write", &self.path);
-        let Some(mut writer) = self.writer.take() else {
-            return Err(StoreError::io("write", &self.path)(io::ErrorKind::Other.into()));
-        };
         // This flushes what is buffered below it, too.
-        let metadata = writer.finish().map_err(failed())?;
-        let hashing = writer.inner();
+        let finished = self.writer.finish();
+        let metadata = finished.map_err(StoreError::parquet("write", &self.path))?;
+        let hashing = self.writer.inner();
         hashing
             .inner
             .get_ref()
