@@ -12,6 +12,7 @@
 mod it {
     mod add;
     mod bad_input;
+    mod bombs;
     mod churn;
     mod config;
     mod crash;
@@ -19,6 +20,7 @@ mod it {
     mod disk;
     mod faults;
     mod help;
+    mod hostile_sql;
     mod hostile_server;
     mod interrupted;
     mod journey;

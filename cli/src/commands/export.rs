@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use store::Store;
 use store::export;
 use store::lake::as_of::AsOf;
+use store::query::Query;
 
 /// Writes rows to a file in the format of its extension. The file appears whole or not at all.
 #[derive(Debug, Args)]
@@ -43,6 +44,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             format!("SELECT * FROM {}", dataset.name)
         }
     };
+    let workers = commands::workers(context, false)?;
     let store = Store::open(&context.data).await.into_diagnostic()?;
     if store.holds(&arguments.to) {
         miette::bail!(
@@ -51,11 +53,11 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             arguments.to.display()
         );
     }
-    let rows = commands::reader(&store, arguments.as_of, context)
-        .await?
-        .run_user_sql(&query)
-        .await
-        .into_diagnostic()?;
+    let query = Query {
+        as_of: arguments.as_of,
+        ..Query::from(query.as_str())
+    };
+    let rows = workers.run_user_sql(&query).await.into_diagnostic()?;
     let written = export::write_file(rows, &arguments.to, arguments.force)
         .await
         .into_diagnostic()?;
