@@ -70,6 +70,9 @@ pub enum CollectError {
         /// How long to wait.
         after: Duration,
     },
+    /// What is stored of the source could not be looked up.
+    #[error("cannot look up what is stored of this source")]
+    Lake(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Whoever takes the batches has stopped; the cause is with them.
     #[error("stopped before the end")]
     Stopped,
