@@ -147,7 +147,7 @@ fn convert(items: &[RawItem]) -> Outcome {
     }
 }
 
-fn provenance() -> Result<Provenance, Box<dyn std::error::Error>> {
+fn provenance() -> Result<Provenance, Box<dyn Error + Send + Sync>> {
     Ok(Provenance {
         source: SourceName::new("bench")?,
         run: RunId("bench".to_owned()),
