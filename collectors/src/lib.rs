@@ -12,7 +12,7 @@ mod mailbox_name;
 pub mod maildir;
 pub mod mbox;
 
-pub use collect::{Batch, Collector, Descriptor, Known, Progress, Sink};
+pub use collect::{Batch, Collector, Descriptor, Known, Progress, Sink, StoredItems};
 pub use error::{CollectError, ConfigError};
 
 /// Every collector, in the order the reference lists them.
