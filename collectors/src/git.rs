@@ -3,8 +3,8 @@
 //! - In: paths of repositories, or of folders that hold some.
 //! - Out: rows of `git_commits` and `git_file_changes`, as `git log --all --numstat -M` lists them; the state of
 //!   each repository in `git_repositories` and `git_branches`. Commits that nothing leads to any more vanish.
-//! - Cursor: by repository, digests of its references and state, and the newest commits. Commits are pushed parents
-//!   first, so a run that was killed goes on where it was.
+//! - Cursor: by repository, digests of its references and state, and the newest commits. While commits are on their
+//!   way it says so: a run that was killed goes on with those that are not stored.
 //! - Not here: fetching. What is not on this machine is not seen.
 
 mod changes;
@@ -12,6 +12,7 @@ mod commit;
 mod contents;
 mod find;
 mod history;
+mod recent;
 mod renames;
 mod similarity;
 mod state;
@@ -26,9 +27,11 @@ use contents::Contents;
 use find::Found;
 use gix::bstr::ByteSlice;
 use gix::hashtable::HashSet as IdSet;
+use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 use gix::{ObjectId, ThreadSafeRepository};
 use history::{History, Walked};
 use rayon::prelude::*;
+use recent::Recent;
 use schemars::JsonSchema;
 use schemas::datasets::git_branches;
 use schemas::datasets::git_commits::{self, GitCommit};
@@ -63,10 +66,13 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
 const BATCH_COMMITS: usize = 512;
 
 /// Commits that one thread takes at once: neighbours share most of their trees.
-const SLICE_COMMITS: usize = 32;
+const SLICE_COMMITS: usize = 16;
 
-/// Bytes of trees and files that each thread remembers.
-const OBJECT_CACHE_BYTES: usize = 32 << 20;
+/// Bytes of files that are kept for when they are asked for again.
+const RECENT_FILES_BYTES: usize = 32 << 20;
+
+/// Bytes of objects that each thread keeps, for those that are stored as a difference to them.
+const PACK_CACHE_BYTES: usize = 48 << 20;
 
 /// A `source` table with `kind = "git"`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -281,8 +287,13 @@ impl<'a> Run<'a> {
             .unwrap_or_default();
         let tips = references.tips();
         let is_current = before.rules == rules;
-        let mut walked = history.walk(&tips, |id| is_current && stored.contains(id));
+        let is_whole = is_current && before.references.is_some();
+        // Of a run that was killed some commits are stored and their ancestors are not.
+        let mut walked = history.walk(&tips, |id| is_whole && stored.contains(id));
         let order = std::mem::take(&mut walked.order);
+        let wanted = order.iter().filter(|id| !is_current || !stored.contains(*id));
+        // The newest first: in a pack, older files are kept as differences to newer ones.
+        let wanted: Vec<ObjectId> = wanted.copied().collect();
         self.mark(source.name, rules, is_current || stored.is_empty());
         for (id, reason) in std::mem::take(&mut walked.unreadable) {
             self.rejects.push(Reject {
@@ -291,14 +302,19 @@ impl<'a> Run<'a> {
                 raw: None,
             });
         }
-        self.sink.progress().add_expected(order.len() as u64);
-        let comparers = Mutex::new(Vec::new());
-        for ids in order.chunks(BATCH_COMMITS) {
-            let read: Vec<_> = ids
-                .par_chunks(SLICE_COMMITS)
-                .flat_map_iter(|ids| source.read(ids, &comparers))
+        self.sink.progress().add_expected(wanted.len() as u64);
+        let free = Mutex::new(Vec::new());
+        let files = Arc::new(Mutex::new(Recent::new(RECENT_FILES_BYTES)));
+        for ids in wanted.rchunks(BATCH_COMMITS) {
+            // Slices are taken in their order, so that threads stay close to one another.
+            let mut read: Vec<_> = ids
+                .rchunks(SLICE_COMMITS)
+                .enumerate()
+                .par_bridge()
+                .map(|(at, ids)| (at, source.read(ids, &free, &files)))
                 .collect();
-            self.push_commits(source.name, read)?;
+            read.sort_unstable_by_key(|(at, _)| *at);
+            self.push_commits(source.name, read.into_iter().flat_map(|(_, read)| read).collect())?;
         }
 
         // A commit that was the newest and is neither that nor an ancestor of a new one has lost its reference.
@@ -308,7 +324,6 @@ impl<'a> Run<'a> {
             .iter()
             .filter_map(|id| ObjectId::from_hex(id.as_bytes()).ok())
             .collect();
-        let is_whole = is_current && before.references.is_some();
         let is_left = |id: &ObjectId| tips.binary_search(id).is_ok() || walked.parents.contains(id);
         if is_whole && was_newest.iter().all(is_left) {
             let newest = tips.iter().filter(|id| {
@@ -316,7 +331,7 @@ impl<'a> Run<'a> {
             });
             return Ok((Vec::new(), text(newest.collect())));
         }
-        let all = if is_current {
+        let all = if is_whole {
             history.walk(&tips, |_| false)
         } else {
             Walked { order, ..walked }
@@ -436,11 +451,16 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Reads some commits with a comparer that is free, or a new one.
-    fn read(&self, ids: &[ObjectId], free: &Mutex<Vec<Comparer>>) -> Vec<ReadCommit> {
+    fn read(
+        &self,
+        ids: &[ObjectId],
+        free: &Mutex<Vec<Comparer>>,
+        files: &Arc<Mutex<Recent>>,
+    ) -> Vec<ReadCommit> {
         let mut comparer = free.lock().ok().and_then(|mut free| free.pop());
         let mut read = Vec::with_capacity(ids.len());
-        for id in ids {
-            let row = match comparer.take().map_or_else(|| self.comparer(), Ok) {
+        for id in ids.iter().rev() {
+            let row = match comparer.take().map_or_else(|| self.comparer(files), Ok) {
                 Ok(mut with) => {
                     // A damaged object must not end the run, whatever it does to who reads it.
                     let row = catch_unwind(AssertUnwindSafe(|| self.commit(*id, &mut with)));
@@ -459,10 +479,12 @@ impl Source<'_> {
         read
     }
 
-    fn comparer(&self) -> gix::Result<Comparer> {
+    fn comparer(&self, files: &Arc<Mutex<Recent>>) -> gix::Result<Comparer> {
         let mut repository = self.shared.to_thread_local();
-        repository.object_cache_size(OBJECT_CACHE_BYTES);
-        Ok(Comparer::new(Contents::new(repository)?))
+        repository
+            .objects
+            .set_pack_cache(|| Box::new(MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
+        Ok(Comparer::new(Contents::new(repository, Arc::clone(files))?))
     }
 
     fn commit(

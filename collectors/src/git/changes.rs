@@ -5,11 +5,13 @@ use super::renames::{Rename, renames};
 use super::similarity::MAX_SCORE;
 use gix::ObjectId;
 use gix::bstr::BString;
+use gix::diff::blob::sources;
 use gix::diff::blob::{Algorithm, Diff, InternedInput};
 use gix::diff::tree::Recorder;
 use gix::diff::tree::recorder::Change as Recorded;
 use gix::objs::{FindExt, TreeRefIter};
 use schemas::datasets::git_file_changes::Change;
+use std::collections::HashSet;
 
 /// A file that a commit changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +62,7 @@ impl Comparer {
         after: ObjectId,
     ) -> gix::Result<Vec<FileChange>> {
         let kind = after.kind();
-        let objects = &self.contents.repository.objects;
+        let objects = &self.contents;
         let [old, new] = &mut self.trees;
         let old = match before {
             Some(id) => objects.find_tree_iter(&id, old)?,
@@ -166,18 +168,26 @@ impl Comparer {
     /// Lines added and removed; none when one side is binary.
     fn lines(&mut self, before: Option<&File>, after: Option<&File>) -> gix::Result<Option<(i64, i64)>> {
         let [old, new] = &mut self.files;
+        let mut is_binary = false;
         for (file, bytes) in [(before, &mut *old), (after, &mut *new)] {
             bytes.clear();
             if let Some(file) = file
-                && matches!(self.contents.read(file, bytes)?, Content::Binary)
+                && !is_binary
             {
-                return Ok(None);
+                is_binary = matches!(self.contents.read(file, bytes)?, Content::Binary);
             }
+        }
+        if is_binary {
+            return Ok(None);
         }
         let (added, removed) = match (before, after) {
             (Some(before), Some(after)) if before.id == after.id => (0, 0),
             _ => changed_lines(old, new),
         };
+        if let Some(before) = before {
+            // The commit before it, which comes next, made it.
+            self.contents.keep(before, std::mem::take(old));
+        }
         Ok(Some((i64::from(added), i64::from(removed))))
     }
 }
@@ -197,7 +207,7 @@ impl FileChange {
 /// Lines added and removed.
 fn changed_lines(before: &[u8], after: &[u8]) -> (u32, u32) {
     let (old, new) = without_common_ends(before, after);
-    if old.is_empty() || new.is_empty() {
+    if have_no_line_in_common(old, new) {
         return (count_lines(new), count_lines(old));
     }
     // The whole of both: how often a line occurs anywhere decides where the search may cut corners.
@@ -205,13 +215,25 @@ fn changed_lines(before: &[u8], after: &[u8]) -> (u32, u32) {
     (diff.count_additions(), diff.count_removals())
 }
 
+fn have_no_line_in_common(one: &[u8], other: &[u8]) -> bool {
+    let (smaller, larger) = if one.len() < other.len() {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let lines = |text| sources::byte_lines(text);
+    let smaller: HashSet<&[u8]> = lines(smaller).collect();
+    smaller.is_empty() || !lines(larger).any(|line| smaller.contains(line))
+}
+
 /// What is left of two texts without the lines that both begin with, and then those that both end with.
 fn without_common_ends<'a>(before: &'a [u8], after: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-    let same = before
-        .iter()
-        .zip(after)
-        .take_while(|(one, other)| one == other)
-        .count();
+    let same = common_start(
+        before.iter(),
+        after.iter(),
+        before.chunks_exact(BLOCK),
+        after.chunks_exact(BLOCK),
+    );
     let is_whole = same == before.len() && same == after.len();
     let start = match before.get(..same) {
         _ if is_whole => same,
@@ -222,8 +244,13 @@ fn without_common_ends<'a>(before: &'a [u8], after: &'a [u8]) -> (&'a [u8], &'a 
         before.get(start..).unwrap_or_default(),
         after.get(start..).unwrap_or_default(),
     );
-    let pairs = before.iter().rev().zip(after.iter().rev());
-    let same = pairs.take_while(|(one, other)| one == other).count();
+    let (one, other) = (before.iter().rev(), after.iter().rev());
+    let same = common_start(
+        one,
+        other,
+        before.rchunks_exact(BLOCK),
+        after.rchunks_exact(BLOCK),
+    );
     // A line is only the same when what stands before it ends a line on both sides, or is nothing.
     let starts_line = |text: &[u8], at: usize| at == 0 || text.get(at - 1) == Some(&b'\n');
     let mut end = same;
@@ -240,6 +267,28 @@ fn without_common_ends<'a>(before: &'a [u8], after: &'a [u8]) -> (&'a [u8], &'a 
         before.get(..before.len() - end).unwrap_or_default(),
         after.get(..after.len() - end).unwrap_or_default(),
     )
+}
+
+/// Bytes that are compared at once.
+const BLOCK: usize = 64;
+
+/// How many bytes two texts begin with alike: blocks of them first, then one by one.
+fn common_start<'a>(
+    one: impl Iterator<Item = &'a u8>,
+    other: impl Iterator<Item = &'a u8>,
+    blocks: impl Iterator<Item = &'a [u8]>,
+    other_blocks: impl Iterator<Item = &'a [u8]>,
+) -> usize {
+    let same = blocks
+        .zip(other_blocks)
+        .take_while(|(one, other)| one == other)
+        .count()
+        * BLOCK;
+    same + one
+        .skip(same)
+        .zip(other.skip(same))
+        .take_while(|(one, other)| one == other)
+        .count()
 }
 
 /// Lines of a text; one without an end counts.

@@ -69,10 +69,10 @@ fn signature(raw: &BStr, mailmap: &Snapshot, text: impl Fn(&BStr) -> String) -> 
         };
         return (unread.clone(), unread);
     };
-    let found = found.trim();
     let time = found.time().ok();
     let recorded = Signature {
-        name: text(found.name),
+        // Only its end, as git does (`split_ident_line`).
+        name: text(found.name.trim_end().as_bstr()),
         email: text(found.email),
         time: time.and_then(|time| time.seconds.checked_mul(MICROS)),
         offset_min: time.map(|time| i64::from(time.offset) / 60),

@@ -3,13 +3,16 @@
 //! - Binary is what git takes for binary: what `.gitattributes` say, else a zero byte near the start.
 //! - A link's content is where it leads, a submodule's the line that git shows for it.
 
+use super::recent::Recent;
 use super::similarity::Chunks;
 use gix::attrs::StateRef;
 use gix::bstr::{BStr, BString, ByteSlice};
 use gix::object::tree::{EntryKind, EntryMode};
 use gix::objs::FindExt;
 use gix::worktree::stack::state::attributes::Source;
-use gix::{ObjectId, Repository};
+use gix::{ObjectId, Repository, objs};
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex};
 
 /// A zero byte within these makes a file binary (`FIRST_FEW_BYTES` in `xdiff-interface.c`).
 const LOOKED_AT: usize = 8_000;
@@ -40,9 +43,15 @@ impl File {
     }
 }
 
+/// Bytes of trees that are kept for that.
+const RECENT_TREES_BYTES: usize = 8 << 20;
+
 /// Reads the files of one repository.
 pub(super) struct Contents {
     pub(super) repository: Repository,
+    /// Files read a moment ago, by any thread.
+    files: Arc<Mutex<Recent>>,
+    trees: RefCell<Recent>,
     attributes: Option<Attributes>,
 }
 
@@ -62,10 +71,12 @@ pub(super) enum Content {
 
 impl Contents {
     /// A reader of its own for each thread.
-    pub(super) fn new(repository: Repository) -> gix::Result<Self> {
+    pub(super) fn new(repository: Repository, files: Arc<Mutex<Recent>>) -> gix::Result<Self> {
         let attributes = Attributes::of(&repository)?;
         Ok(Self {
             repository,
+            files,
+            trees: RefCell::new(Recent::new(RECENT_TREES_BYTES)),
             attributes,
         })
     }
@@ -87,7 +98,7 @@ impl Contents {
             EntryKind::Blob | EntryKind::BlobExecutable => match self.declared(file)? {
                 Some(Content::Binary) => return Ok(Content::Binary),
                 Some(Content::Text) => {
-                    self.repository.objects.find_blob(&file.id, into)?;
+                    self.blob(&file.id, into)?;
                     return Ok(Content::Text);
                 }
                 None => {}
@@ -96,7 +107,7 @@ impl Contents {
         if self.size_is_above(file, LARGEST_TEXT)? {
             return Ok(Content::Binary);
         }
-        self.repository.objects.find_blob(&file.id, into)?;
+        self.blob(&file.id, into)?;
         let start = into.get(..LOOKED_AT).unwrap_or(into);
         Ok(match memchr::memchr(0, start) {
             Some(_) => Content::Binary,
@@ -109,9 +120,29 @@ impl Contents {
         let mut bytes = Vec::new();
         let content = self.read(file, &mut bytes)?;
         if bytes.is_empty() {
-            self.repository.objects.find_blob(&file.id, &mut bytes)?;
+            self.blob(&file.id, &mut bytes)?;
         }
-        Ok(Chunks::of(&bytes, matches!(content, Content::Text)))
+        let chunks = Chunks::of(&bytes, matches!(content, Content::Text));
+        self.keep(file, bytes);
+        Ok(chunks)
+    }
+
+    /// Keeps what was read for when it is asked for again.
+    pub(super) fn keep(&mut self, file: &File, bytes: Vec<u8>) {
+        if let Ok(mut files) = self.files.lock() {
+            files.keep(file.id, bytes);
+        }
+    }
+
+    fn blob(&mut self, id: &ObjectId, into: &mut Vec<u8>) -> gix::Result<()> {
+        let kept = self.files.lock().ok().and_then(|mut files| files.take(id));
+        match kept {
+            Some(bytes) => *into = bytes,
+            None => {
+                self.repository.objects.find_blob(id, into)?;
+            }
+        }
+        Ok(())
     }
 
     fn size_is_above(&self, file: &File, size: u64) -> gix::Result<bool> {
@@ -145,6 +176,24 @@ impl Contents {
             Some(false) => Some(Content::Text),
             None => None,
         })
+    }
+}
+
+/// For trees, which neighbours in history share.
+impl objs::Find for Contents {
+    fn try_find<'a>(&self, id: &gix::oid, buffer: &'a mut Vec<u8>) -> gix::Result<Option<objs::Data<'a>>> {
+        let id = id.to_owned();
+        let mut trees = self.trees.borrow_mut();
+        if let Some(tree) = trees.get(&id) {
+            buffer.clear();
+            buffer.extend_from_slice(tree);
+            return Ok(Some(objs::Data::new(buffer, objs::Kind::Tree, id.kind())));
+        }
+        let found = self.repository.objects.try_find(&id, buffer)?;
+        if let Some(tree) = found.as_ref().filter(|found| found.kind == objs::Kind::Tree) {
+            trees.keep(id, tree.data.to_vec());
+        }
+        Ok(found)
     }
 }
 

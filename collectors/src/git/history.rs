@@ -1,4 +1,4 @@
-//! Which commits there are: parents before children, so that what is stored never lacks an ancestor.
+//! Which commits there are, parents before children.
 //!
 //! - In: the commits that references lead to, and which commits are stored. Out: the others, in order.
 //! - A shallow clone's history ends at its border.

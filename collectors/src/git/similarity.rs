@@ -25,25 +25,26 @@ impl Chunks {
     /// The chunks of these bytes. Of a text, a line may end in either way.
     pub(super) fn of(data: &[u8], is_text: bool) -> Self {
         let mut chunks = Vec::with_capacity(data.len() / 32 + 1);
-        let (mut low, mut high, mut length) = (0_u32, 0_u32, 0_u32);
-        let mut bytes = data.iter().copied().peekable();
-        while let Some(byte) = bytes.next() {
-            if is_text && byte == b'\r' && bytes.peek() == Some(&b'\n') {
-                continue;
+        let mut rest = data;
+        // Of a text, the line end of two bytes counts as one; most have none.
+        let skips = is_text && memchr::memchr(b'\r', data).is_some();
+        while !rest.is_empty() {
+            let (mut sum, mut length, mut read) = (0_u64, 0, 0);
+            for (at, byte) in rest.iter().enumerate() {
+                read = at + 1;
+                if skips && *byte == b'\r' && rest.get(read) == Some(&b'\n') {
+                    continue;
+                }
+                sum = add(sum, *byte);
+                length += 1;
+                if length == CHUNK_BYTES || *byte == b'\n' {
+                    break;
+                }
             }
-            let before = low;
-            low = (low << 7) ^ (high >> 25);
-            high = (high << 7) ^ (before >> 25);
-            low = low.wrapping_add(u32::from(byte));
-            length += 1;
-            if length < CHUNK_BYTES && byte != b'\n' {
-                continue;
+            if length > 0 {
+                chunks.push((hash(sum), length));
             }
-            chunks.push((hash(low, high), length));
-            (low, high, length) = (0, 0, 0);
-        }
-        if length > 0 {
-            chunks.push((hash(low, high), length));
+            rest = rest.get(read..).unwrap_or_default();
         }
         chunks.sort_unstable();
         chunks.dedup_by(|next, kept| {
@@ -84,7 +85,16 @@ pub(super) fn sizes_allow(one: u64, other: u64, least: u32) -> bool {
     larger * f64::from(MAX_SCORE - least) >= (larger - smaller) * f64::from(MAX_SCORE)
 }
 
-fn hash(low: u32, high: u32) -> u32 {
+/// Adds a byte to the sum of a chunk: two halves, turned together, the byte added to the lower.
+fn add(sum: u64, byte: u8) -> u64 {
+    let turned = sum.rotate_left(7);
+    let low = (turned as u32).wrapping_add(u32::from(byte));
+    turned & !u64::from(u32::MAX) | u64::from(low)
+}
+
+/// The hash of a chunk with this sum.
+fn hash(sum: u64) -> u32 {
+    let (low, high) = (sum as u32, (sum >> 32) as u32);
     low.wrapping_add(high.wrapping_mul(0x61)) % HASH_BASE
 }
 
