@@ -12,6 +12,7 @@ mod commit;
 mod contents;
 mod find;
 mod history;
+mod read;
 mod recent;
 mod renames;
 mod similarity;
@@ -21,29 +22,22 @@ use crate::collect::{Batch, Collector, Descriptor, Known, Sink, on_own_thread};
 use crate::error::{CollectError, ConfigError};
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
-use bytes::Bytes;
-use changes::{Comparer, FileChange};
-use contents::Contents;
 use find::Found;
-use gix::bstr::ByteSlice;
+use gix::ObjectId;
 use gix::hashtable::HashSet as IdSet;
-use gix::odb::pack::cache::lru::MemoryCappedHashmap;
-use gix::{ObjectId, ThreadSafeRepository};
 use history::{History, Walked};
-use rayon::prelude::*;
-use recent::Recent;
+use read::{ReadCommit, Reader};
 use schemars::JsonSchema;
 use schemas::datasets::git_branches;
-use schemas::datasets::git_commits::{self, GitCommit};
-use schemas::datasets::git_file_changes::{self, GitFileChange};
+use schemas::datasets::git_commits;
+use schemas::datasets::git_file_changes;
 use schemas::datasets::git_repositories;
 use schemas::{Cursor, Dataset, Digest, Reject, Row, Rows};
-use serde::{Deserialize, Serialize};
-use state::References;
+use serde::Deserialize;
+use state::{References, Seen, State};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// `kind = "git"`.
 pub const DESCRIPTOR: Descriptor = Descriptor {
@@ -64,15 +58,6 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
 
 /// Commits in a batch.
 const BATCH_COMMITS: usize = 512;
-
-/// Commits that one thread takes at once: neighbours share most of their trees.
-const SLICE_COMMITS: usize = 16;
-
-/// Bytes of files that are kept for when they are asked for again.
-const RECENT_FILES_BYTES: usize = 32 << 20;
-
-/// Bytes of objects that each thread keeps, for those that are stored as a difference to them.
-const PACK_CACHE_BYTES: usize = 48 << 20;
 
 /// A `source` table with `kind = "git"`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -102,28 +87,6 @@ impl Collector for Git {
         let config = self.config.clone();
         on_own_thread(move || Run::begin(from, &known, &sink).all(&config)).await
     }
-}
-
-/// The cursor's shape.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct State {
-    repositories: BTreeMap<String, Seen>,
-}
-
-/// A repository as it was stored.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
-    /// What shows its commits as they are stored ([`state::rules`]).
-    rules: String,
-    /// Its references; absent while its commits are on their way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    references: Option<String>,
-    /// Commits that are nobody's parent.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    newest: Vec<String>,
-    /// Its row.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    row: String,
 }
 
 /// One run over all repositories.
@@ -243,14 +206,10 @@ impl<'a> Run<'a> {
         };
         let mut vanished = Vec::new();
         if (&seen.rules, &seen.references) != (&before.rules, &before.references) {
-            let source = Source {
-                name: &found.name,
-                shared: &shared,
-                border: history::border(&repository)?,
-                mailmap: repository.open_mailmap(),
-            };
+            let border = history::border(&repository)?;
+            let reader = Reader::new(&found.name, &shared, border, repository.open_mailmap());
             let history = History::new(&repository)?;
-            (vanished, seen.newest) = self.commits(&source, &history, &references, &seen.rules)?;
+            (vanished, seen.newest) = self.commits(&reader, &history, &references, &seen.rules)?;
         }
         let mut row = state::row(found, &repository);
         seen.row = Digest::of(format!("{row:?}").as_bytes()).to_string();
@@ -273,16 +232,16 @@ impl<'a> Run<'a> {
     /// Reads the commits that are not stored: those that are and vanished, and the newest ones.
     fn commits(
         &mut self,
-        source: &Source<'_>,
+        reader: &Reader<'_>,
         history: &History<'_>,
         references: &References,
         rules: &str,
     ) -> Result<(Vec<String>, Vec<String>), CollectError> {
-        let stored = self.take_stored(source.name)?;
+        let stored = self.take_stored(reader.name())?;
         let before = self
             .state
             .repositories
-            .get(source.name)
+            .get(reader.name())
             .cloned()
             .unwrap_or_default();
         let tips = references.tips();
@@ -294,27 +253,18 @@ impl<'a> Run<'a> {
         let wanted = order.iter().filter(|id| !is_current || !stored.contains(*id));
         // The newest first: in a pack, older files are kept as differences to newer ones.
         let wanted: Vec<ObjectId> = wanted.copied().collect();
-        self.mark(source.name, rules, is_current || stored.is_empty());
-        for (id, reason) in std::mem::take(&mut walked.unreadable) {
+        self.mark(reader.name(), rules, is_current || stored.is_empty());
+        let unreadable = std::mem::take(&mut walked.unreadable);
+        for (id, reason) in &unreadable {
             self.rejects.push(Reject {
-                item: commit::item(source.name, &id),
-                reason,
+                item: commit::item(reader.name(), id),
+                reason: reason.clone(),
                 raw: None,
             });
         }
         self.sink.progress().add_expected(wanted.len() as u64);
-        let free = Mutex::new(Vec::new());
-        let files = Arc::new(Mutex::new(Recent::new(RECENT_FILES_BYTES)));
         for ids in wanted.rchunks(BATCH_COMMITS) {
-            // Slices are taken in their order, so that threads stay close to one another.
-            let mut read: Vec<_> = ids
-                .rchunks(SLICE_COMMITS)
-                .enumerate()
-                .par_bridge()
-                .map(|(at, ids)| (at, source.read(ids, &free, &files)))
-                .collect();
-            read.sort_unstable_by_key(|(at, _)| *at);
-            self.push_commits(source.name, read.into_iter().flat_map(|(_, read)| read).collect())?;
+            self.push_commits(reader.name(), reader.read(ids))?;
         }
 
         // A commit that was the newest and is neither that nor an ancestor of a new one has lost its reference.
@@ -337,9 +287,11 @@ impl<'a> Run<'a> {
             Walked { order, ..walked }
         };
         let still: IdSet = all.order.iter().copied().collect();
-        let gone = stored.iter().filter(|id| !still.contains(*id));
-        let gone = gone.map(|id| commit::item(source.name, id)).collect();
-        self.walked.insert(source.name.to_owned());
+        // Behind a commit that cannot be read there may be others.
+        let is_known = all.unreadable.is_empty() && unreadable.is_empty();
+        let gone = stored.iter().filter(|id| is_known && !still.contains(*id));
+        let gone = gone.map(|id| commit::item(reader.name(), id)).collect();
+        self.walked.insert(reader.name().to_owned());
         let newest = tips.iter().filter(|id| !all.parents.contains(*id));
         Ok((gone, text(newest.collect())))
     }
@@ -436,123 +388,4 @@ impl<'a> Run<'a> {
     fn cursor(&self) -> Cursor {
         Cursor(serde_json::to_value(&self.state).unwrap_or_default())
     }
-}
-
-/// A commit with what it changed, or why it could not be read.
-type ReadCommit = (ObjectId, Result<(GitCommit, Vec<GitFileChange>), String>);
-
-/// A repository as threads read it.
-struct Source<'a> {
-    name: &'a str,
-    shared: &'a ThreadSafeRepository,
-    border: BTreeSet<ObjectId>,
-    mailmap: gix::mailmap::Snapshot,
-}
-
-impl Source<'_> {
-    /// Reads some commits with a comparer that is free, or a new one.
-    fn read(
-        &self,
-        ids: &[ObjectId],
-        free: &Mutex<Vec<Comparer>>,
-        files: &Arc<Mutex<Recent>>,
-    ) -> Vec<ReadCommit> {
-        let mut comparer = free.lock().ok().and_then(|mut free| free.pop());
-        let mut read = Vec::with_capacity(ids.len());
-        for id in ids.iter().rev() {
-            let row = match comparer.take().map_or_else(|| self.comparer(files), Ok) {
-                Ok(mut with) => {
-                    // A damaged object must not end the run, whatever it does to who reads it.
-                    let row = catch_unwind(AssertUnwindSafe(|| self.commit(*id, &mut with)));
-                    if row.is_ok() {
-                        comparer = Some(with);
-                    }
-                    row.unwrap_or_else(|_| Err("its objects are damaged: reading them failed".to_owned()))
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            read.push((*id, row));
-        }
-        if let (Some(comparer), Ok(mut free)) = (comparer, free.lock()) {
-            free.push(comparer);
-        }
-        read
-    }
-
-    fn comparer(&self, files: &Arc<Mutex<Recent>>) -> gix::Result<Comparer> {
-        let mut repository = self.shared.to_thread_local();
-        repository
-            .objects
-            .set_pack_cache(|| Box::new(MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
-        Ok(Comparer::new(Contents::new(repository, Arc::clone(files))?))
-    }
-
-    fn commit(
-        &self,
-        id: ObjectId,
-        comparer: &mut Comparer,
-    ) -> Result<(GitCommit, Vec<GitFileChange>), String> {
-        let read = || -> gix::Result<_> {
-            let object = comparer.repository().find_commit(id)?;
-            let commit = object.decode()?;
-            let parents: Vec<ObjectId> = match self.border.contains(&id) {
-                true => Vec::new(),
-                false => commit.parents().collect(),
-            };
-            let before = match parents.as_slice() {
-                [] => None,
-                [parent] => Some(comparer.repository().find_commit(*parent)?.tree_id()?.detach()),
-                // Compared with nothing.
-                _ => {
-                    return Ok((
-                        commit::decode(self.name, id, &parents, &commit, &self.mailmap),
-                        None,
-                    ));
-                }
-            };
-            let row = commit::decode(self.name, id, &parents, &commit, &self.mailmap);
-            Ok((row, Some((before, commit.tree()))))
-        };
-        let (mut commit, trees) = read().map_err(|error| error.to_string())?;
-        let changes = match trees {
-            Some((before, after)) => comparer
-                .changes(before, after)
-                .map_err(|error| error.to_string())?,
-            None => Vec::new(),
-        };
-        commit.files_changed = changes.len() as i64;
-        for (insertions, deletions) in changes.iter().filter_map(|change| change.lines) {
-            commit.insertions += insertions;
-            commit.deletions += deletions;
-        }
-        let changes = change_rows(&commit, changes);
-        Ok((commit, changes))
-    }
-}
-
-/// The rows of what a commit changed.
-fn change_rows(commit: &GitCommit, changes: Vec<FileChange>) -> Vec<GitFileChange> {
-    let mut shown = HashSet::new();
-    changes
-        .into_iter()
-        .map(|change| {
-            let is_text = change.path.to_str().is_ok();
-            let mut path = change.path.to_str_lossy().into_owned();
-            // Two names that differ only in what cannot be shown: as git shows them, then.
-            if !shown.insert(path.clone()) {
-                path = format!("{:?}", change.path);
-            }
-            GitFileChange {
-                item: commit.item.clone(),
-                repository: commit.repository.clone(),
-                commit: commit.commit.clone(),
-                path,
-                old_path: change.old_path.map(|path| path.to_str_lossy().into_owned()),
-                change: change.change,
-                similarity: change.similarity,
-                lines: change.lines,
-                path_bytes: (!is_text).then(|| Bytes::from(Vec::from(change.path))),
-            }
-        })
-        .collect()
 }

@@ -9,7 +9,30 @@ use gix::{ObjectId, Repository};
 use schemas::Digest;
 use schemas::datasets::git_branches::GitBranch;
 use schemas::datasets::git_repositories::{Following, GitRepository};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// The cursor's shape.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) repositories: BTreeMap<String, Seen>,
+}
+
+/// A repository as it was stored.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    /// What shows its commits as they are stored ([`rules`]).
+    pub(super) rules: String,
+    /// Its references; absent while its commits are on their way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) references: Option<String>,
+    /// Commits that are nobody's parent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) newest: Vec<String>,
+    /// Its row.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) row: String,
+}
 
 /// What the references of a repository lead to.
 pub(super) struct References {
