@@ -35,7 +35,7 @@ use schemas::datasets::git_repositories;
 use schemas::{Cursor, Dataset, Digest, Reject, Row, Rows};
 use serde::Deserialize;
 use state::{References, Seen, State};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
