@@ -18,6 +18,7 @@ mod it {
     mod cursor;
     mod disk;
     mod faults;
+    mod git;
     mod help;
     mod hostile_server;
     mod interrupted;
