@@ -70,12 +70,13 @@ impl References {
                 Err(error) => references.broken.push((name, error.to_string())),
             }
         }
-        if let Some(head) = repository
-            .head()
-            .ok()
-            .and_then(|head| head.try_into_peeled_id().ok().flatten())
-        {
-            references.commits.insert("HEAD".to_owned(), head.detach());
+        match repository.head()?.try_into_peeled_id() {
+            Ok(Some(head)) => {
+                references.commits.insert("HEAD".to_owned(), head.detach());
+            }
+            // Before the first commit.
+            Ok(None) => {}
+            Err(error) => references.broken.push(("HEAD".to_owned(), error.to_string())),
         }
         for linked in repository.worktrees().unwrap_or_default() {
             let name = linked.id().map(ToString::to_string).unwrap_or_default();
