@@ -19,6 +19,7 @@ mod it {
     mod cursor;
     mod disk;
     mod faults;
+    mod git;
     mod help;
     mod hostile_sql;
     mod hostile_server;
