@@ -21,8 +21,8 @@ mod it {
     mod faults;
     mod git;
     mod help;
-    mod hostile_sql;
     mod hostile_server;
+    mod hostile_sql;
     mod interrupted;
     mod journey;
     mod lab;

@@ -32,7 +32,10 @@ fn limits() -> Limits {
 fn doubled(n: usize, first: &str, next: &str, last: &str) -> String {
     let mut sql = format!("with t0 as ({first})");
     for i in 1..=n {
-        sql.push_str(&format!(", t{i} as ({})", next.replace("BEFORE", &format!("t{}", i - 1))));
+        sql.push_str(&format!(
+            ", t{i} as ({})",
+            next.replace("BEFORE", &format!("t{}", i - 1))
+        ));
     }
     sql + " " + &last.replace("LAST", &format!("t{n}"))
 }
@@ -122,7 +125,12 @@ fn query_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a QueryErr
 async fn every_bomb_ends_in_time_and_harms_nobody() {
     let lab = Lab::new(MAIL);
     let mails: Vec<String> = (0..400)
-        .map(|n| format!("Message-ID: <{n}@b>\r\nSubject: mail {n}\r\n\r\n{}\r\n", format!("word{n} ").repeat(300)))
+        .map(|n| {
+            format!(
+                "Message-ID: <{n}@b>\r\nSubject: mail {n}\r\n\r\n{}\r\n",
+                format!("word{n} ").repeat(300)
+            )
+        })
         .collect();
     lab.deliver("", &mails);
     lab.run();
@@ -171,7 +179,11 @@ async fn every_bomb_ends_in_time_and_harms_nobody() {
         }
     }
     quick_ones.sort();
-    eprintln!("{} quick queries meanwhile, the slowest {:?}", quick_ones.len(), quick_ones.last());
+    eprintln!(
+        "{} quick queries meanwhile, the slowest {:?}",
+        quick_ones.len(),
+        quick_ones.last()
+    );
     eprintln!("{before} kB before, {most} kB at most");
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(most - before < 64 << 10, "{before} kB grew to {most} kB");
@@ -180,25 +192,55 @@ async fn every_bomb_ends_in_time_and_harms_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_too_large_is_an_error_and_not_a_part() {
     let lab = Lab::new(MAIL);
-    lab.deliver("", &(0..20).map(|n| format!("Message-ID: <{n}@b>\r\n\r\nbody\r\n")).collect::<Vec<_>>());
+    lab.deliver(
+        "",
+        &(0..20)
+            .map(|n| format!("Message-ID: <{n}@b>\r\n\r\nbody\r\n"))
+            .collect::<Vec<_>>(),
+    );
     lab.run();
-    let few = Limits { rows: Some(19), ..limits() };
+    let few = Limits {
+        rows: Some(19),
+        ..limits()
+    };
     let dkc = assert_cmd::cargo::cargo_bin!("dkc");
     let workers = Workers::start(dkc, lab.data(), few, true);
-    let said = end_of(&workers, "select _item from emails").await.unwrap_err().to_string();
-    assert!(said.contains("more than 19 rows") && said.contains("LIMIT"), "{said}");
-    assert_eq!(end_of(&workers, "select _item from emails limit 19").await, Ok(19));
-    let small = Limits { bytes: Some(1000), ..limits() };
+    let said = end_of(&workers, "select _item from emails")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("more than 19 rows") && said.contains("LIMIT"),
+        "{said}"
+    );
+    assert_eq!(
+        end_of(&workers, "select _item from emails limit 19").await,
+        Ok(19)
+    );
+    let small = Limits {
+        bytes: Some(1000),
+        ..limits()
+    };
     let workers = Workers::start(dkc, lab.data(), small, false);
-    let said = end_of(&workers, "select _item from emails").await.unwrap_err().to_string();
+    let said = end_of(&workers, "select _item from emails")
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(said.contains("more than 1000 bytes"), "{said}");
 }
 
 #[test]
 fn a_query_that_takes_too_long_or_too_much_says_so_and_leaves_nothing() {
-    let lab = Lab::new(&format!("[limits]\nquery_seconds = 1\nquery_memory_mb = 32\n{MAIL}"));
+    let lab = Lab::new(&format!(
+        "[limits]\nquery_seconds = 1\nquery_memory_mb = 32\n{MAIL}"
+    ));
     let mails: Vec<String> = (0..400)
-        .map(|n| format!("Message-ID: <{n}@b>\r\nSubject: mail {n}\r\n\r\n{}\r\n", "word ".repeat(300)))
+        .map(|n| {
+            format!(
+                "Message-ID: <{n}@b>\r\nSubject: mail {n}\r\n\r\n{}\r\n",
+                "word ".repeat(300)
+            )
+        })
         .collect();
     lab.deliver("", &mails);
     lab.run();
@@ -207,11 +249,28 @@ fn a_query_that_takes_too_long_or_too_much_says_so_and_leaves_nothing() {
     let cross = "from emails a cross join emails b cross join emails c";
     let began = Instant::now();
     for (sql, words) in [
-        (format!("select count(*) {cross} where a.subject || b.subject <> c.subject"), "longer than 1 s"),
-        (format!("select a.subject, b.subject {cross} order by c.subject || b.subject || a.body_text"), "longer than 1 s"),
-        (format!("select length(string_agg(a.body_text, b.body_text)) {cross}"), "query_memory_mb"),
+        (
+            format!("select count(*) {cross} where a.subject || b.subject <> c.subject"),
+            "longer than 1 s",
+        ),
+        (
+            format!("select a.subject, b.subject {cross} order by c.subject || b.subject || a.body_text"),
+            "longer than 1 s",
+        ),
+        (
+            format!("select length(string_agg(a.body_text, b.body_text)) {cross}"),
+            "query_memory_mb",
+        ),
         // Each doubles the plan: 2^20 scans, minutes of planning in one go.
-        (doubled(20, "select 1 as x", "select * from BEFORE union all select * from BEFORE", "select count(*) from LAST"), "longer than 1 s"),
+        (
+            doubled(
+                20,
+                "select 1 as x",
+                "select * from BEFORE union all select * from BEFORE",
+                "select count(*) from LAST",
+            ),
+            "longer than 1 s",
+        ),
     ] {
         let mut asked = lab.command::<&str>(&[], &["sql", "-c", &sql]);
         asked.env("TMPDIR", &spill);
@@ -219,6 +278,10 @@ fn a_query_that_takes_too_long_or_too_much_says_so_and_leaves_nothing() {
         assert_eq!(said.code, Some(1), "{sql}: {said:#?}");
         assert!(said.err.contains(words), "{sql}: {}", said.err);
     }
-    assert!(began.elapsed() < 4 * (Duration::from_secs(1) + GRACE), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < 4 * (Duration::from_secs(1) + GRACE),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(std::fs::read_dir(&spill).unwrap().count(), 0);
 }

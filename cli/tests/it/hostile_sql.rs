@@ -198,7 +198,9 @@ fn hostile_sql_is_refused_in_every_disguise_and_touches_nothing() {
         for _ in 0..4 {
             scope.spawn(|| {
                 loop {
-                    let Some(statement) = queue.lock().unwrap().next() else { break };
+                    let Some(statement) = queue.lock().unwrap().next() else {
+                        break;
+                    };
                     // A text with a zero byte cannot be an argument.
                     lab.write(format!("asked/{:?}.sql", std::thread::current().id()), statement);
                     let file = lab.path(format!("asked/{:?}.sql", std::thread::current().id()));
@@ -211,7 +213,13 @@ fn hostile_sql_is_refused_in_every_disguise_and_touches_nothing() {
         }
     });
     let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), corpus.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        corpus.len(),
+        wrong.join("\n")
+    );
     assert_eq!(before, (contents(&lab.path("outside")), contents(lab.data())));
     assert_eq!(lab.number("select count(*) from emails"), 1);
 }
@@ -232,10 +240,25 @@ fn a_plan_tells_no_place_of_a_file() {
     lab.deliver("", &["Message-ID: <a@b>\r\nSubject: one\r\n\r\nbody\r\n"]);
     lab.run();
     let folder = lab.path("").file_name().unwrap().to_string_lossy().into_owned();
-    for explain in ["explain", "explain analyze", "explain verbose", "explain format tree", "explain analyze verbose"] {
-        let out = lab.output(&["sql", "--format", "json", "-c", &format!("{explain} select subject from emails")]);
+    for explain in [
+        "explain",
+        "explain analyze",
+        "explain verbose",
+        "explain format tree",
+        "explain analyze verbose",
+    ] {
+        let out = lab.output(&[
+            "sql",
+            "--format",
+            "json",
+            "-c",
+            &format!("{explain} select subject from emails"),
+        ]);
         assert!(!out.contains(&folder), "{explain}: {out}");
-        assert!(out.to_lowercase().contains("parquet") || out.contains("emails"), "{explain}: {out}");
+        assert!(
+            out.to_lowercase().contains("parquet") || out.contains("emails"),
+            "{explain}: {out}"
+        );
     }
 }
 
@@ -244,10 +267,16 @@ fn tables_and_columns_can_be_shown() {
     let lab = Lab::new(MAIL);
     lab.run();
     let tables = lab.sql("show tables");
-    let names: Vec<&str> = tables.iter().map(|row| row["table_name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = tables
+        .iter()
+        .map(|row| row["table_name"].as_str().unwrap())
+        .collect();
     assert!(names.contains(&"emails") && names.contains(&"runs"), "{names:?}");
     let columns = lab.sql("show columns from emails");
-    assert!(columns.iter().any(|row| row["column_name"] == "subject"), "{columns:?}");
+    assert!(
+        columns.iter().any(|row| row["column_name"] == "subject"),
+        "{columns:?}"
+    );
     assert!(lab.number("select count(*) from information_schema.columns where table_name = 'runs'") > 10);
     assert!(!lab.sql("describe emails").is_empty());
 }
@@ -255,7 +284,10 @@ fn tables_and_columns_can_be_shown() {
 #[test]
 fn a_parameter_is_a_value_and_never_a_part_of_the_query() {
     let lab = Lab::new(MAIL);
-    lab.deliver("", &["Message-ID: <a@b>\r\nSubject: it's\r\nDate: Thu, 1 Oct 2026 10:00:00 +0000\r\n\r\nbody\r\n"]);
+    lab.deliver(
+        "",
+        &["Message-ID: <a@b>\r\nSubject: it's\r\nDate: Thu, 1 Oct 2026 10:00:00 +0000\r\n\r\nbody\r\n"],
+    );
     lab.run();
     let count = |query: &str, parameters: &[&str]| {
         let parameters = parameters.iter().flat_map(|parameter| ["--param", parameter]);
@@ -267,11 +299,26 @@ fn a_parameter_is_a_value_and_never_a_part_of_the_query() {
     assert_eq!(count(by_subject, &["subject=it's"]), "1");
     assert_eq!(count(by_subject, &["subject=' or 1=1 --"]), "0");
     assert_eq!(count(by_subject, &["subject=null"]), "0");
-    assert_eq!(count("select count(*) from emails where date > $since", &["since=2026-09-30"]), "1");
-    assert_eq!(count("select count(*) from emails where date > :since", &["since=2026-10-02"]), "0");
+    assert_eq!(
+        count(
+            "select count(*) from emails where date > $since",
+            &["since=2026-09-30"]
+        ),
+        "1"
+    );
+    assert_eq!(
+        count(
+            "select count(*) from emails where date > :since",
+            &["since=2026-10-02"]
+        ),
+        "0"
+    );
     assert_eq!(count("select subject from emails limit :n", &["n=1"]), "it's");
     assert_eq!(count("select :a + :b", &["a=1", "b=2"]), "3");
-    assert_eq!(count("select count(*) from as_of('emails', :then)", &["then=0"]), "0");
+    assert_eq!(
+        count("select count(*) from as_of('emails', :then)", &["then=0"]),
+        "0"
+    );
     for (query, words) in [
         ("select :nothing", "the parameter `nothing` has no value"),
         ("select ?", "has no name"),

@@ -67,7 +67,8 @@ impl Workers {
     /// [`QueryError`] when it is not one read-only statement, is refused by the planner, or does not answer in time.
     /// Errors while rows are made come through the stream; a stream that ends without one is whole.
     pub async fn run_user_sql(&self, query: &Query) -> Result<SendableRecordBatchStream, QueryError> {
-        let request = serde_json::to_string(query).map_err(|error| QueryError::NoWorker(error.to_string()))?;
+        let request =
+            serde_json::to_string(query).map_err(|error| QueryError::NoWorker(error.to_string()))?;
         if request.len() > SENT_BYTES {
             return Err(QueryError::TooLarge {
                 what: format!("{} bytes", request.len()),
@@ -132,7 +133,9 @@ impl Desk {
             .tempdir()
             .map_err(failed)?;
         let limits = serde_json::to_string(&self.limits).map_err(|error| failed(error.into()))?;
-        let passed_on = PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let passed_on = PASSED_ON
+            .iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)));
         let child = Command::new(&self.program)
             .arg("--data")
             .arg(&self.data)

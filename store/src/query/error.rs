@@ -10,7 +10,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum QueryError {
     /// Not a single read-only statement.
-    #[error("only one SELECT, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES or SHOW COLUMNS is allowed here, and {found}")]
+    #[error(
+        "only one SELECT, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES or SHOW COLUMNS is allowed here, and {found}"
+    )]
     NotReadOnly {
         /// What was found instead.
         found: String,
@@ -46,7 +48,9 @@ pub enum QueryError {
     #[error("the query needs more memory than `query_memory_mb` under [limits] allows: {0}")]
     TooMuchMemory(String),
     /// It answered more than its reader may have. What came before is not the whole answer.
-    #[error("the answer has more than {most} {what}, which is the most you may have; add a LIMIT, or narrow it down")]
+    #[error(
+        "the answer has more than {most} {what}, which is the most you may have; add a LIMIT, or narrow it down"
+    )]
     TooMuch {
         /// `rows` or `bytes`.
         what: String,
@@ -54,7 +58,9 @@ pub enum QueryError {
         most: u64,
     },
     /// The process that answered ended without a word.
-    #[error("the process that ran the query ended early ({how}); nothing else is harmed. Write the query more simply")]
+    #[error(
+        "the process that ran the query ended early ({how}); nothing else is harmed. Write the query more simply"
+    )]
     WorkerDied {
         /// The signal or exit code, and its last words.
         how: String,

@@ -123,9 +123,10 @@ impl Visitor for Refusals {
 
     fn pre_visit_table_factor(&mut self, table: &ast::TableFactor) -> ControlFlow<QueryError> {
         match table {
-            ast::TableFactor::Table { name, args: Some(_), .. } | ast::TableFactor::Function { name, .. } => {
-                Self::function(name)
+            ast::TableFactor::Table {
+                name, args: Some(_), ..
             }
+            | ast::TableFactor::Function { name, .. } => Self::function(name),
             _ => ControlFlow::Continue(()),
         }
     }

@@ -96,17 +96,22 @@ fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> ArrayRef {
 
 /// The texts of a batch without any of `secrets`.
 pub(super) fn without(batch: &RecordBatch, secrets: &[String]) -> Result<RecordBatch, ArrowError> {
-    let columns = batch.columns().iter().map(|column| match column.as_string_opt::<i32>() {
-        Some(column) => {
-            let clean = column.iter().map(|text| text.map(|text| hidden(text, secrets)));
-            Arc::new(StringArray::from_iter(clean)) as ArrayRef
-        }
-        None => column.clone(),
-    });
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| match column.as_string_opt::<i32>() {
+            Some(column) => {
+                let clean = column.iter().map(|text| text.map(|text| hidden(text, secrets)));
+                Arc::new(StringArray::from_iter(clean)) as ArrayRef
+            }
+            None => column.clone(),
+        });
     RecordBatch::try_new(batch.schema(), columns.collect())
 }
 
 /// A text without any of `secrets`.
 pub(super) fn hidden(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, ""))
+    secrets
+        .iter()
+        .fold(text.to_owned(), |text, secret| text.replace(secret, ""))
 }

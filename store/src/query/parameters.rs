@@ -71,7 +71,9 @@ impl VisitorMut for Names<'_> {
             return failed("no name; write `:name`");
         }
         let Some(given) = self.given.get(&name) else {
-            return failed("no value; give it one by `--param NAME=VALUE`, or in the shell by `.param set NAME VALUE`");
+            return failed(
+                "no value; give it one by `--param NAME=VALUE`, or in the shell by `.param set NAME VALUE`",
+            );
         };
         let Some(scalar) = scalar(given) else {
             return failed("a value that is neither text, number, true, false nor null");

@@ -7,13 +7,15 @@
 //!   that changed and changed back is as it was.
 //! - A column that was added later was null before.
 
-use super::parameters::{Parameters, name_of};
 use super::QueryError;
+use super::parameters::{Parameters, name_of};
 use crate::error::StoreError;
 use crate::lake::as_of::AsOf;
 use crate::lake::catalog::Catalog;
 use crate::lake::index::NOT_COMPARED;
-use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, TableFactor, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    self, FunctionArg, FunctionArgExpr, TableFactor, VisitMut, VisitorMut,
+};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use schemas::{Column, Dataset, Home, Kind, datasets};
@@ -24,7 +26,10 @@ use std::ops::ControlFlow;
 /// The functions, with how they are called.
 const FUNCTIONS: &[(&str, &str)] = &[
     ("as_of", "write as_of('emails', MOMENT)"),
-    ("changes", "write changes('emails', SINCE) or changes('emails', SINCE, UNTIL)"),
+    (
+        "changes",
+        "write changes('emails', SINCE) or changes('emails', SINCE, UNTIL)",
+    ),
 ];
 
 /// The name of the catalog that is bound to a snapshot.
@@ -73,12 +78,17 @@ fn mentions(statement: &mut ast::Statement) -> bool {
 
 /// The function that a part of FROM calls, with how to call it.
 fn called(table: &TableFactor) -> Option<(&'static str, &'static str)> {
-    let TableFactor::Table { name, args: Some(_), .. } = table else {
+    let TableFactor::Table {
+        name, args: Some(_), ..
+    } = table
+    else {
         return None;
     };
     let [part] = name.0.as_slice() else { return None };
     let name = &part.as_ident()?.value;
-    let found = FUNCTIONS.iter().find(|(function, _)| name.eq_ignore_ascii_case(function));
+    let found = FUNCTIONS
+        .iter()
+        .find(|(function, _)| name.eq_ignore_ascii_case(function));
     found.copied()
 }
 
@@ -110,9 +120,19 @@ impl VisitorMut for Past<'_> {
 }
 
 impl Past<'_> {
-    fn replaced(&mut self, table: &TableFactor, function: &str, usage: &str) -> Result<TableFactor, QueryError> {
+    fn replaced(
+        &mut self,
+        table: &TableFactor,
+        function: &str,
+        usage: &str,
+    ) -> Result<TableFactor, QueryError> {
         let wrong = || QueryError::Past(format!("`{table}` cannot be read: {usage}"));
-        let TableFactor::Table { alias, args: Some(arguments), .. } = table else {
+        let TableFactor::Table {
+            alias,
+            args: Some(arguments),
+            ..
+        } = table
+        else {
             return Err(wrong());
         };
         let arguments = arguments.args.iter().map(|argument| self.text_of(argument));
@@ -128,15 +148,25 @@ impl Past<'_> {
         let sql = match (function, moments.as_slice()) {
             ("as_of", [snapshot]) => {
                 self.bound.extend([*snapshot, self.current]);
-                format!("SELECT * FROM {} AS \"{}\"", self.side(dataset, *snapshot), dataset.name)
+                format!(
+                    "SELECT * FROM {} AS \"{}\"",
+                    self.side(dataset, *snapshot),
+                    dataset.name
+                )
             }
             ("changes", [since, until @ ..]) if until.len() < 2 => {
                 let until = until.first().copied().unwrap_or(self.current);
                 if until < *since {
-                    return Err(QueryError::Backwards { since: *since, as_of: until });
+                    return Err(QueryError::Backwards {
+                        since: *since,
+                        as_of: until,
+                    });
                 }
                 self.bound.extend([*since, until, self.current]);
-                format!("SELECT * FROM ({}) AS \"changes\"", self.comparison(dataset, *since, until))
+                format!(
+                    "SELECT * FROM ({}) AS \"changes\"",
+                    self.comparison(dataset, *since, until)
+                )
             }
             _ => return Err(wrong()),
         };
@@ -166,7 +196,9 @@ impl Past<'_> {
     }
 
     fn moment(&self, text: &str) -> Result<i64, QueryError> {
-        let moment: AsOf = text.parse().map_err(|wrong| QueryError::Past(format!("{wrong}")))?;
+        let moment: AsOf = text
+            .parse()
+            .map_err(|wrong| QueryError::Past(format!("{wrong}")))?;
         moment
             .among(&self.snapshots)
             .map_err(|error| QueryError::Past(error.to_string()))
@@ -195,7 +227,11 @@ impl Past<'_> {
         let everything: HashSet<&str> = dataset.all_columns().map(|column| column.name).collect();
         let known = |there: &HashSet<&str>| match there.is_empty() {
             true => everything.clone(),
-            false => everything.iter().copied().filter(|name| there.contains(name)).collect(),
+            false => everything
+                .iter()
+                .copied()
+                .filter(|name| there.contains(name))
+                .collect(),
         };
         let (now_side, then_side) = (self.side(dataset, until), self.side(dataset, since));
         let (now, then) = (known(&now), known(&then));
@@ -205,7 +241,9 @@ impl Past<'_> {
             let equal = keys.iter().map(|key| format!("{a}.{key} = {b}.{key}"));
             equal.collect::<Vec<_>>().join(" AND ")
         };
-        let either = keys.iter().map(|key| format!("coalesce(n.{key}, o.{key}) AS {key}"));
+        let either = keys
+            .iter()
+            .map(|key| format!("coalesce(n.{key}, o.{key}) AS {key}"));
         let either = either.collect::<Vec<_>>().join(", ");
         let first = keys.first().cloned().unwrap_or_default();
         // What neither side knows is not shown.
@@ -272,7 +310,8 @@ fn digest(dataset: &Dataset, shown: &[&Column], there: &HashSet<&str>) -> String
 
 /// The only part of FROM in a query of ours.
 fn relation(sql: &str) -> Result<TableFactor, QueryError> {
-    let broken = || QueryError::Engine("a query of dkc's own cannot be read; this is a bug of dkc".to_owned());
+    let broken =
+        || QueryError::Engine("a query of dkc's own cannot be read; this is a bug of dkc".to_owned());
     let mut statements = Parser::parse_sql(&GenericDialect {}, sql).map_err(|_| broken())?;
     let Some(ast::Statement::Query(query)) = statements.pop() else {
         return Err(broken());

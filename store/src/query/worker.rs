@@ -114,8 +114,15 @@ fn confine(limits: &Limits) -> io::Result<()> {
         current: Some(most),
         maximum: Some(most),
     };
-    let seconds = limits.time.as_secs().saturating_add(2).saturating_mul(limits.threads as u64);
-    setrlimit(Resource::As, both(BASE_BYTES.saturating_add(limits.memory_bytes as u64)))?;
+    let seconds = limits
+        .time
+        .as_secs()
+        .saturating_add(2)
+        .saturating_mul(limits.threads as u64);
+    setrlimit(
+        Resource::As,
+        both(BASE_BYTES.saturating_add(limits.memory_bytes as u64)),
+    )?;
     // Past the first it gets SIGXCPU, which says why; past the second it is killed.
     setrlimit(
         Resource::Cpu,

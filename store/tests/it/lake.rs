@@ -336,9 +336,15 @@ async fn the_past_can_be_joined_with_the_present() {
     assert_eq!(ask(&store, &joined).await, "one,\ntwo,zwei\n,drei");
     let without_alias = format!("select count(emails.subject) from as_of('emails', '{since}')");
     assert_eq!(ask(&store, &without_alias).await, "2");
-    let both = format!("select count(*) from changes('emails', {since}, {since}) c where c.change = 'insert'");
+    let both =
+        format!("select count(*) from changes('emails', {since}, {since}) c where c.change = 'insert'");
     assert_eq!(ask(&store, &both).await, "0");
-    let then = ask_as_of(&store, Some(since), "select change, _item from changes('emails', 0) order by 2").await;
+    let then = ask_as_of(
+        &store,
+        Some(since),
+        "select change, _item from changes('emails', 0) order by 2",
+    )
+    .await;
     assert_eq!(then, "insert,a\ninsert,b");
     for (wrong, why) in [
         ("select * from as_of('emails')", "as_of('emails', MOMENT)"),

@@ -59,7 +59,14 @@ async fn hostile_sql_is_refused_and_changes_no_file() {
         "show all".to_owned(),
         "select * from information_schema.df_settings".to_owned(),
     ] {
-        assert!(store.reader(limits()).answer(&Query::from(sql.as_str())).await.is_err(), "{sql}");
+        assert!(
+            store
+                .reader(limits())
+                .answer(&Query::from(sql.as_str()))
+                .await
+                .is_err(),
+            "{sql}"
+        );
     }
     let after: Vec<_> = files(data.path());
     assert_eq!(before, after);
