@@ -26,6 +26,7 @@ mod it {
     mod interrupted;
     mod journey;
     mod lab;
+    mod legal_sql;
     mod open_formats;
     mod oracle;
     mod power;

@@ -265,6 +265,7 @@ fn a_plan_tells_no_place_of_a_file() {
 #[test]
 fn tables_and_columns_can_be_shown() {
     let lab = Lab::new(MAIL);
+    lab.deliver::<&str>("", &[]);
     lab.run();
     let tables = lab.sql("show tables");
     let names: Vec<&str> = tables

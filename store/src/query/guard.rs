@@ -21,6 +21,30 @@ const MAX_OPERATORS: usize = 500;
 /// each level before, twice as long for every one.
 const MAX_DEPTH: usize = 40;
 
+/// Operators that are words.
+const OPERATORS: &[&str] = &[
+    "AND",
+    "AT",
+    "BETWEEN",
+    "CASE",
+    "COLLATE",
+    "DIV",
+    "EXCEPT",
+    "ILIKE",
+    "INTERSECT",
+    "IS",
+    "JOIN",
+    "LIKE",
+    "NOT",
+    "OR",
+    "OVERLAPS",
+    "REGEXP",
+    "RLIKE",
+    "SIMILAR",
+    "UNION",
+    "XOR",
+];
+
 /// Parses a text that must be one read-only statement of what a reader may use.
 pub(super) fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
     let dialect = GenericDialect {};
@@ -35,20 +59,10 @@ pub(super) fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
         });
     }
     match innermost(&mut statement) {
-        Statement::Statement(inner)
-            if matches!(
-                **inner,
-                ast::Statement::Query(_)
-                    | ast::Statement::ExplainTable { .. }
-                    | ast::Statement::ShowTables { .. }
-                    | ast::Statement::ShowColumns { .. }
-            ) =>
-        {
-            match inner.visit(&mut Refusals) {
-                ControlFlow::Break(refusal) => Err(refusal),
-                ControlFlow::Continue(()) => Ok(statement),
-            }
-        }
+        Statement::Statement(inner) if reads_only(inner) => match inner.visit(&mut Refusals) {
+            ControlFlow::Break(refusal) => Err(refusal),
+            ControlFlow::Continue(()) => Ok(statement),
+        },
         other => {
             let mut found = other.to_string();
             found.truncate(found.floor_char_boundary(60));
@@ -56,6 +70,22 @@ pub(super) fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
                 found: format!("`{found}` is something else"),
             })
         }
+    }
+}
+
+fn reads_only(statement: &ast::Statement) -> bool {
+    use ast::DescribeAlias::{Desc, Describe};
+    match statement {
+        ast::Statement::Query(_)
+        | ast::Statement::ExplainTable { .. }
+        | ast::Statement::ShowTables { .. }
+        | ast::Statement::ShowColumns { .. } => true,
+        ast::Statement::Explain {
+            describe_alias: Desc | Describe,
+            statement,
+            ..
+        } => matches!(**statement, ast::Statement::Query(_)),
+        _ => false,
     }
 }
 
@@ -146,62 +176,30 @@ fn depth(tokens: &[Token]) -> usize {
     most
 }
 
+/// Whether a token makes an expression, or a FROM, deeper. What is of no other kind is an operator, so that none is
+/// forgotten.
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Word(word) => [
-            "AND",
-            "OR",
-            "NOT",
-            "UNION",
-            "EXCEPT",
-            "INTERSECT",
-            "LIKE",
-            "ILIKE",
-            "IS",
-            "BETWEEN",
-            "CASE",
-            "JOIN",
-        ]
-        .iter()
-        .any(|operator| word.quote_style.is_none() && word.value.eq_ignore_ascii_case(operator)),
+        Token::Word(word) => {
+            word.quote_style.is_none()
+                && OPERATORS
+                    .iter()
+                    .any(|operator| word.value.eq_ignore_ascii_case(operator))
+        }
         Token::Number(..)
         | Token::SingleQuotedString(_)
+        | Token::Placeholder(_)
         | Token::Comma
         | Token::Period
+        | Token::LParen
+        | Token::RParen
+        | Token::RBracket
+        | Token::LBrace
+        | Token::RBrace
         | Token::Whitespace(_)
         | Token::SemiColon
         | Token::EOF => false,
-        other => matches!(
-            other.to_string().as_str(),
-            "+" | "-"
-                | "*"
-                | "/"
-                | "%"
-                | "||"
-                | "="
-                | "=="
-                | "<>"
-                | "!="
-                | "<"
-                | ">"
-                | "<="
-                | ">="
-                | "&"
-                | "|"
-                | "^"
-                | "<<"
-                | ">>"
-                | "~"
-                | "!~"
-                | "~*"
-                | "!~*"
-                | "->"
-                | "->>"
-                | "@>"
-                | "<@"
-                | "::"
-                | "["
-        ),
+        _ => true,
     }
 }
 

@@ -111,8 +111,6 @@ impl Reader {
         // Only what is named here exists: no file formats, no table functions, no way to make tables.
         let mut scalar = SessionStateDefaults::default_scalar_functions();
         scalar.retain(|function| is_allowed(function.name()));
-        let mut higher = SessionStateDefaults::default_higher_order_functions();
-        higher.retain(|function| is_allowed(function.name()));
         let mut aggregate = SessionStateDefaults::default_aggregate_functions();
         aggregate.retain(|function| is_allowed(function.name()));
         let mut window = SessionStateDefaults::default_window_functions();
@@ -122,7 +120,6 @@ impl Reader {
             .with_runtime_env(runtime)
             .with_expr_planners(SessionStateDefaults::default_expr_planners())
             .with_scalar_functions(scalar)
-            .with_higher_order_functions(higher)
             .with_aggregate_functions(aggregate)
             .with_window_functions(window)
             .build();
