@@ -17,6 +17,7 @@ mod it {
     mod crash;
     mod cursor;
     mod disk;
+    mod export;
     mod faults;
     mod help;
     mod hostile_server;
@@ -25,6 +26,7 @@ mod it {
     mod lab;
     mod open_formats;
     mod oracle;
+    mod originals;
     mod power;
 }
 

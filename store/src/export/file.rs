@@ -3,7 +3,7 @@
 //! - In: a stream, a path. Out: the file, fsynced under its name; then the same with `FILE.manifest.json`.
 //! - Not here: formats (`encode`), what a manifest says (`manifest`).
 
-use super::manifest::{Content, Manifest, Origin, Table};
+use super::manifest::{Column, Content, Manifest, Origin, Table};
 use super::{ExportError, Form, RowsDigest, SendableRecordBatchStream, Written, cells, write_digested};
 use std::fs::File;
 use std::io::{self, Write};
@@ -134,7 +134,10 @@ pub async fn write_file(
             .into_owned(),
         format: form.format.name().to_owned(),
         columns: columns
-            .map(|field| (field.name().clone(), field.data_type().to_string()))
+            .map(|field| Column {
+                name: field.name().clone(),
+                data_type: field.data_type().to_string(),
+            })
             .collect(),
         rows: written.rows,
         rows_digest: rows.finish().to_string(),

@@ -67,8 +67,8 @@ pub struct Table {
     pub file: String,
     /// Its format.
     pub format: String,
-    /// Its columns: name and Arrow type.
-    pub columns: Vec<(String, String)>,
+    /// Its columns.
+    pub columns: Vec<Column>,
     /// Rows.
     pub rows: u64,
     /// The digest of its rows, whatever their order: the sum, modulo 2^256, of the SHA-256 of each as a JSON object.
@@ -77,6 +77,17 @@ pub struct Table {
     pub bytes: u64,
     /// SHA-256 of the bytes.
     pub sha256: String,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Its name in the file.
+    pub name: String,
+    /// Its type in Arrow, which most formats write as a simpler one.
+    #[serde(rename = "type")]
+    pub data_type: String,
 }
 
 /// One original, or one attachment.
