@@ -98,7 +98,7 @@ fn collect(maildir: &Path, expected: usize) -> Outcome {
     let mut collector = (collectors::maildir::DESCRIPTOR.build)(table)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
     let collected = runtime.block_on(async {
-        let (sink, mut batches) = Sink::channel(Arc::new(Progress::default()));
+        let (sink, mut batches) = Sink::channel(Arc::new(Progress::default()), provenance()?);
         let run =
             tokio::spawn(async move { collector.collect(None, Arc::new(Known::default()), sink).await });
         let mut collected = 0;
@@ -131,10 +131,7 @@ fn item(mail: Vec<u8>) -> RawItem {
 }
 
 fn convert(items: &[RawItem]) -> Outcome {
-    let provenance = Provenance {
-        source: SourceName::new("bench")?,
-        run: RunId("bench".to_owned()),
-    };
+    let provenance = provenance()?;
     let converted = black_box((transforms::convert_mail::CONVERTER.convert)(items, &provenance));
     let rows: usize = converted
         .rows
@@ -148,4 +145,11 @@ fn convert(items: &[RawItem]) -> Outcome {
     } else {
         Err(format!("{answered} rows of {} mails", items.len()).into())
     }
+}
+
+fn provenance() -> Result<Provenance, Box<dyn Error + Send + Sync>> {
+    Ok(Provenance {
+        source: SourceName::new("bench")?,
+        run: RunId("bench".to_owned()),
+    })
 }

@@ -19,6 +19,7 @@ mod it {
     mod disk;
     mod export;
     mod faults;
+    mod git;
     mod help;
     mod hostile_server;
     mod interrupted;

@@ -1,8 +1,9 @@
 //! The one trait of a collector, what it pushes, and what it is told.
 
 use crate::error::{CollectError, ConfigError};
+use arrow_array::RecordBatch;
 use async_trait::async_trait;
-use schemas::{Cursor, Instant, Location, RawItem, Reject, Touched};
+use schemas::{Cursor, Dataset, Instant, Location, Provenance, RawItem, Reject, Touched};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
@@ -56,10 +57,42 @@ impl std::fmt::Debug for Descriptor {
 /// What the lake knows of a source when a run begins.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// Looks up more, for whoever needs it.
+    pub stored: StoredItems,
     /// All places where items of the source were seen, in no order.
     pub locations: Vec<Location>,
     /// Places that could not be read in earlier runs ([`Reject::item`]), in no order.
     pub rejected: Vec<String>,
+}
+
+/// Items (`_item`) that a dataset holds of a source, looked up when somebody asks: a source that speaks rows has no
+/// places to remember them by.
+#[derive(Default)]
+pub struct StoredItems(Option<LookUp>);
+
+type LookUp = Box<dyn Fn(&'static Dataset) -> Result<Vec<String>, CollectError> + Send + Sync>;
+
+impl StoredItems {
+    /// Looks them up by `look_up`, which may block.
+    pub fn new(
+        look_up: impl Fn(&'static Dataset) -> Result<Vec<String>, CollectError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Some(Box::new(look_up)))
+    }
+
+    /// The items of a dataset, in no order. Only from a thread that may block.
+    ///
+    /// # Errors
+    /// [`CollectError::Lake`] when the lake cannot be read.
+    pub fn of(&self, dataset: &'static Dataset) -> Result<Vec<String>, CollectError> {
+        self.0.as_ref().map_or(Ok(Vec::new()), |look_up| look_up(dataset))
+    }
+}
+
+impl std::fmt::Debug for StoredItems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoredItems")
+    }
 }
 
 /// What a collector hands over at once. It is stored wholly or not at all, together with its cursor.
@@ -67,6 +100,10 @@ pub struct Known {
 pub struct Batch {
     /// New originals. Their items are not known yet.
     pub originals: Vec<RawItem>,
+    /// Rows, where the source speaks rows: a new or changed item with all its rows in each dataset.
+    pub rows: Vec<(&'static Dataset, RecordBatch)>,
+    /// Items that these rows tell of and that have no place in `located`.
+    pub described: u64,
     /// Known items whose attributes changed.
     pub touched: Vec<Touched>,
     /// Known items that are nowhere at the source any more.
@@ -91,6 +128,8 @@ impl Batch {
     pub fn at(cursor: Cursor) -> Self {
         Self {
             originals: Vec::new(),
+            rows: Vec::new(),
+            described: 0,
             touched: Vec::new(),
             vanished: Vec::new(),
             located: Vec::new(),
@@ -114,13 +153,24 @@ pub const BATCH_BYTES: usize = 2 << 20;
 pub struct Sink {
     batches: mpsc::Sender<Batch>,
     progress: Arc<Progress>,
+    provenance: Provenance,
 }
 
 impl Sink {
     /// A sink and the end it is read from.
-    pub fn channel(progress: Arc<Progress>) -> (Self, mpsc::Receiver<Batch>) {
+    pub fn channel(progress: Arc<Progress>, provenance: Provenance) -> (Self, mpsc::Receiver<Batch>) {
         let (batches, receiver) = mpsc::channel(1);
-        (Self { batches, progress }, receiver)
+        let sink = Self {
+            batches,
+            progress,
+            provenance,
+        };
+        (sink, receiver)
+    }
+
+    /// What the rows of this run carry.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 
     /// Hands over a batch.

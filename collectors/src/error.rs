@@ -70,6 +70,15 @@ pub enum CollectError {
         /// How long to wait.
         after: Duration,
     },
+    /// What is stored of the source could not be looked up.
+    #[error("cannot look up what is stored of this source")]
+    Lake(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A row does not fit its dataset: a mistake in dkc.
+    #[error("a row of dkc's own making does not fit its dataset; please report it")]
+    Misfit(#[from] schemas::Misfit),
+    /// Arrow could not build a batch.
+    #[error("cannot build rows")]
+    Arrow(#[from] arrow_schema::ArrowError),
     /// Whoever takes the batches has stopped; the cause is with them.
     #[error("stopped before the end")]
     Stopped,

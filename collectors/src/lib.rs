@@ -6,17 +6,23 @@
 
 pub mod collect;
 pub mod error;
+pub mod git;
 pub mod imap;
 mod mailbox;
 mod mailbox_name;
 pub mod maildir;
 pub mod mbox;
 
-pub use collect::{Batch, Collector, Descriptor, Known, Progress, Sink};
+pub use collect::{Batch, Collector, Descriptor, Known, Progress, Sink, StoredItems};
 pub use error::{CollectError, ConfigError};
 
 /// Every collector, in the order the reference lists them.
-pub const ALL: &[&Descriptor] = &[&imap::DESCRIPTOR, &maildir::DESCRIPTOR, &mbox::DESCRIPTOR];
+pub const ALL: &[&Descriptor] = &[
+    &git::DESCRIPTOR,
+    &imap::DESCRIPTOR,
+    &maildir::DESCRIPTOR,
+    &mbox::DESCRIPTOR,
+];
 
 /// The collector of that kind.
 pub fn by_kind(kind: &str) -> Option<&'static Descriptor> {

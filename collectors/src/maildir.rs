@@ -644,7 +644,7 @@ mod tests {
             path: root.path().to_owned(),
             max_message_bytes: 100,
         };
-        let (sink, _receiver) = Sink::channel(Arc::default());
+        let (sink, _receiver) = Sink::channel(Arc::default(), fixtures::provenance());
         let mut run = Run::begin(&config, None, &Known::default(), &sink);
         let tree = folders::find(root.path()).unwrap();
         let entries = tree.folders[0].list().entries;

@@ -6,17 +6,17 @@
 use crate::error::RunError;
 use crate::rows::{convert, raw_rows, reject_rows};
 use arrow_array::RecordBatch;
-use collectors::Batch;
+use collectors::{Batch, Descriptor};
 use schemas::datasets::runs::Counts;
-use schemas::datasets::{emails, locations, raw, rejects};
-use schemas::{Attributes, Dataset, Original, Provenance, RawItem, Reject, Rows, RunId, SourceName};
+use schemas::datasets::{self, emails, locations, raw, rejects};
+use schemas::{Attributes, Dataset, Original, Provenance, RawItem, Reject, Rows, SourceName};
 use std::collections::{HashMap, HashSet};
 use store::lake::index::texts;
 use store::{Commit, Committed, Committer, Items, Staged, Store, StoreError};
 use tokio::task::JoinHandle;
+use transforms::Converted;
 use transforms::thread_emails::Threads;
 use transforms::touch_emails::touch_emails;
-use transforms::{CONVERTERS, Converted};
 
 /// Columns of `emails` that say which mails belong together.
 const LINKS: &[&str] = &["_source", "_item", "message_id", "in_reply_to", "references"];
@@ -36,6 +36,8 @@ type Table = (&'static Dataset, RecordBatch);
 pub struct Landing<'a> {
     store: &'a Store,
     provenance: Provenance,
+    /// The collector that fills it.
+    descriptor: &'static Descriptor,
     committing: Committing,
     /// Of the batches that are written and not visible yet.
     waiting: Counts,
@@ -59,18 +61,15 @@ impl<'a> Landing<'a> {
     /// A landing for one run. `settled` says that the run before ended whole.
     pub async fn new(
         store: &'a Store,
-        source: &SourceName,
-        run: &RunId,
+        provenance: Provenance,
+        descriptor: &'static Descriptor,
         settled: bool,
     ) -> Result<Self, RunError> {
-        let committer = Box::new(store.committer(source).await?);
-        let provenance = Provenance {
-            source: source.clone(),
-            run: run.clone(),
-        };
+        let committer = Box::new(store.committer(&provenance.source).await?);
         Ok(Self {
             store,
             provenance,
+            descriptor,
             committing: Committing::Idle(committer),
             waiting: Counts::default(),
             unreadable: HashSet::new(),
@@ -107,11 +106,12 @@ impl<'a> Landing<'a> {
             rejects: converted,
         } = converted;
         upserts.push((&raw::DATASET, kept?));
+        upserts.append(&mut batch.rows);
 
         let (located, rejected) = (batch.located.len() as u64, batch.rejects.len() as u64);
         let landed = Counts {
-            items_seen: located + batch.unchanged + rejected,
-            items_stored: located.saturating_sub(converted.len() as u64),
+            items_seen: located + batch.described + batch.unchanged + rejected,
+            items_stored: batch.described + located.saturating_sub(converted.len() as u64),
             items_unchanged: batch.unchanged,
             items_rejected: rejected + converted.len() as u64,
             items_vanished: batch.vanished.len() as u64,
@@ -137,7 +137,12 @@ impl<'a> Landing<'a> {
             (&rejects::DATASET, forgiven),
             (&locations::DATASET, std::mem::take(&mut batch.unlocated)),
         ];
-        for dataset in CONVERTERS.iter().flat_map(|converter| converter.datasets) {
+        for dataset in self
+            .descriptor
+            .datasets
+            .iter()
+            .filter_map(|name| datasets::by_name(name))
+        {
             removals.push((dataset, batch.vanished.clone()));
         }
         let rejected: Vec<Reject> = batch.rejects.drain(..).chain(converted).collect();
@@ -165,7 +170,7 @@ impl<'a> Landing<'a> {
             removals,
             cursor: Some(batch.cursor),
             items: Items {
-                new: fresh.len() as u64,
+                new: fresh.len() as u64 + batch.described,
                 gone: batch.vanished.len() as u64,
             },
             ..self.commit_of(upserts)

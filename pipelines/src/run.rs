@@ -2,10 +2,11 @@
 
 use crate::error::RunError;
 use crate::landing::{Landing, rejected_places};
-use collectors::{Collector, Known, Progress, Sink};
+use collectors::{CollectError, Collector, Descriptor, Known, Progress, Sink, StoredItems};
 use schemas::datasets::runs::{Counts, Run, RunState};
-use schemas::{Instant, RunId, SourceName};
+use schemas::{Instant, Provenance, RunId, SourceName};
 use std::sync::Arc;
+use store::lake::index::all_units;
 use store::{SNAPSHOT_WAITS, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,8 @@ pub struct Request {
     pub pipeline: SourceName,
     /// Reads the source.
     pub collector: Box<dyn Collector>,
+    /// What it is.
+    pub descriptor: &'static Descriptor,
     /// Where progress is told.
     pub progress: Arc<Progress>,
     /// Ends the run early; what is committed stays.
@@ -92,16 +95,22 @@ async fn collect_and_land(
     let Request {
         pipeline,
         mut collector,
+        descriptor,
         progress,
         cancel,
     } = request;
     let known = Arc::new(Known {
         locations: store.locations(&pipeline).await?,
         rejected: rejected_places(store, &pipeline).await?,
+        stored: stored_items(store, &pipeline),
     });
-    let (sink, mut batches) = Sink::channel(progress);
+    let provenance = Provenance {
+        source: pipeline,
+        run: run.run.clone(),
+    };
+    let (sink, mut batches) = Sink::channel(progress, provenance.clone());
     let from = run.cursor_before.clone();
-    let mut landing = Landing::new(store, &pipeline, &run.run, settled).await?;
+    let mut landing = Landing::new(store, provenance, descriptor, settled).await?;
     let collecting = tokio::spawn(async move { collector.collect(from, known, sink).await });
     let mut ended = Ended::Whole;
     let mut landed = Ok(());
@@ -139,6 +148,16 @@ async fn collect_and_land(
     collecting.await??;
     landing.settle(&mut run.counts).await?;
     Ok(ended)
+}
+
+/// Looks up items of the source for a collector, on the thread that it reads on.
+fn stored_items(store: &Store, pipeline: &SourceName) -> StoredItems {
+    let (catalog, source) = (store.catalog().clone(), pipeline.clone());
+    let runtime = tokio::runtime::Handle::current();
+    StoredItems::new(move |dataset| {
+        let items = runtime.block_on(all_units(&catalog, dataset, &source));
+        items.map_err(|error| CollectError::Lake(Box::new(error)))
+    })
 }
 
 /// The message of an error and of what caused it.

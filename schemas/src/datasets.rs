@@ -2,6 +2,10 @@
 
 pub mod email_attachments;
 pub mod emails;
+pub mod git_branches;
+pub mod git_commits;
+pub mod git_file_changes;
+pub mod git_repositories;
 pub mod locations;
 pub mod raw;
 pub mod rejects;
@@ -13,6 +17,10 @@ use crate::dataset::Dataset;
 pub const ALL: &[&Dataset] = &[
     &email_attachments::DATASET,
     &emails::DATASET,
+    &git_branches::DATASET,
+    &git_commits::DATASET,
+    &git_file_changes::DATASET,
+    &git_repositories::DATASET,
     &locations::DATASET,
     &raw::DATASET,
     &rejects::DATASET,

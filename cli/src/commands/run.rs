@@ -43,6 +43,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         let request = Request {
             pipeline: pipeline.name.clone(),
             collector,
+            descriptor: pipeline.descriptor,
             progress,
             cancel: cancel.clone(),
         };

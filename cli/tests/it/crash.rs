@@ -37,7 +37,7 @@ fn a_kill_at_any_write_of_a_compaction_loses_nothing() {
 }
 
 /// Half of `DKC_KILLS`: the scenes share them.
-fn killed_at_random_moments(scene: &Scene) {
+pub fn killed_at_random_moments(scene: &Scene) {
     let clock = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()

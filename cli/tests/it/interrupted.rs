@@ -61,7 +61,8 @@ impl Scene {
         lab
     }
 
-    fn of(start: Lab, command: &'static [&'static str]) -> Self {
+    /// A command, and what to begin from.
+    pub fn of(start: Lab, command: &'static [&'static str]) -> Self {
         let undisturbed = Self {
             command,
             start,

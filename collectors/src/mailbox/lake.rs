@@ -37,6 +37,7 @@ impl Lake {
         Known {
             locations: self.locations.values().cloned().collect(),
             rejected: self.rejected.iter().cloned().collect(),
+            ..Known::default()
         }
     }
 
@@ -154,7 +155,7 @@ impl Lake {
             .clone();
         let mut collector = (descriptor.build)(table).unwrap();
         let progress = Arc::new(Progress::default());
-        let (sink, mut receiver) = Sink::channel(Arc::clone(&progress));
+        let (sink, mut receiver) = Sink::channel(Arc::clone(&progress), fixtures::provenance());
         let (from, known) = (self.cursor.clone(), Arc::new(self.known()));
         let result = tokio::runtime::Runtime::new().unwrap().block_on(async {
             let run = tokio::spawn(async move { collector.collect(from, known, sink).await });

@@ -82,6 +82,7 @@ impl Lake {
         Arc::new(Known {
             locations: self.locations.values().cloned().collect(),
             rejected: self.rejected.iter().cloned().collect(),
+            ..Known::default()
         })
     }
 
@@ -160,7 +161,7 @@ fn collect(
     known: Arc<Known>,
 ) -> (tokio::task::JoinHandle<Result<(), CollectError>>, Receiver<Batch>) {
     let mut collector = build(table).unwrap();
-    let (sink, batches) = Sink::channel(Arc::new(Progress::default()));
+    let (sink, batches) = Sink::channel(Arc::new(Progress::default()), fixtures::provenance());
     (
         tokio::spawn(async move { collector.collect(from, known, sink).await }),
         batches,

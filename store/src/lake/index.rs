@@ -4,7 +4,7 @@
 //! live units are held (8 bytes each); where rows lie is read from the files when a hash is hit.
 
 use crate::error::StoreError;
-use crate::lake::catalog::LiveFile;
+use crate::lake::catalog::{Catalog, LiveFile};
 use crate::lake::data_file::{self, Select};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, StringArray};
@@ -77,6 +77,28 @@ impl UnitIndex {
             hasher: self.hasher.clone(),
         }
     }
+}
+
+/// The units of one table and source that exist now, by name, in no order.
+///
+/// # Errors
+/// [`StoreError`] when catalog or files cannot be read.
+pub async fn all_units(
+    catalog: &Catalog,
+    dataset: &'static Dataset,
+    source: &SourceName,
+) -> Result<Vec<String>, StoreError> {
+    let head = catalog.head().await?;
+    let files = catalog.files_at(dataset, head.id, Some(source)).await?;
+    let source = source.clone();
+    let read = move || {
+        let mut units = Vec::new();
+        for file in &files {
+            for_each_unit(dataset, file, &source, |_, unit| units.push(unit.to_owned()))?;
+        }
+        Ok(units)
+    };
+    tokio::task::spawn_blocking(read).await?
 }
 
 /// Calls `seen` with position and unit of each live row of a source in a file.

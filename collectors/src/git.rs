@@ -1,0 +1,391 @@
+//! `git`: the history of git repositories on this machine, read-only.
+//!
+//! - In: paths of repositories, or of folders that hold some.
+//! - Out: rows of `git_commits` and `git_file_changes`, as `git log --all --numstat -M` lists them; the state of
+//!   each repository in `git_repositories` and `git_branches`. Commits that nothing leads to any more vanish.
+//! - Cursor: by repository, digests of its references and state, and the newest commits. While commits are on their
+//!   way it says so: a run that was killed goes on with those that are not stored.
+//! - Not here: fetching. What is not on this machine is not seen.
+
+mod changes;
+mod commit;
+mod contents;
+mod find;
+mod history;
+mod read;
+mod recent;
+mod renames;
+mod similarity;
+mod state;
+
+use crate::collect::{Batch, Collector, Descriptor, Known, Sink, on_own_thread};
+use crate::error::{CollectError, ConfigError};
+use arrow_array::RecordBatch;
+use async_trait::async_trait;
+use find::Found;
+use gix::ObjectId;
+use gix::hashtable::HashSet as IdSet;
+use history::{History, Walked};
+use read::{ReadCommit, Reader};
+use schemars::JsonSchema;
+use schemas::datasets::git_branches;
+use schemas::datasets::git_commits;
+use schemas::datasets::git_file_changes;
+use schemas::datasets::git_repositories;
+use schemas::{Cursor, Dataset, Digest, Reject, Row, Rows};
+use serde::Deserialize;
+use state::{References, Seen, State};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// `kind = "git"`.
+pub const DESCRIPTOR: Descriptor = Descriptor {
+    kind: "git",
+    about: "The history of git repositories on this machine.",
+    example: "dkc add git paths=~/src name=code",
+    datasets: &[
+        "git_commits",
+        "git_file_changes",
+        "git_repositories",
+        "git_branches",
+    ],
+    secrets: &[],
+    paths: &["paths"],
+    schema: || schemars::schema_for!(GitConfig),
+    build,
+};
+
+/// Commits in a batch.
+const BATCH_COMMITS: usize = 512;
+
+/// A `source` table with `kind = "git"`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GitConfig {
+    /// Repositories, and folders that hold some.
+    paths: Vec<PathBuf>,
+}
+
+fn build(table: toml_edit::Table) -> Result<Box<dyn Collector>, ConfigError> {
+    let config = toml_edit::de::from_document(toml_edit::DocumentMut::from(table))?;
+    Ok(Box::new(Git { config }))
+}
+
+struct Git {
+    config: GitConfig,
+}
+
+#[async_trait]
+impl Collector for Git {
+    async fn collect(
+        &mut self,
+        from: Option<Cursor>,
+        known: Arc<Known>,
+        sink: Sink,
+    ) -> Result<(), CollectError> {
+        let config = self.config.clone();
+        on_own_thread(move || Run::begin(from, &known, &sink).all(&config)).await
+    }
+}
+
+/// One run over all repositories.
+struct Run<'a> {
+    known: &'a Known,
+    sink: &'a Sink,
+    /// Without a cursor, nothing that is stored is trusted.
+    trusts: bool,
+    state: State,
+    /// The stored commits by repository, once they are needed.
+    stored: Option<HashMap<String, IdSet>>,
+    rejects: Vec<Reject>,
+    /// Repositories all of whose commits were looked at.
+    walked: HashSet<String>,
+    unchanged: u64,
+}
+
+/// Why a repository was not read to its end.
+enum Stop {
+    /// And no other can be.
+    Run(CollectError),
+    /// The others are.
+    Repository(gix::Error),
+}
+
+impl From<CollectError> for Stop {
+    fn from(error: CollectError) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl From<gix::Error> for Stop {
+    fn from(error: gix::Error) -> Self {
+        Self::Repository(error)
+    }
+}
+
+impl<'a> Run<'a> {
+    fn begin(from: Option<Cursor>, known: &'a Known, sink: &'a Sink) -> Self {
+        Self {
+            known,
+            sink,
+            trusts: from.is_some(),
+            state: from
+                .and_then(|Cursor(value)| serde_json::from_value(value).ok())
+                .unwrap_or_default(),
+            stored: None,
+            rejects: Vec::new(),
+            walked: HashSet::new(),
+            unchanged: 0,
+        }
+    }
+
+    fn all(mut self, config: &GitConfig) -> Result<(), CollectError> {
+        let repositories =
+            find::find(&config.paths).map_err(|(path, source)| CollectError::Unreadable { path, source })?;
+        self.sink.progress().add_expected(repositories.found.len() as u64);
+        // What cannot be looked at may still be there.
+        let is_whole = repositories.rejects.is_empty();
+        self.rejects = repositories.rejects;
+        let mut gone: BTreeSet<String> = self.state.repositories.keys().cloned().collect();
+        if !self.trusts {
+            gone.extend(self.known.stored.of(&git_repositories::DATASET)?);
+        }
+        for found in &repositories.found {
+            gone.remove(&found.name);
+            match self.repository(found) {
+                Ok(()) => {}
+                Err(Stop::Run(error)) => return Err(error),
+                Err(Stop::Repository(error)) => self.reject(found.name.clone(), &error),
+            }
+            self.sink.progress().add_seen(1);
+        }
+        let mut vanished = Vec::new();
+        for name in gone.into_iter().filter(|_| is_whole) {
+            self.state.repositories.remove(&name);
+            let commits = self.take_stored(&name)?;
+            vanished.extend(commits.iter().map(|id| commit::item(&name, id)));
+            vanished.push(name.clone());
+            self.walked.insert(name);
+        }
+        let looked_at = |item: &&String| {
+            commit::split_item(item).is_none_or(|(repository, _)| self.walked.contains(repository))
+        };
+        let forgiven = self.known.rejected.iter().filter(looked_at).cloned().collect();
+        self.sink.push_blocking(Batch {
+            vanished,
+            forgiven,
+            rejects: std::mem::take(&mut self.rejects),
+            unchanged: self.unchanged,
+            ..Batch::at(self.cursor())
+        })
+    }
+
+    /// Reads what is new in one repository.
+    fn repository(&mut self, found: &Found) -> Result<(), Stop> {
+        let shared = gix::open(&found.path)?.into_sync();
+        let repository = shared.to_thread_local();
+        let references = References::of(&repository)?;
+        for (name, reason) in &references.broken {
+            self.rejects.push(Reject {
+                item: format!("{}:{name}", found.name),
+                reason: reason.clone(),
+                raw: None,
+            });
+        }
+        let before = self
+            .state
+            .repositories
+            .get(&found.name)
+            .cloned()
+            .unwrap_or_default();
+        let mut seen = Seen {
+            rules: state::rules(&repository)?,
+            references: Some(references.digest()),
+            ..before.clone()
+        };
+        let mut vanished = Vec::new();
+        if (&seen.rules, &seen.references) != (&before.rules, &before.references) {
+            let border = history::border(&repository)?;
+            let reader = Reader::new(&found.name, &shared, border, repository.open_mailmap());
+            let history = History::new(&repository)?;
+            (vanished, seen.newest) = self.commits(&reader, &history, &references, &seen.rules)?;
+        }
+        let mut row = state::row(found, &repository);
+        seen.row = Digest::of(format!("{row:?}").as_bytes()).to_string();
+        if seen == before {
+            self.unchanged += 1;
+            return Ok(());
+        }
+        let branches = state::branches(&row, &references, &repository);
+        if let Some(head) = branches.iter().find(|branch| branch.is_head) {
+            row.following = head.following.clone();
+        }
+        self.state.repositories.insert(found.name.clone(), seen);
+        let rows = vec![
+            (&git_repositories::DATASET, self.rows(std::slice::from_ref(&row))),
+            (&git_branches::DATASET, self.rows(&branches)),
+        ];
+        Ok(self.push(rows, 1, vanished)?)
+    }
+
+    /// Reads the commits that are not stored: those that are and vanished, and the newest ones.
+    fn commits(
+        &mut self,
+        reader: &Reader<'_>,
+        history: &History<'_>,
+        references: &References,
+        rules: &str,
+    ) -> Result<(Vec<String>, Vec<String>), CollectError> {
+        let stored = self.take_stored(reader.name())?;
+        let before = self
+            .state
+            .repositories
+            .get(reader.name())
+            .cloned()
+            .unwrap_or_default();
+        let tips = references.tips();
+        let is_current = before.rules == rules;
+        let is_whole = is_current && before.references.is_some();
+        // Of a run that was killed some commits are stored and their ancestors are not.
+        let mut walked = history.walk(&tips, |id| is_whole && stored.contains(id));
+        let order = std::mem::take(&mut walked.order);
+        let wanted = order.iter().filter(|id| !is_current || !stored.contains(*id));
+        // The newest first: in a pack, older files are kept as differences to newer ones.
+        let wanted: Vec<ObjectId> = wanted.copied().collect();
+        self.mark(reader.name(), rules, is_current || stored.is_empty());
+        let unreadable = std::mem::take(&mut walked.unreadable);
+        for (id, reason) in &unreadable {
+            self.rejects.push(Reject {
+                item: commit::item(reader.name(), id),
+                reason: reason.clone(),
+                raw: None,
+            });
+        }
+        self.sink.progress().add_expected(wanted.len() as u64);
+        for ids in wanted.rchunks(BATCH_COMMITS) {
+            self.push_commits(reader.name(), reader.read(ids))?;
+        }
+
+        // A commit that was the newest and is neither that nor an ancestor of a new one has lost its reference.
+        let text = |ids: Vec<&ObjectId>| ids.into_iter().map(ToString::to_string).collect::<Vec<_>>();
+        let was_newest: IdSet = before
+            .newest
+            .iter()
+            .filter_map(|id| ObjectId::from_hex(id.as_bytes()).ok())
+            .collect();
+        let is_left = |id: &ObjectId| tips.binary_search(id).is_ok() || walked.parents.contains(id);
+        if is_whole && was_newest.iter().all(is_left) {
+            let newest = tips.iter().filter(|id| {
+                (was_newest.contains(*id) || !stored.contains(*id)) && !walked.parents.contains(*id)
+            });
+            return Ok((Vec::new(), text(newest.collect())));
+        }
+        let all = if is_whole {
+            history.walk(&tips, |_| false)
+        } else {
+            Walked { order, ..walked }
+        };
+        let still: IdSet = all.order.iter().copied().collect();
+        // Behind a commit that cannot be read there may be others.
+        let is_known = all.unreadable.is_empty() && unreadable.is_empty();
+        let gone = stored.iter().filter(|id| is_known && !still.contains(*id));
+        let gone = gone.map(|id| commit::item(reader.name(), id)).collect();
+        self.walked.insert(reader.name().to_owned());
+        let newest = tips.iter().filter(|id| !all.parents.contains(*id));
+        Ok((gone, text(newest.collect())))
+    }
+
+    /// Notes that the commits of a repository are on their way. What is stored of it then may be trusted if the run
+    /// is killed, unless it was stored by other rules.
+    fn mark(&mut self, name: &str, rules: &str, is_trusted: bool) {
+        let seen = Seen {
+            rules: if is_trusted {
+                rules.to_owned()
+            } else {
+                String::new()
+            },
+            ..Seen::default()
+        };
+        self.state.repositories.insert(name.to_owned(), seen);
+    }
+
+    fn push_commits(&mut self, name: &str, read: Vec<ReadCommit>) -> Result<(), CollectError> {
+        self.sink.progress().add_seen(read.len() as u64);
+        let mut commits = Vec::with_capacity(read.len());
+        let mut changes = Vec::new();
+        for (id, read) in read {
+            match read {
+                Ok((commit, of_commit)) => {
+                    commits.push(commit);
+                    changes.extend(of_commit);
+                }
+                Err(reason) => self.rejects.push(Reject {
+                    item: commit::item(name, &id),
+                    reason,
+                    raw: None,
+                }),
+            }
+        }
+        let described = commits.len() as u64;
+        let rows = vec![
+            (&git_commits::DATASET, self.rows(&commits)),
+            (&git_file_changes::DATASET, self.rows(&changes)),
+        ];
+        self.push(rows, described, Vec::new())
+    }
+
+    fn rows<R: Row>(&self, rows: &[R]) -> Result<RecordBatch, CollectError> {
+        let mut batch = Rows::of_lake(R::DATASET, self.sink.provenance().clone());
+        for row in rows {
+            batch.push(row)?;
+        }
+        Ok(batch.finish()?)
+    }
+
+    fn push(
+        &mut self,
+        rows: Vec<(&'static Dataset, Result<RecordBatch, CollectError>)>,
+        described: u64,
+        vanished: Vec<String>,
+    ) -> Result<(), CollectError> {
+        let rows = rows.into_iter().map(|(dataset, rows)| Ok((dataset, rows?)));
+        self.sink.push_blocking(Batch {
+            rows: rows.collect::<Result<_, CollectError>>()?,
+            described,
+            vanished,
+            rejects: std::mem::take(&mut self.rejects),
+            ..Batch::at(self.cursor())
+        })
+    }
+
+    /// The stored commits of a repository; they are looked up once.
+    fn take_stored(&mut self, repository: &str) -> Result<IdSet, CollectError> {
+        if self.stored.is_none() {
+            let mut all: HashMap<String, IdSet> = HashMap::new();
+            for item in self.known.stored.of(&git_commits::DATASET)? {
+                if let Some((repository, id)) = commit::split_item(&item) {
+                    match all.get_mut(repository) {
+                        Some(commits) => commits.insert(id),
+                        None => all.entry(repository.to_owned()).or_default().insert(id),
+                    };
+                }
+            }
+            self.stored = Some(all);
+        }
+        let stored = self.stored.as_mut();
+        Ok(stored.and_then(|all| all.remove(repository)).unwrap_or_default())
+    }
+
+    fn reject(&mut self, item: String, error: &dyn std::error::Error) {
+        self.rejects.push(Reject {
+            item,
+            reason: error.to_string(),
+            raw: None,
+        });
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor(serde_json::to_value(&self.state).unwrap_or_default())
+    }
+}
