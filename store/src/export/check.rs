@@ -95,7 +95,10 @@ fn check_table(table: &Table, checked: &mut Checked) {
             differs("rows", rows, table.rows, &mut checked.problems);
             if let Some(names) = names {
                 checked.compared.push("columns");
-                let wanted = table.columns.iter().map(|column| column.name.clone())
+                let wanted = table
+                    .columns
+                    .iter()
+                    .map(|column| column.name.clone())
                     .collect::<Vec<_>>();
                 differs(
                     "columns",
