@@ -106,9 +106,9 @@ impl<W: Write + Send> Sheet<W> {
                     Cell::Absent => continue,
                     Cell::Bool(value) => sheet.write_boolean(at.0, at.1, value)?,
                     Cell::Number(value) => sheet.write_number(at.0, at.1, value)?,
-                    Cell::Date(value) => sheet.write_datetime_with_format(at.0, at.1, &value, &self.date)?,
+                    Cell::Date(value) => sheet.write_datetime_with_format(at.0, at.1, value, &self.date)?,
                     Cell::Moment(value) => {
-                        sheet.write_datetime_with_format(at.0, at.1, &value, &self.moment)?
+                        sheet.write_datetime_with_format(at.0, at.1, value, &self.moment)?
                     }
                     Cell::Text(text) => {
                         too_long(&text, name, self.rows + 1)?;
