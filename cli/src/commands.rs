@@ -7,6 +7,7 @@ mod cursor;
 mod doctor;
 mod export;
 mod init;
+pub mod query_worker;
 mod rebuild;
 mod run;
 mod runs;
@@ -18,11 +19,9 @@ mod why;
 use crate::config;
 use crate::context::Context;
 use clap::Subcommand;
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{Result, miette};
 use schemas::{Dataset, datasets};
-use store::Store;
-use store::lake::as_of::AsOf;
-use store::query::Reader;
+use store::query::Workers;
 
 /// The dataset that the user named.
 ///
@@ -38,16 +37,15 @@ fn dataset(name: &str) -> Result<&'static Dataset> {
     })
 }
 
-/// Who answers queries, of the lake as it is or as it was.
+/// Who answers queries. Make it first: its process gets ready while the store is opened.
 ///
 /// # Errors
-/// That there is no such snapshot any more, or that the configuration has a mistake.
-async fn reader(store: &Store, as_of: Option<AsOf>, context: &Context) -> Result<Reader> {
-    let snapshot = match as_of {
-        Some(as_of) => Some(store.resolve(as_of).await.into_diagnostic()?),
-        None => None,
-    };
-    Ok(store.reader(config::query_limits(context)?).as_of(snapshot))
+/// That the configuration has a mistake.
+fn workers(context: &Context, keeps_ready: bool) -> Result<Workers> {
+    let program = std::env::current_exe()
+        .map_err(|error| miette!("cannot tell which program I am, to start it for the query: {error}"))?;
+    let limits = config::query_limits(context)?;
+    Ok(Workers::start(&program, &context.data, limits, keeps_ready))
 }
 
 /// What dkc can be asked to do.
@@ -81,6 +79,9 @@ pub enum Command {
     Verify(verify::Arguments),
     /// Check configuration, sources and data directory, and say what to do
     Doctor(doctor::Arguments),
+    /// Answer one query that comes on standard input, for another dkc
+    #[command(hide = true)]
+    QueryWorker(query_worker::Arguments),
 }
 
 impl Command {
@@ -104,6 +105,8 @@ impl Command {
             Self::Compact(arguments) => compact::run(arguments, context).await,
             Self::Verify(arguments) => verify::run(arguments, context).await,
             Self::Doctor(arguments) => doctor::run(arguments, context).await,
+            // `main` runs it, in a runtime of its own.
+            Self::QueryWorker(_) => Ok(()),
         }
     }
 }

@@ -77,6 +77,8 @@ pub fn query_limits(context: &crate::context::Context) -> Result<store::query::L
         threads: limits
             .threads
             .map_or_else(|| cores.map_or(2, NonZeroUsize::get), NonZeroUsize::get),
+        rows: None,
+        bytes: None,
     })
 }
 

@@ -37,6 +37,9 @@ fn main() -> ExitCode {
     };
     let json = cli.global.json;
     let done = Context::new(cli.global).and_then(|context| {
+        if let Command::QueryWorker(arguments) = cli.command {
+            return commands::query_worker::run(arguments, &context);
+        }
         print::start_log(&context);
         // Two providers may be linked in; rustls wants to be told which one.
         let _ = rustls::crypto::ring::default_provider().install_default();

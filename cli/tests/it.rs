@@ -12,6 +12,7 @@
 mod it {
     mod add;
     mod bad_input;
+    mod bombs;
     mod churn;
     mod config;
     mod crash;
@@ -22,6 +23,7 @@ mod it {
     mod git;
     mod help;
     mod hostile_server;
+    mod hostile_sql;
     mod interrupted;
     mod journey;
     mod lab;

@@ -1,7 +1,7 @@
 //! The history of runs: one small table of the state database.
 
 use crate::error::StoreError;
-use crate::lake::catalog::open_sqlite;
+use crate::lake::catalog::{open_sqlite, open_sqlite_to_read};
 use arrow_array::RecordBatch;
 use schemas::datasets::runs::{Counts, DATASET, Run, RunState};
 use schemas::{Cursor, Rows, RunId, SourceName, Value};
@@ -29,6 +29,17 @@ impl Runs {
             .map_err(StoreError::database(path))?;
         Ok(Self {
             pool,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Opens one that is there, with no way to write to it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite refuses.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            pool: open_sqlite_to_read(path).await?,
             path: path.to_owned(),
         })
     }

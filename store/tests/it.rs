@@ -14,7 +14,8 @@ use schemas::datasets::raw;
 use schemas::{Attributes, Cursor, Dataset, Digest, Original, Provenance, RawItem, Rows, RunId, SourceName};
 use std::path::Path;
 use std::time::Duration;
-use store::query::Limits;
+use store::lake::as_of::AsOf;
+use store::query::{Limits, Query};
 use store::{Commit, Committed, Committer, Items, Merged, Store};
 
 fn source() -> SourceName {
@@ -103,6 +104,8 @@ fn limits() -> Limits {
         memory_bytes: 64 << 20,
         time: Duration::from_secs(20),
         threads: 2,
+        rows: None,
+        bytes: None,
     }
 }
 
@@ -114,12 +117,11 @@ async fn ask(store: &Store, sql: &str) -> String {
 /// The same, as of a snapshot.
 async fn ask_as_of(store: &Store, as_of: Option<i64>, sql: &str) -> String {
     use store::export::{Format, write_stream};
-    let rows = store
-        .reader(limits())
-        .as_of(as_of)
-        .run_user_sql(sql)
-        .await
-        .unwrap();
+    let query = Query {
+        as_of: as_of.map(AsOf::Snapshot),
+        ..Query::from(sql)
+    };
+    let rows = store.reader(limits()).answer(&query).await.unwrap();
     let mut text = Vec::new();
     write_stream(rows, Format::Csv, &mut text).await.unwrap();
     let text = String::from_utf8(text).unwrap();

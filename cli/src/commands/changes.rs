@@ -8,6 +8,7 @@ use miette::{IntoDiagnostic, Result};
 use store::Store;
 use store::export::Format;
 use store::lake::as_of::AsOf;
+use store::query::Query;
 
 /// Lists the rows that were inserted, updated or deleted since a snapshot or a time.
 #[derive(Debug, Args)]
@@ -31,10 +32,13 @@ pub struct Arguments {
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let dataset = commands::dataset(&arguments.dataset)?;
+    let workers = commands::workers(context, false)?;
     let store = Store::open(&context.data).await.into_diagnostic()?;
-    let since = store.resolve(arguments.since).await.into_diagnostic()?;
-    let reader = commands::reader(&store, arguments.as_of, context).await?;
-    let rows = reader.changes(dataset, since).await.into_diagnostic()?;
+    let mut query = Query::from(format!("SELECT * FROM changes('{}', :since)", dataset.name).as_str());
+    let since = arguments.since.written().into();
+    query.parameters.insert("since".to_owned(), since);
+    query.as_of = arguments.as_of;
+    let rows = workers.run_user_sql(&query).await.into_diagnostic()?;
     print::rows(rows, arguments.format, context).await?;
     store.close().await;
     Ok(())

@@ -4,7 +4,7 @@ mod originals;
 mod verify;
 
 use crate::context::Context;
-use crate::{commands, config, print};
+use crate::{commands, print};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::{IntoDiagnostic, Result, bail, miette};
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use store::Store;
 use store::export::{self, Form, Format, Manifest, Origin, SendableRecordBatchStream};
 use store::lake::as_of::AsOf;
+use store::query::Query;
 
 /// Writes rows to a file in the format of its extension, and a manifest beside it; or originals to a folder; or checks
 /// what was written.
@@ -173,19 +174,17 @@ async fn rows(store: &Store, origin: &Origin, context: &Context) -> Result<Senda
         (None, Some(query)) => query.clone(),
         (None, None) => return Err(miette!("nothing was asked for")),
     };
-    ask(store, origin, &query, context).await
+    ask(origin, query, context).await
 }
 
 /// The answer to a query at the snapshot of an export.
-async fn ask(
-    store: &Store,
-    origin: &Origin,
-    query: &str,
-    context: &Context,
-) -> Result<SendableRecordBatchStream> {
-    let reader = store.reader(config::query_limits(context)?);
-    let reader = reader.as_of(Some(origin.snapshot));
-    reader.run_user_sql(query).await.into_diagnostic()
+async fn ask(origin: &Origin, query: String, context: &Context) -> Result<SendableRecordBatchStream> {
+    let query = Query {
+        as_of: Some(AsOf::Snapshot(origin.snapshot)),
+        ..Query::from(query.as_str())
+    };
+    let workers = commands::workers(context, false)?;
+    workers.run_user_sql(&query).await.into_diagnostic()
 }
 
 fn refuse_inside(store: &Store, path: &Path) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `dkc why`: from a row back to its original and its run.
 
 use crate::context::Context;
-use crate::{commands, config, print};
+use crate::{commands, print};
 use arrow_array::cast::AsArray;
 use clap::Args;
 use miette::Result;
@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use store::Store;
 use store::export::{self, Format};
-use store::query::Reader;
+use store::query::{Query, Workers};
 
 /// Shows where an item was found, its original, the run that stored it, and the rows made of it.
 #[derive(Debug, Args)]
@@ -37,10 +37,10 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         original,
     } = arguments;
     let known = commands::dataset(&dataset)?;
+    let workers = commands::workers(context, true)?;
     let store = Store::open(&context.data).await.into_diagnostic()?;
-    let reader = store.reader(config::query_limits(context)?);
-    let of_item = format!("WHERE _item = '{}'", item.replace('\'', "''"));
-    let rows = ask(&reader, &format!("SELECT * FROM {} {of_item}", known.name)).await?;
+    let ask = async |query: &str| ask(&workers, query, &item).await;
+    let rows = ask(&format!("SELECT * FROM {} WHERE _item = :item", known.name)).await?;
     let first = rows
         .as_array()
         .and_then(|rows| rows.first())
@@ -63,25 +63,28 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         store.close().await;
         return Ok(());
     }
-    let raw = "SELECT media_type, fetched_at, sha256, size_bytes, path, _run FROM raw";
-    let places = "SELECT location, folder, flags, received_at, _run FROM locations";
+    let raw = "SELECT media_type, fetched_at, sha256, size_bytes, path, _run FROM raw WHERE _item = :item";
+    let places = "SELECT location, folder, flags, received_at, _run FROM locations WHERE _item = :item ORDER BY location";
     let story = json!({
         "dataset": known.name,
         "item": item,
         "source": text("_source"),
         "rows": rows,
         "run": store.runs().get(&text("_run")).await.into_diagnostic()?,
-        "original": ask(&reader, &format!("{raw} {of_item}")).await?,
-        "locations": ask(&reader, &format!("{places} {of_item} ORDER BY location")).await?,
-        "rejects": ask(&reader, &format!("SELECT reason, raw FROM rejects {of_item}")).await?,
+        "original": ask(raw).await?,
+        "locations": ask(places).await?,
+        "rejects": ask("SELECT reason, raw FROM rejects WHERE _item = :item").await?,
     });
+    drop(workers);
     store.close().await;
     print::json(&story)
 }
 
 /// The rows of a query as a JSON array.
-async fn ask(reader: &Reader, query: &str) -> Result<Value> {
-    let rows = reader.run_user_sql(query).await.into_diagnostic()?;
+async fn ask(workers: &Workers, query: &str, item: &str) -> Result<Value> {
+    let mut query = Query::from(query);
+    query.parameters.insert("item".to_owned(), item.into());
+    let rows = workers.run_user_sql(&query).await.into_diagnostic()?;
     let mut text = Vec::new();
     export::write_stream(rows, Format::Json, &mut text)
         .await

@@ -1,12 +1,13 @@
 //! A moment of the lake's past, as a person writes it: a snapshot, or a time.
 
 use crate::error::StoreError;
-use crate::lake::catalog::{Catalog, time_text};
+use crate::lake::catalog::time_text;
 use jiff::{Timestamp, civil, tz::TimeZone};
+use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// A moment of the lake's past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AsOf {
     /// The snapshot of this id.
     Snapshot(i64),
@@ -48,21 +49,20 @@ impl std::fmt::Display for AsOf {
     }
 }
 
-impl Catalog {
-    /// The id of the snapshot that a moment means.
+impl AsOf {
+    /// The id of the snapshot that it means, among all, newest first, with their times.
     ///
     /// # Errors
-    /// [`StoreError::NoSnapshot`] when it was forgotten or never was; else when SQLite fails.
-    pub async fn resolve(&self, as_of: AsOf) -> Result<i64, StoreError> {
-        let snapshots = self.snapshots().await?;
-        let found = snapshots.iter().find(|(id, time, ..)| match as_of {
-            AsOf::Snapshot(wanted) => *id == wanted,
-            AsOf::Time(wanted) => *time <= time_text(wanted),
+    /// [`StoreError::NoSnapshot`] when it was forgotten or never was.
+    pub fn among(self, snapshots: &[(i64, String)]) -> Result<i64, StoreError> {
+        let found = snapshots.iter().find(|(id, time)| match self {
+            Self::Snapshot(wanted) => *id == wanted,
+            Self::Time(wanted) => *time <= time_text(wanted),
         });
         match (found, snapshots.first(), snapshots.last()) {
-            (Some((id, ..)), ..) => Ok(*id),
-            (None, Some((newest, ..)), Some((oldest, time, ..))) => Err(StoreError::NoSnapshot {
-                asked: as_of.to_string(),
+            (Some((id, _)), ..) => Ok(*id),
+            (None, Some((newest, _)), Some((oldest, time))) => Err(StoreError::NoSnapshot {
+                asked: self.to_string(),
                 oldest: *oldest,
                 time: time.clone(),
                 newest: *newest,
@@ -70,6 +70,14 @@ impl Catalog {
             (None, ..) => Err(StoreError::Unfit {
                 reason: "its catalog has no snapshot".to_owned(),
             }),
+        }
+    }
+
+    /// As it is written: what [`AsOf::from_str`] reads.
+    pub fn written(self) -> String {
+        match self {
+            Self::Snapshot(id) => id.to_string(),
+            Self::Time(time) => time.to_string(),
         }
     }
 }
@@ -87,5 +95,8 @@ mod tests {
             assert!(matches!(local.parse(), Ok(AsOf::Time(_))), "{local}");
         }
         assert!("yesterday".parse::<AsOf>().is_err());
+        for written in ["12", "2026-11-25T09:00:00Z"] {
+            assert_eq!(written.parse::<AsOf>().unwrap().written(), written);
+        }
     }
 }

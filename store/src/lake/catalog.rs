@@ -7,6 +7,7 @@
 
 mod commit;
 mod expire;
+mod history;
 mod seal;
 mod tables;
 
@@ -107,6 +108,19 @@ pub(crate) async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
         .map_err(StoreError::database(path))
 }
 
+/// Opens one that is there, with no way to write to it.
+pub(crate) async fn open_sqlite_to_read(path: &Path) -> Result<SqlitePool, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY);
+    SqlitePoolOptions::new()
+        .max_connections(2)
+        .connect_with(options)
+        .await
+        .map_err(StoreError::database(path))
+}
+
 impl Catalog {
     /// Opens the catalog at `path`, making it if it is new, with a table for every lake dataset.
     ///
@@ -123,9 +137,26 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// Opens a catalog that is there, with no way to write to it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite refuses.
+    pub async fn open_to_read(path: &Path, files: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            pool: open_sqlite_to_read(path).await?,
+            path: path.to_owned(),
+            files: files.to_owned(),
+        })
+    }
+
     /// The connection pool, for datafusion-ducklake to read with.
     pub fn pool(&self) -> SqlitePool {
         self.pool.clone()
+    }
+
+    /// Directory of all data files.
+    pub fn files(&self) -> &Path {
+        &self.files
     }
 
     /// Directory of a dataset's files.

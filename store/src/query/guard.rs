@@ -3,11 +3,12 @@
 //! - In: a text. Out: a parsed statement, or why it is refused.
 //! - Not here: limits while it runs (`query`).
 
-use super::QueryError;
+use super::{QueryError, functions};
 use datafusion::sql::parser::{DFParser, Statement};
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use std::ops::ControlFlow;
 
 /// Longer texts are refused before they are parsed (F1).
 const MAX_TEXT_BYTES: usize = 64 << 10;
@@ -20,34 +21,12 @@ const MAX_OPERATORS: usize = 500;
 /// each level before, twice as long for every one.
 const MAX_DEPTH: usize = 40;
 
-/// Parses a text that must be one read-only statement.
+/// Parses a text that must be one read-only statement of what a reader may use.
 pub(super) fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(QueryError::TooLarge {
-            what: format!("{} bytes", text.len()),
-            most: MAX_TEXT_BYTES,
-        });
-    }
     let dialect = GenericDialect {};
-    // A text that cannot be split into tokens cannot be parsed either; the parser words it better.
-    if let Ok(tokens) = Tokenizer::new(&dialect, text).tokenize() {
-        let operators = tokens.iter().filter(|token| is_operator(token)).count();
-        if operators > MAX_OPERATORS {
-            return Err(QueryError::TooLarge {
-                what: format!("{operators} operators"),
-                most: MAX_OPERATORS,
-            });
-        }
-        let depth = depth(&tokens);
-        if depth > MAX_DEPTH {
-            return Err(QueryError::TooLarge {
-                what: format!("{depth} brackets within brackets"),
-                most: MAX_DEPTH,
-            });
-        }
-    }
+    measure(text, &dialect)?;
     let mut statements = DFParser::parse_sql_with_dialect(text, &dialect)?;
-    let statement = statements.pop_front().ok_or(QueryError::NotReadOnly {
+    let mut statement = statements.pop_front().ok_or(QueryError::NotReadOnly {
         found: "there is none".to_owned(),
     })?;
     if !statements.is_empty() {
@@ -55,18 +34,20 @@ pub(super) fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
             found: format!("there are {}", statements.len() + 1),
         });
     }
-    let mut innermost = &statement;
-    while let Statement::Explain(explain) = innermost {
-        innermost = &explain.statement;
-    }
-    match innermost {
+    match innermost(&mut statement) {
         Statement::Statement(inner)
             if matches!(
                 **inner,
-                ast::Statement::Query(_) | ast::Statement::ExplainTable { .. }
+                ast::Statement::Query(_)
+                    | ast::Statement::ExplainTable { .. }
+                    | ast::Statement::ShowTables { .. }
+                    | ast::Statement::ShowColumns { .. }
             ) =>
         {
-            Ok(statement)
+            match inner.visit(&mut Refusals) {
+                ControlFlow::Break(refusal) => Err(refusal),
+                ControlFlow::Continue(()) => Ok(statement),
+            }
         }
         other => {
             let mut found = other.to_string();
@@ -74,6 +55,79 @@ pub(super) fn read_only_statement(text: &str) -> Result<Statement, QueryError> {
             Err(QueryError::NotReadOnly {
                 found: format!("`{found}` is something else"),
             })
+        }
+    }
+}
+
+/// The statement that an EXPLAIN explains, or the statement itself.
+pub(super) fn innermost(statement: &mut Statement) -> &mut Statement {
+    match statement {
+        Statement::Explain(explain) => innermost(&mut explain.statement),
+        other => other,
+    }
+}
+
+/// Refuses a text that is too much for the parser or the planner.
+fn measure(text: &str, dialect: &GenericDialect) -> Result<(), QueryError> {
+    let most = |what: String, most| Err(QueryError::TooLarge { what, most });
+    if text.len() > MAX_TEXT_BYTES {
+        return most(format!("{} bytes", text.len()), MAX_TEXT_BYTES);
+    }
+    // A text that cannot be split into tokens cannot be parsed either; the parser words it better.
+    let Ok(tokens) = Tokenizer::new(dialect, text).tokenize() else {
+        return Ok(());
+    };
+    let operators = tokens.iter().filter(|token| is_operator(token)).count();
+    if operators > MAX_OPERATORS {
+        return most(format!("{operators} operators"), MAX_OPERATORS);
+    }
+    let depth = depth(&tokens);
+    if depth > MAX_DEPTH {
+        return most(format!("{depth} brackets within brackets"), MAX_DEPTH);
+    }
+    Ok(())
+}
+
+/// Looks for what only reads and is refused all the same, wherever it stands in a statement.
+struct Refusals;
+
+impl Refusals {
+    fn function(name: &ast::ObjectName) -> ControlFlow<QueryError> {
+        let last = name.0.last().and_then(|part| part.as_ident());
+        match last.and_then(|ident| functions::refusal(&ident.value)) {
+            Some(refusal) => ControlFlow::Break(refusal),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Visitor for Refusals {
+    type Break = QueryError;
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<QueryError> {
+        match &query.with {
+            Some(with) if with.recursive => ControlFlow::Break(QueryError::NotAllowed {
+                what: "WITH RECURSIVE".to_owned(),
+                why: "it may never end; write one WITH query for each step".to_owned(),
+            }),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<QueryError> {
+        match expr {
+            ast::Expr::Function(function) => Self::function(&function.name),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &ast::TableFactor) -> ControlFlow<QueryError> {
+        match table {
+            ast::TableFactor::Table {
+                name, args: Some(_), ..
+            }
+            | ast::TableFactor::Function { name, .. } => Self::function(name),
+            _ => ControlFlow::Continue(()),
         }
     }
 }
@@ -163,6 +217,8 @@ mod tests {
             "explain select 1",
             "describe emails",
             "with a as (select 1) select * from a;",
+            "show tables",
+            "show columns from emails",
         ] {
             assert!(read_only_statement(text).is_ok(), "{text}");
         }
@@ -178,6 +234,11 @@ mod tests {
             "show all",
             "drop table emails",
             "prepare a as select 1",
+            "with recursive n as (select 1 as i union all select i + 1 from n) select * from n",
+            "select (with recursive n as (select 1 as i union all select i from n) select i from n)",
+            "select * from generate_series(1, 10)",
+            "select RePeat('x', 10)",
+            "explain select array_repeat(1, 10)",
             "begin",
         ] {
             assert!(read_only_statement(text).is_err(), "{text}");

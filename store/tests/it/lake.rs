@@ -3,6 +3,7 @@
 use crate::{ask, ask_as_of, batch, commit, cursor, files, limits, merged, source};
 use schemas::RunId;
 use store::lake::as_of::AsOf;
+use store::query::Query;
 use store::{Commit, Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,13 +301,72 @@ async fn changes_are_told_by_key_across_a_compaction() {
     assert!(changes_since(&store, newest).await.is_empty());
 }
 
-async fn changes_since(store: &Store, since: i64) -> Vec<String> {
-    use store::export::{Format, write_stream};
-    let rows = store
-        .reader(limits())
-        .changes(&schemas::datasets::emails::DATASET, since)
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_told_across_a_column_that_came_later() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    let first = [("a", "one"), ("b", "two")];
+    let since = commit(&mut committer, &first, &[], 1).await.snapshot.unwrap();
+    let then = commit(&mut committer, &[("b", "zwei"), ("c", "drei")], &["a"], 2).await;
+    // As if an older dkc had not known these columns.
+    let later = "update ducklake_column set begin_snapshot = $1 where coalesce(parent_column, column_id) in \
+        (select column_id from ducklake_column where column_name in ('list_id', 'reply_to'))";
+    sqlx::query(later)
+        .bind(then.snapshot)
+        .execute(&store.catalog().pool())
         .await
         .unwrap();
+    let told = changes_since(&store, since).await;
+    assert_eq!(told, ["delete,a,one", "insert,c,drei", "update,b,zwei"]);
+    let all = "select count(*), count(list_id) from changes('emails', 0)";
+    assert_eq!(ask(&store, all).await, "2,0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_can_be_joined_with_the_present() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    let first = [("a", "one"), ("b", "two")];
+    let since = commit(&mut committer, &first, &[], 1).await.snapshot.unwrap();
+    commit(&mut committer, &[("b", "zwei"), ("c", "drei")], &["a"], 2).await;
+    let joined = format!(
+        "select o.subject, n.subject from as_of('emails', {since}) o full join emails n on o._item = n._item order by 1"
+    );
+    assert_eq!(ask(&store, &joined).await, "one,\ntwo,zwei\n,drei");
+    let without_alias = format!("select count(emails.subject) from as_of('emails', '{since}')");
+    assert_eq!(ask(&store, &without_alias).await, "2");
+    let both =
+        format!("select count(*) from changes('emails', {since}, {since}) c where c.change = 'insert'");
+    assert_eq!(ask(&store, &both).await, "0");
+    let then = ask_as_of(
+        &store,
+        Some(since),
+        "select change, _item from changes('emails', 0) order by 2",
+    )
+    .await;
+    assert_eq!(then, "insert,a\ninsert,b");
+    for (wrong, why) in [
+        ("select * from as_of('emails')", "as_of('emails', MOMENT)"),
+        ("select * from as_of('nothing', 1)", "no dataset `nothing`"),
+        ("select * from as_of('runs', 1)", "not in the lake"),
+        ("select * from as_of('emails', 'yesterday')", "neither the number"),
+        ("select * from as_of('emails', 99)", "the oldest that is kept"),
+        ("select * from changes('emails', 2, 1)", "is older than"),
+        ("select * from changes('emails', 1, 2, 3)", "write changes("),
+        ("select * from changes(emails, 1)", "write changes("),
+    ] {
+        let refused = store.reader(limits()).answer(&Query::from(wrong)).await;
+        let said = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.contains(why), "{wrong}: {said}");
+    }
+}
+
+async fn changes_since(store: &Store, since: i64) -> Vec<String> {
+    use store::export::{Format, write_stream};
+    let query = Query::from(format!("select * from changes('emails', {since})").as_str());
+    let rows = store.reader(limits()).answer(&query).await.unwrap();
     let mut text = Vec::new();
     write_stream(rows, Format::Ndjson, &mut text).await.unwrap();
     let mut told: Vec<String> = String::from_utf8(text)

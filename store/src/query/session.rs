@@ -1,0 +1,219 @@
+//! What a query sees: the tables of the lake at one snapshot, `runs`, and the allowed functions.
+//!
+//! - In: a data directory, snapshots. Out: a session with no writer and no way to name a file (F4).
+
+use super::files::Files;
+use super::functions::is_allowed;
+use super::information::{INFORMATION_SCHEMA, Information};
+use super::{Limits, QueryError, past};
+use crate::error::StoreError;
+use crate::lake::as_of::AsOf;
+use crate::lake::catalog::Catalog;
+use crate::runs::Runs;
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvider};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_ducklake::{DuckLakeCatalog, SqliteMetadataProvider};
+use object_store::path::Path as ObjectPath;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The schema of all tables.
+pub(super) const MAIN: &str = "main";
+
+/// Bytes that sorts and joins may put into files. More fills the disk for everybody.
+const SPILL_BYTES: u64 = 16 << 30;
+
+/// Answers queries over one data directory, in this process.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    catalog: Catalog,
+    runs: Runs,
+    limits: Limits,
+    /// Where sorts and joins put what does not fit into memory.
+    spill: PathBuf,
+}
+
+impl Reader {
+    /// A reader of the lake and the history of runs.
+    pub fn new(catalog: Catalog, runs: Runs, limits: Limits) -> Self {
+        Self {
+            catalog,
+            runs,
+            limits,
+            spill: std::env::temp_dir(),
+        }
+    }
+
+    /// A reader of a data directory that is there, which holds no way to write to it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite refuses.
+    pub async fn open(data: &Path, limits: Limits, spill: PathBuf) -> Result<Self, StoreError> {
+        let lake = data.join("lake");
+        let catalog = Catalog::open_to_read(&lake.join("catalog.sqlite"), &lake.join("files")).await?;
+        let runs = Runs::open_to_read(&data.join(crate::STATE)).await?;
+        Ok(Self {
+            spill,
+            ..Self::new(catalog, runs, limits)
+        })
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.limits.threads
+    }
+
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The snapshot that is asked for.
+    pub(super) async fn snapshot(&self, as_of: Option<AsOf>) -> Result<i64, QueryError> {
+        let found = match as_of {
+            Some(as_of) => self.catalog.resolve(as_of).await,
+            None => self.catalog.head().await.map(|newest| newest.id),
+        };
+        found.map_err(|error| QueryError::Past(error.to_string()))
+    }
+
+    /// The folder of the data files, in all ways that a plan or an error may write it.
+    pub(super) fn places(&self) -> Vec<String> {
+        let folder = self.catalog.files();
+        let plain = folder.display().to_string();
+        let name = ObjectPath::from(plain.as_str()).to_string();
+        vec![
+            format!("{plain}/"),
+            format!("/{name}/"),
+            format!("{}/", plain.trim_start_matches('/')),
+            format!("{name}/"),
+        ]
+    }
+
+    /// A session whose tables are those of the snapshot `current`; those of the past have catalogs of their own.
+    pub(super) fn session(
+        &self,
+        current: i64,
+        past: &BTreeSet<i64>,
+        threads: usize,
+    ) -> Result<SessionContext, QueryError> {
+        let config = SessionConfig::new()
+            .with_default_catalog_and_schema("lake", MAIN)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(false)
+            .with_target_partitions(threads);
+        let spill = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![self.spill.clone()]))
+            .with_max_temp_directory_size(SPILL_BYTES);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(self.limits.memory_bytes)))
+            .with_disk_manager_builder(spill)
+            .build_arc()?;
+        let local = ObjectStoreUrl::local_filesystem();
+        runtime.register_object_store(local.as_ref(), Arc::new(Files::default()));
+        // Only what is named here exists: no file formats, no table functions, no way to make tables.
+        let mut scalar = SessionStateDefaults::default_scalar_functions();
+        scalar.retain(|function| is_allowed(function.name()));
+        let mut higher = SessionStateDefaults::default_higher_order_functions();
+        higher.retain(|function| is_allowed(function.name()));
+        let mut aggregate = SessionStateDefaults::default_aggregate_functions();
+        aggregate.retain(|function| is_allowed(function.name()));
+        let mut window = SessionStateDefaults::default_window_functions();
+        window.retain(|function| is_allowed(function.name()));
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_scalar_functions(scalar)
+            .with_higher_order_functions(higher)
+            .with_aggregate_functions(aggregate)
+            .with_window_functions(window)
+            .build();
+        let context = SessionContext::new_with_state(state);
+        let provider = Arc::new(SqliteMetadataProvider::from_pool(self.catalog.pool()));
+        let bound = |snapshot| {
+            DuckLakeCatalog::with_snapshot(provider.clone(), snapshot)
+                .map_err(|error| DataFusionError::External(Box::new(error)))
+        };
+        let lake = Tables {
+            lake: bound(current)?,
+            runs: Some(self.runs.clone()),
+        };
+        context.register_catalog("lake", Arc::new(lake));
+        for snapshot in past {
+            let lake = Tables {
+                lake: bound(*snapshot)?,
+                runs: None,
+            };
+            context.register_catalog(past::catalog_of(*snapshot), Arc::new(lake));
+        }
+        Ok(context)
+    }
+}
+
+/// The tables a reader sees: those of the lake, and `runs`.
+#[derive(Debug)]
+struct Tables {
+    lake: DuckLakeCatalog,
+    runs: Option<Runs>,
+}
+
+impl CatalogProvider for Tables {
+    fn schema_names(&self) -> Vec<String> {
+        vec![MAIN.to_owned()]
+    }
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let tables = Arc::new(TablesOfSchema {
+            lake: self.lake.schema(MAIN)?,
+            runs: self.runs.clone(),
+        });
+        match name {
+            MAIN => Some(tables),
+            // Not the lake's own, which tells the paths of files, nor the engine's, which tells its settings.
+            INFORMATION_SCHEMA => Some(Arc::new(Information::new(tables))),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct TablesOfSchema {
+    lake: Arc<dyn SchemaProvider>,
+    runs: Option<Runs>,
+}
+
+#[async_trait]
+impl SchemaProvider for TablesOfSchema {
+    fn table_names(&self) -> Vec<String> {
+        let mut names = self.lake.table_names();
+        let runs = self.runs.as_ref();
+        names.extend(runs.map(|_| schemas::datasets::runs::DATASET.name.to_owned()));
+        names
+    }
+
+    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        match &self.runs {
+            Some(runs) if name == schemas::datasets::runs::DATASET.name => {
+                let batch = runs
+                    .as_batch()
+                    .await
+                    .map_err(|e| DataFusionError::External(Box::new(e)))?;
+                Ok(Some(Arc::new(MemTable::try_new(
+                    batch.schema(),
+                    vec![vec![batch]],
+                )?)))
+            }
+            _ => self.lake.table(name).await,
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|table| table == name)
+    }
+}

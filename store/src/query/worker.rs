@@ -1,0 +1,257 @@
+//! The process that runs one query, and what it says.
+//!
+//! - In: a data directory and limits, which it puts on itself before it looks at anything; then a [`Query`], as one
+//!   line of JSON on standard input. It ends when its input does, so it cannot outlive whoever asked.
+//! - Out, on standard output: a line that says whether rows follow; the rows as an Arrow IPC stream; a last line. A
+//!   stream without the last line was cut, whatever came before.
+//! - Not here: how long it may take. Whoever asked kills it (F3).
+
+use super::{Limits, Query, QueryError, Reader, information};
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::writer::StreamWriter;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A line that stands before and after the rows.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Line {
+    /// Rows follow.
+    Rows,
+    /// That was all.
+    Done,
+    /// The query was refused, or broke off.
+    Failed(QueryError),
+}
+
+/// What stands before the words of a panic.
+const ENGINE_BUG: &str = "the engine has a bug there: ";
+
+/// Address space beside the memory of the query: the program itself, stacks, pages of files, rows on their way out.
+const BASE_BYTES: u64 = 1280 << 20;
+
+/// Open files: two databases, and a data file for each thread, whose spilled parts are merged many at once.
+const FILES: u64 = 512;
+
+/// Stack of a thread. Deep plans recurse (F1).
+const STACK_BYTES: usize = 16 << 20;
+
+/// Threads that read files. Each has a stack.
+const BLOCKING_THREADS: usize = 8;
+
+/// Rows go out in pieces of about this size, so that whoever reads them needs no more; a single row may be larger.
+const PIECE_BYTES: usize = 4 << 20;
+
+/// Answers one query that comes on standard input, and ends.
+///
+/// # Errors
+/// When limits cannot be set or whoever asked has gone.
+pub fn serve(data: &Path, spill: PathBuf, limits: Limits) -> io::Result<()> {
+    confine(&limits)?;
+    // Not where in the source it was: whoever asked is shown this.
+    std::panic::set_hook(Box::new(|panic| {
+        let words = panic.payload_as_str().unwrap_or("it panicked");
+        let _ = writeln!(io::stderr(), "{ENGINE_BUG}{words}");
+    }));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let left_behind = spill.clone();
+    std::thread::spawn(move || {
+        let mut input = BufReader::new(io::stdin());
+        let mut line = String::new();
+        if input.read_line(&mut line).is_ok_and(|read| read > 0) && sender.send(line).is_ok() {
+            // Nothing else is said; this waits for the end.
+            let _ = io::copy(&mut input.by_ref(), &mut io::sink());
+        }
+        // Whoever asked is gone, and cannot clear it away any more.
+        let _ = std::fs::remove_dir_all(&left_behind);
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(limits.threads)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()?;
+    // Not through `io::stdout`, which looks for line ends in everything.
+    let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let data = data.to_owned();
+    let answered = runtime.spawn(async move {
+        let early = warmed(&data, limits, &spill).await;
+        let Ok(Ok(line)) = tokio::task::spawn_blocking(move || receiver.recv()).await else {
+            return Ok(());
+        };
+        let mut out = BufWriter::new(out);
+        let reader = match early {
+            Some(reader) => Ok(reader),
+            None => Reader::open(&data, limits, spill).await,
+        };
+        let said = match (reader, serde_json::from_str::<Query>(&line)) {
+            (Ok(reader), Ok(query)) => {
+                let places = reader.places();
+                let said = answer(&reader, &query, &limits, &mut out).await?;
+                said.map_err(|error| hiding(error, &places))
+            }
+            (Err(error), _) => Err(QueryError::NoWorker(error.to_string())),
+            (_, Err(error)) => Err(QueryError::NoWorker(error.to_string())),
+        };
+        say(&mut out, &said.map_or_else(Line::Failed, |()| Line::Done))
+    });
+    runtime.block_on(answered).map_err(io::Error::other)?
+}
+
+/// Puts limits on this process: no query may take more than it was given, nor leave its memory behind in a file.
+fn confine(limits: &Limits) -> io::Result<()> {
+    let both = |most| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    let seconds = limits
+        .time
+        .as_secs()
+        .saturating_add(2)
+        .saturating_mul(limits.threads as u64);
+    setrlimit(
+        Resource::As,
+        both(BASE_BYTES.saturating_add(limits.memory_bytes as u64)),
+    )?;
+    // Past the first it gets SIGXCPU, which says why; past the second it is killed.
+    setrlimit(
+        Resource::Cpu,
+        Rlimit {
+            current: Some(seconds),
+            maximum: Some(seconds.saturating_add(1)),
+        },
+    )?;
+    setrlimit(Resource::Core, both(0))?;
+    Ok(setrlimit(Resource::Nofile, both(FILES))?)
+}
+
+/// A reader that has answered once, so that what is made at first use is there when it matters; `None` where there is
+/// no data directory yet.
+async fn warmed(data: &Path, limits: Limits, spill: &Path) -> Option<Reader> {
+    let reader = Reader::open(data, limits, spill.to_owned()).await.ok()?;
+    let mut rows = reader.answer(&Query::from("SELECT 1")).await.ok()?;
+    while rows.next().await.is_some() {}
+    Some(reader)
+}
+
+/// Writes the answer, but for its last line. The outer error says that nobody listens.
+async fn answer(
+    reader: &Reader,
+    query: &Query,
+    limits: &Limits,
+    out: &mut BufWriter<File>,
+) -> io::Result<Result<(), QueryError>> {
+    let rows = match reader.answer(query).await {
+        Ok(rows) => rows,
+        Err(error) => return Ok(Err(error)),
+    };
+    say(out, &Line::Rows)?;
+    let mut writer = StreamWriter::try_new(&mut *out, &rows.schema()).map_err(io::Error::other)?;
+    writer.flush().map_err(io::Error::other)?;
+    let poured = pour(rows, limits, &mut writer).await?;
+    // Its end is written also when it broke off, so that the last line can follow.
+    writer.finish().map_err(io::Error::other)?;
+    Ok(poured)
+}
+
+async fn pour(
+    mut rows: SendableRecordBatchStream,
+    limits: &Limits,
+    writer: &mut StreamWriter<&mut BufWriter<File>>,
+) -> io::Result<Result<(), QueryError>> {
+    let (mut rows_left, mut bytes_left) = (limits.rows, limits.bytes);
+    let schema = rows.schema();
+    while let Some(batch) = rows.next().await {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        if let Err(error) = take("rows", limits.rows, &mut rows_left, batch.num_rows()) {
+            return Ok(Err(error));
+        }
+        let mut pieces = vec![batch];
+        while let Some(piece) = pieces.pop() {
+            let piece = compact(&piece, &schema).map_err(io::Error::other)?;
+            let size = size(&piece);
+            let half = piece.num_rows() / 2;
+            if size > PIECE_BYTES && half > 0 {
+                pieces.push(piece.slice(half, piece.num_rows() - half));
+                pieces.push(piece.slice(0, half));
+                continue;
+            }
+            if let Err(error) = take("bytes", limits.bytes, &mut bytes_left, size) {
+                return Ok(Err(error));
+            }
+            writer.write(&piece).map_err(io::Error::other)?;
+        }
+        writer.flush().map_err(io::Error::other)?;
+    }
+    Ok(Ok(()))
+}
+
+/// Takes some of what is left of a limit.
+fn take(what: &str, most: Option<u64>, left: &mut Option<u64>, some: usize) -> Result<(), QueryError> {
+    let (Some(most), Some(rest)) = (most, *left) else {
+        return Ok(());
+    };
+    match rest.checked_sub(some as u64) {
+        Some(rest) => {
+            *left = Some(rest);
+            Ok(())
+        }
+        None => Err(QueryError::TooMuch {
+            what: what.to_owned(),
+            most,
+        }),
+    }
+}
+
+/// A batch whose views hold no bytes that no row shows: they would all be sent.
+fn compact(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let columns = batch.columns().iter().map(|column| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => column.clone(),
+        }
+    });
+    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns.collect(), &options)
+        .or_else(|_| Ok(batch.clone()))
+}
+
+/// Bytes of the rows of a batch that [`compact`] gave.
+fn size(batch: &RecordBatch) -> usize {
+    let sizes = batch.columns().iter().map(|column| match column.data_type() {
+        DataType::Utf8View | DataType::BinaryView => column.get_array_memory_size(),
+        _ => column
+            .to_data()
+            .get_slice_memory_size()
+            .unwrap_or_else(|_| column.get_array_memory_size()),
+    });
+    sizes.sum()
+}
+
+/// An error without the places of files.
+fn hiding(error: QueryError, places: &[String]) -> QueryError {
+    match error {
+        QueryError::Engine(words) => QueryError::Engine(information::hidden(&words, places)),
+        other => other,
+    }
+}
+
+fn say(out: &mut impl Write, line: &Line) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
