@@ -2,7 +2,7 @@
 # Installs what is missing, and says nothing when nothing is.
 #
 #   scripts/setup.sh build    a C compiler, for the crates that carry C (zstd, SQLite)
-#   scripts/setup.sh test     that, and a mail server, strace, a Python with DuckDB and polars, real mails
+#   scripts/setup.sh test     that, and a mail server, strace, a Python with DuckDB and polars, node, real mails
 #   scripts/setup.sh bench    that, and the programs that dkc is measured beside
 #
 # Debian packages come by apt-get (as root or by sudo without a password); everything else goes to the
@@ -50,6 +50,7 @@ missing() {
   { has dovecot && [ -x /usr/lib/dovecot/imap ]; } || printf 'dovecot-imapd '
   has strace || printf 'strace '
   has openssl || printf 'openssl '
+  has node || printf 'nodejs '
   has python3 || printf 'python3 '
   [ -x "$cache/venv/bin/python" ] || python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv '
   [ -d "$cache/corpus" ] || has npm || printf 'npm '

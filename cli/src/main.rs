@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| miette::miette!("cannot start: {error}"))?;
         let done = runtime.block_on(cli.command.run(&context));
-        // A query that was given up may still compute, and is not waited for.
+        // A file that was being read may still be read, and is not waited for.
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         done
     });

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use store::export::{self, Format, SendableRecordBatchStream, Written};
+use store::export::{self, Form, Format, SendableRecordBatchStream, Written};
 
 /// Prints lines of text.
 ///
@@ -52,13 +52,22 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
 ///
 /// # Errors
 /// When the query breaks off, or standard output is closed.
-pub async fn rows(stream: SendableRecordBatchStream, format: Format, context: &Context) -> Result<Written> {
-    let format = if context.json { Format::Json } else { format };
+pub async fn rows(
+    stream: SendableRecordBatchStream,
+    form: impl Into<Form<'_>>,
+    context: &Context,
+) -> Result<Written> {
+    let form = form.into();
+    let form = Form {
+        format: if context.json { Format::Json } else { form.format },
+        width: terminal_width(),
+        ..form
+    };
     let mut out = io::BufWriter::new(Output::stdout());
-    let written = export::write_fitted(stream, format, terminal_width(), &mut out)
+    let written = export::write_stream(stream, form, &mut out)
         .await
         .into_diagnostic()?;
-    if format == Format::Json {
+    if form.format == Format::Json {
         out.write_all(b"\n")
             .and_then(|()| out.flush())
             .into_diagnostic()?;

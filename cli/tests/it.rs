@@ -18,6 +18,7 @@ mod it {
     mod crash;
     mod cursor;
     mod disk;
+    mod export;
     mod faults;
     mod git;
     mod help;
@@ -29,6 +30,7 @@ mod it {
     mod legal_sql;
     mod open_formats;
     mod oracle;
+    mod originals;
     mod power;
 }
 

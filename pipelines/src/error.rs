@@ -2,6 +2,7 @@
 
 use collectors::CollectError;
 use store::StoreError;
+use store::export::ExportError;
 use transforms::TransformError;
 
 /// What stopped a run. What it had committed stays, and the next run goes on from there.
@@ -25,6 +26,9 @@ pub enum RunError {
     /// A worker thread ended early.
     #[error("a worker thread ended early")]
     Worker(#[from] tokio::task::JoinError),
+    /// Originals could not be written to a folder.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The dataset is not made from originals.
     #[error("`{0}` is not made from originals, so it cannot be rebuilt; choose one of {1}")]
     NotDerived(String, String),

@@ -5,10 +5,12 @@
 
 pub mod error;
 mod landing;
+pub mod originals;
 pub mod rebuild;
 mod rows;
 pub mod run;
 
 pub use error::RunError;
+pub use originals::export_originals;
 pub use rebuild::rebuild;
 pub use run::{Request, run};

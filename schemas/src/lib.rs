@@ -6,6 +6,7 @@
 pub mod dataset;
 pub mod datasets;
 pub mod item;
+pub mod media_type;
 pub mod names;
 pub mod rows;
 pub mod to_arrow;

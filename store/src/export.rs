@@ -1,26 +1,41 @@
-//! Query results → text and files: CSV, JSON, NDJSON, Markdown, Parquet, and tables for people.
+//! Query results → text and files: CSV, JSON, NDJSON, JavaScript, Markdown, Parquet, Arrow, XLSX, and tables for
+//! people.
 //!
 //! - In: a stream of record batches. Out: bytes, written as the batches come, so that memory does not
 //!   grow with the result.
+//! - In `file`: a file with its manifest. In `check`: whether a file is still what its manifest says.
 //! - Not here: queries; standard output and its terminal (`cli::print`).
 
 mod cells;
+mod check;
+mod digest;
+mod encode;
+mod file;
+mod folder;
+mod manifest;
 mod markdown;
+mod script;
+mod selection;
+mod sheet;
 mod table;
 mod visible;
 
+pub use check::{Checked, check, compare_again};
+pub use file::{name_of_path, write_file};
+pub use folder::{Folder, FolderError, Kept, Wanted};
+pub use manifest::{Content, Manifest, ManifestError, Origin, Original, Table};
+pub use script::identifier;
+pub use selection::Selection;
 pub use visible::{is_unsafe, visible};
 
 use arrow::error::ArrowError;
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
 use datafusion::error::DataFusionError;
 pub use datafusion::execution::SendableRecordBatchStream;
+use digest::RowsDigest;
 use futures::StreamExt;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use rust_xlsxwriter::XlsxError;
+use schemas::Digest;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -28,7 +43,7 @@ use std::str::FromStr;
 /// How rows are written.
 ///
 /// In all text formats moments are RFC 3339 in UTC with `Z`, and bytes are hexadecimal. Lists are JSON
-/// arrays; in CSV, Markdown and tables, which have no lists, they are the text of that array.
+/// arrays; in CSV, Markdown, XLSX and tables, which have no lists, they are the text of that array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Aligned columns for people; control characters are made visible.
@@ -39,15 +54,28 @@ pub enum Format {
     Json,
     /// One JSON object a line.
     Ndjson,
+    /// A script that defines one constant, an array of objects, for pages that are opened from disk.
+    Js,
     /// A table of GitHub Flavored Markdown; what Markdown would interpret is escaped.
     Markdown,
     /// Parquet, zstd; strings and bytes in their plain encodings, which every reader knows.
     Parquet,
+    /// A file of Arrow IPC, in the same types.
+    Arrow,
+    /// A stream of Arrow IPC.
+    ArrowStream,
+    /// A workbook of Excel with one sheet; numbers, moments and truth values are what Excel knows as such.
+    Xlsx,
 }
 
 impl Format {
     /// The formats that are text, by name: what `dkc sql --format` takes.
     pub const TEXT: &[&str] = &["table", "csv", "json", "ndjson", "markdown"];
+
+    /// All formats, by name, as their files end: what `dkc export --format` takes.
+    pub const ALL: &[&str] = &[
+        "csv", "json", "ndjson", "js", "md", "parquet", "arrow", "arrows", "xlsx", "txt",
+    ];
 
     /// The format that a file's extension asks for.
     ///
@@ -55,12 +83,32 @@ impl Format {
     /// [`ExportError::Format`] when the extension is missing or of no format.
     pub fn of_path(path: &Path) -> Result<Self, ExportError> {
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("txt") => Ok(Self::Table),
             Some("table") | None => Err(ExportError::Format(path.display().to_string())),
             Some(extension) => extension
                 .parse()
                 .map_err(|_| ExportError::Format(path.display().to_string())),
         }
+    }
+
+    /// Its name, as its files end.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "txt",
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Js => "js",
+            Self::Markdown => "md",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+            Self::ArrowStream => "arrows",
+            Self::Xlsx => "xlsx",
+        }
+    }
+
+    /// Whether a terminal can show it.
+    pub fn is_text(self) -> bool {
+        !matches!(self, Self::Parquet | Self::Arrow | Self::ArrowStream | Self::Xlsx)
     }
 }
 
@@ -69,13 +117,44 @@ impl FromStr for Format {
 
     fn from_str(name: &str) -> Result<Self, ExportError> {
         match name.to_ascii_lowercase().as_str() {
-            "table" => Ok(Self::Table),
+            "table" | "txt" => Ok(Self::Table),
             "csv" => Ok(Self::Csv),
             "json" => Ok(Self::Json),
             "ndjson" | "jsonl" => Ok(Self::Ndjson),
+            "js" => Ok(Self::Js),
             "markdown" | "md" => Ok(Self::Markdown),
             "parquet" => Ok(Self::Parquet),
+            "arrow" => Ok(Self::Arrow),
+            "arrows" => Ok(Self::ArrowStream),
+            "xlsx" => Ok(Self::Xlsx),
             _ => Err(ExportError::Format(name.to_owned())),
+        }
+    }
+}
+
+/// A format, with what some formats want to know beside the rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Form<'a> {
+    /// The format.
+    pub format: Format,
+    /// Terminal columns that a table keeps within: values are shortened with `…`, and a note says so.
+    pub width: Option<usize>,
+    /// Name of the constant of a script, and of the sheet of a workbook.
+    pub name: &'a str,
+    /// When a workbook says that it was made; now if absent.
+    pub moment: Option<jiff::Timestamp>,
+    /// Folder for what a workbook cannot write before its last row; that of the system if absent.
+    pub scratch: Option<&'a Path>,
+}
+
+impl From<Format> for Form<'_> {
+    fn from(format: Format) -> Self {
+        Self {
+            format,
+            width: None,
+            name: "rows",
+            moment: None,
+            scratch: None,
         }
     }
 }
@@ -103,6 +182,25 @@ pub enum ExportError {
     /// As [`Self::Encode`], from the Parquet writer.
     #[error("the rows cannot be written as Parquet")]
     Parquet(#[from] ParquetError),
+    /// As [`Self::Encode`], from the XLSX writer.
+    #[error("the rows cannot be written as XLSX")]
+    Xlsx(#[from] XlsxError),
+    /// The XLSX writer panics where it cannot write to its temporary file.
+    #[error("the rows cannot be written as XLSX: writing a temporary file failed; check the free space of `{}`", .0.display())]
+    Scratch(PathBuf),
+    /// The result is larger than a sheet of Excel.
+    #[error("{what}, and a sheet of Excel holds {most}; {way_out}")]
+    Sheet {
+        /// What there is too much of.
+        what: String,
+        /// How much of it there may be.
+        most: &'static str,
+        /// What to do.
+        way_out: String,
+    },
+    /// A column's name means something else in a script.
+    #[error("a column `{0}` has another meaning in JavaScript; rename it in the query")]
+    Column(String),
     /// The destination refused the bytes.
     #[error("cannot write the result")]
     Write(#[from] io::Error),
@@ -119,196 +217,83 @@ pub enum ExportError {
         source: io::Error,
     },
     /// No format has that name or extension.
-    #[error("`{0}` names no format; use csv, json, ndjson, md or parquet")]
+    #[error("`{0}` names no format; use {formats}", formats = Format::ALL.join(", "))]
     Format(String),
+    /// It does not say which items it is about.
+    #[error("to find originals the query must give `_source` and `_item`; add both to what it selects")]
+    Unnamed,
+    /// A manifest cannot be written as JSON.
+    #[error("cannot write the manifest")]
+    Manifest(#[from] serde_json::Error),
 }
 
-/// Writes all rows of `stream` to `out`. Tables are as wide as their values.
+/// Writes all rows of `stream` to `out`.
 ///
 /// # Errors
 /// [`ExportError`] when the query breaks off or `out` refuses; what was written before stays written.
 pub async fn write_stream(
     stream: SendableRecordBatchStream,
-    format: Format,
+    form: impl Into<Form<'_>>,
     out: &mut (dyn Write + Send),
 ) -> Result<Written, ExportError> {
-    write_fitted(stream, format, None, out).await
+    Ok(write_digested(stream, form.into(), out, None).await?.0)
 }
 
-/// As [`write_stream`], but tables keep within `width` terminal columns: values are shortened with `…`,
-/// and a note says so.
-///
-/// # Errors
-/// As [`write_stream`].
-pub async fn write_fitted(
+/// As [`write_stream`]; the digest of the bytes too, and into `rows` the digest of the rows.
+async fn write_digested(
     stream: SendableRecordBatchStream,
-    format: Format,
-    width: Option<usize>,
+    form: Form<'_>,
     out: &mut (dyn Write + Send),
-) -> Result<Written, ExportError> {
+    rows: Option<&mut RowsDigest>,
+) -> Result<(Written, Option<Digest>), ExportError> {
+    use sha2::Digest as _;
     let mut out = Counted {
         out,
         bytes: 0,
+        sha256: rows.is_some().then(sha2::Sha256::new),
         failure: None,
     };
-    let poured = pour(stream, format, width, &mut out).await;
+    let poured = pour(stream, form, &mut out, rows).await;
     // The encoders bury the cause in words of their own.
     if let Some(failure) = out.failure {
         return Err(ExportError::Write(failure));
     }
     let (rows, notes) = poured?;
     out.out.flush()?;
-    Ok(Written {
+    let written = Written {
         rows,
         bytes: out.bytes,
         notes,
-    })
-}
-
-/// Writes all rows of `stream` to the file `path`, in the format of its extension. The file appears
-/// whole or not at all, and only its owner may read it.
-///
-/// # Errors
-/// [`ExportError::Exists`] unless `force`; else as [`write_stream`].
-pub async fn write_file(
-    stream: SendableRecordBatchStream,
-    path: &Path,
-    force: bool,
-) -> Result<Written, ExportError> {
-    let format = Format::of_path(path)?;
-    if !force && path.symlink_metadata().is_ok() {
-        return Err(ExportError::Exists(path.to_owned()));
-    }
-    let refused = |source| ExportError::File {
-        path: path.to_owned(),
-        source,
     };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new()
-        .prefix(".dkc-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(refused)?;
-    let mut out = io::BufWriter::with_capacity(FILE_BUFFER_BYTES, file);
-    let written = write_stream(stream, format, &mut out).await?;
-    let file = out.into_inner().map_err(|error| refused(error.into_error()))?;
-    file.as_file().sync_all().map_err(refused)?;
-    let renamed = if force {
-        file.persist(path)
-    } else {
-        file.persist_noclobber(path)
-    };
-    renamed.map_err(|error| match error.error.kind() {
-        io::ErrorKind::AlreadyExists => ExportError::Exists(path.to_owned()),
-        _ => refused(error.error),
-    })?;
-    std::fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(refused)?;
-    Ok(written)
+    Ok((written, out.sha256.map(|sha256| Digest(sha256.finalize().into()))))
 }
-
-/// Bytes gathered before a file is written to.
-const FILE_BUFFER_BYTES: usize = 1 << 20;
-
-/// Bytes of a Parquet row group, which the writer holds in memory. Smaller: readers skip less at once.
-const ROW_GROUP_BYTES: usize = 64 << 20;
 
 async fn pour(
     mut stream: SendableRecordBatchStream,
-    format: Format,
-    width: Option<usize>,
+    form: Form<'_>,
     out: &mut Counted<'_>,
+    mut digest: Option<&mut RowsDigest>,
 ) -> Result<(u64, Vec<String>), ExportError> {
     let (schema, mut notes) = cells::open_schema(&stream.schema());
-    let mut writer: Box<dyn Rows + Send + '_> = match format {
-        Format::Table => Box::new(table::Table::new(schema.clone(), width, out)),
-        Format::Csv => Box::new(Csv::new(schema.clone(), out)?),
-        Format::Json => Box::new(cells::json_options().build::<_, arrow::json::writer::JsonArray>(out)),
-        Format::Ndjson => Box::new(cells::json_options().build::<_, arrow::json::writer::LineDelimited>(out)),
-        Format::Markdown => Box::new(markdown::Markdown::new(&schema, out)?),
-        Format::Parquet => Box::new(parquet_writer(schema.clone(), out)?),
-    };
+    let mut writer = encode::writer(form, &schema, out)?;
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
         let batch = cells::open(&batch.map_err(ExportError::Query)?, &schema)?;
         rows += batch.num_rows() as u64;
+        if let Some(digest) = &mut digest {
+            digest.add(&batch)?;
+        }
         writer.write(&batch)?;
     }
     notes.extend(writer.finish()?);
     Ok((rows, notes))
 }
 
-/// A writer of one format.
-trait Rows {
-    /// Writes the rows of a batch.
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), ExportError>;
-    /// Writes what comes after the last row, and returns notes for the reader.
-    fn finish(self: Box<Self>) -> Result<Vec<String>, ExportError>;
-}
-
-struct Csv<W: Write>(arrow::csv::Writer<W>);
-
-impl<W: Write> Csv<W> {
-    fn new(schema: SchemaRef, out: W) -> Result<Self, ExportError> {
-        let mut csv = Self(
-            arrow::csv::WriterBuilder::new()
-                .with_timestamp_tz_format(cells::MOMENT.to_owned())
-                .build(out),
-        );
-        // The header goes with the first batch, also when no row follows.
-        csv.write(&RecordBatch::new_empty(schema))?;
-        Ok(csv)
-    }
-}
-
-impl<W: Write> Rows for Csv<W> {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), ExportError> {
-        Ok(self.0.write(&cells::flat(batch)?)?)
-    }
-
-    fn finish(self: Box<Self>) -> Result<Vec<String>, ExportError> {
-        Ok(Vec::new())
-    }
-}
-
-impl<W: Write, F: arrow::json::writer::JsonFormat> Rows for arrow::json::Writer<W, F> {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), ExportError> {
-        Ok(Self::write(self, batch)?)
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<Vec<String>, ExportError> {
-        Self::finish(&mut self)?;
-        Ok(Vec::new())
-    }
-}
-
-impl<W: Write + Send> Rows for ArrowWriter<W> {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), ExportError> {
-        Ok(Self::write(self, batch)?)
-    }
-
-    fn finish(self: Box<Self>) -> Result<Vec<String>, ExportError> {
-        self.close()?;
-        Ok(Vec::new())
-    }
-}
-
-fn parquet_writer<W: Write + Send>(schema: SchemaRef, out: W) -> Result<ArrowWriter<W>, ExportError> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        .build();
-    Ok(ArrowWriter::try_new(out, schema, Some(properties))?)
-}
-
-/// Counts what passes, and keeps the error that stopped it.
+/// Counts and digests what passes, and keeps the error that stopped it.
 struct Counted<'a> {
     out: &'a mut (dyn Write + Send),
     bytes: u64,
+    sha256: Option<sha2::Sha256>,
     failure: Option<io::Error>,
 }
 
@@ -317,6 +302,9 @@ impl Write for Counted<'_> {
         match self.out.write(bytes) {
             Ok(written) => {
                 self.bytes += written as u64;
+                if let Some(sha256) = &mut self.sha256 {
+                    sha2::Digest::update(sha256, bytes.get(..written).unwrap_or_default());
+                }
                 Ok(written)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),

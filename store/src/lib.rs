@@ -1,4 +1,5 @@
-//! The only crate that keeps anything. Reading order: [`Store`], `commit`, `lake`, `runs`, `query`, `export`.
+//! The only crate that keeps anything. Reading order: [`Store`], `commit`, `lake`, `runs`, `query`, `snapshot`,
+//! `export`.
 //!
 //! - In: batches of rows with a cursor. Out: snapshots of a lake, answers to queries.
 //! - Not here: where rows come from, what they mean, who may ask.
@@ -9,6 +10,7 @@ pub mod export;
 pub mod lake;
 pub mod query;
 pub mod runs;
+pub mod snapshot;
 
 pub use commit::{Commit, Committed, Committer, Items, Merged, SNAPSHOT_WAITS, Staged};
 pub use error::StoreError;
@@ -126,8 +128,12 @@ impl Store {
     /// Whether a file of this path lies, or would lie, in the data directory, where what is not the lake's own is
     /// swept.
     pub fn holds(&self, path: &Path) -> bool {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        fs::canonicalize(folder.unwrap_or(Path::new("."))).is_ok_and(|folder| folder.starts_with(&self.data))
+        let folders = path.ancestors().skip(1);
+        let mut there = folders.filter_map(|folder| match folder.as_os_str().is_empty() {
+            true => fs::canonicalize(".").ok(),
+            false => fs::canonicalize(folder).ok(),
+        });
+        there.next().is_some_and(|folder| folder.starts_with(&self.data))
     }
 
     /// The history of runs.

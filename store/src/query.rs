@@ -26,11 +26,14 @@ pub use session::Reader;
 
 use crate::lake::as_of::AsOf;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::joins::NestedLoopJoinExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one query may use.
@@ -68,6 +71,12 @@ impl From<&str> for Query {
     }
 }
 
+/// Whether a plan joins by comparing every row with every other. When memory gets short such a join begins anew, and
+/// in DataFusion 54 several threads then give wrong rows or panic (apache/datafusion#22641, #24676): one does not.
+fn loops(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<NestedLoopJoinExec>() || plan.children().into_iter().any(loops)
+}
+
 impl Reader {
     /// Plans and runs a query in this process: for the process that [`Workers`] starts, and for tests. It has no limit
     /// of time, and a hostile query may take this process with it.
@@ -84,7 +93,7 @@ impl Reader {
             past = past::rewrite(inner, self.catalog(), &query.parameters, current).await?;
             values = parameters::bind(inner, &query.parameters)?;
         }
-        let context = self.session(current, &past)?;
+        let context = self.session(current, &past, self.threads())?;
         let mut plan = context.state().statement_to_plan(statement).await?;
         let options = SQLOptions::new()
             .with_allow_ddl(false)
@@ -94,7 +103,14 @@ impl Reader {
         if let Some(values) = values {
             plan = plan.with_param_values(values)?;
         }
-        let rows = context.execute_logical_plan(plan).await?.execute_stream().await?;
+        let mut physical = context.state().create_physical_plan(&plan).await?;
+        let mut task = context.task_ctx();
+        if self.threads() > 1 && loops(&physical) {
+            let context = self.session(current, &past, 1)?;
+            physical = context.state().create_physical_plan(&plan).await?;
+            task = context.task_ctx();
+        }
+        let rows = execute_stream(physical, task)?;
         if !shows_plan {
             return Ok(rows);
         }

@@ -19,7 +19,7 @@ use parts::Parts;
 use rayon::prelude::*;
 use schemas::datasets::email_attachments::{self, EmailAttachment};
 use schemas::datasets::emails::{self, Email};
-use schemas::{Original, Provenance, RawItem, Reject, Row, Rows};
+use schemas::{Instant, Original, Provenance, RawItem, Reject, Row, Rows};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
@@ -97,14 +97,59 @@ fn convert_item(item: &RawItem, emails: &mut Rows, attachments: &mut Rows) -> Re
     let Original::Bytes(raw) = &item.original else {
         return Err("no bytes: a mail is kept in the lake, not by reference".to_owned());
     };
-    // The parser says it never panics; a mailbox must not depend on it.
-    let (email, attached) = catch_unwind(AssertUnwindSafe(|| read(item, raw)))
-        .unwrap_or_else(|_| Err("the parser gave up: it panicked".to_owned()))?;
+    let (email, attached) = unless_it_panics(|| read(item, raw))?;
     emails.push(&email).map_err(|misfit| misfit.to_string())?;
     attached
         .iter()
         .try_for_each(|row| attachments.push(row))
         .map_err(|misfit| misfit.to_string())
+}
+
+/// The parser says it never panics; a mailbox must not depend on it.
+fn unless_it_panics<T>(parse: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(parse))
+        .unwrap_or_else(|_| Err("the parser gave up: it panicked".to_owned()))
+}
+
+/// Calls `each` with the rows of `email_attachments` that a mail gives, and the decoded bytes of each.
+///
+/// # Errors
+/// Why it is no mail that can be read; then `each` is not called.
+pub fn cut_attachments(
+    item: &str,
+    raw: &[u8],
+    each: &mut dyn FnMut(EmailAttachment, &[u8]),
+) -> Result<(), String> {
+    unless_it_panics(|| {
+        let bytes = limits::tame(raw)?;
+        let message = PARSER
+            .parse(&bytes)
+            .ok_or_else(|| "not a mail: no header field".to_owned())?;
+        let masked = matches!(bytes, Cow::Owned(_));
+        Parts {
+            message: &message,
+            raw,
+            masked,
+        }
+        .each_attachment(item, each);
+        Ok(())
+    })
+}
+
+/// When a mail says it was sent, and its subject, where they can be read.
+pub fn date_and_subject(raw: &[u8]) -> (Option<Instant>, Option<String>) {
+    let read = unless_it_panics(|| {
+        let bytes = limits::tame(raw)?;
+        Ok(PARSER.parse_headers(&*bytes).map(|message| {
+            let headers = Headers {
+                fields: message.headers(),
+                bytes: raw,
+            };
+            let date = headers.date().map(|(instant, _)| instant);
+            (date, headers.text(HeaderName::Subject))
+        }))
+    });
+    read.ok().flatten().unwrap_or_default()
 }
 
 fn read(item: &RawItem, raw: &[u8]) -> Result<(Email, Vec<EmailAttachment>), String> {

@@ -367,7 +367,7 @@ fn an_export_is_read_back_by_others_with_every_row() {
         }
     }
     assert_eq!(
-        lab.said(&["export", "emails", "--to", "emails.xlsx"]).code,
+        lab.said(&["export", "emails", "--to", "emails.xml"]).code,
         Some(1)
     );
     let few = lab.path("few.csv");

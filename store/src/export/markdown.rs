@@ -1,6 +1,7 @@
 //! Tables of GitHub Flavored Markdown (GFM 0.29 §4.10).
 
-use super::{ExportError, Rows, cells, visible};
+use super::encode::Rows;
+use super::{ExportError, cells, visible};
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use std::io::Write;

@@ -1,6 +1,7 @@
 //! Tables for people: aligned, fitted to the terminal, nothing in them that a terminal would obey.
 
-use super::{ExportError, Rows, cells, visible};
+use super::encode::Rows;
+use super::{ExportError, cells, visible};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use comfy_table::presets::UTF8_FULL_CONDENSED;

@@ -3,10 +3,10 @@
 use super::*;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{
-    Array as _, ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, StringViewArray,
-    TimestampMicrosecondArray,
+    Array as _, ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, RecordBatch,
+    StringViewArray, TimestampMicrosecondArray,
 };
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream;
 use proptest::prelude::*;
@@ -56,8 +56,11 @@ fn write_as(
     width: Option<usize>,
 ) -> (Vec<u8>, Written) {
     let mut out = Vec::new();
-    let written =
-        futures::executor::block_on(write_fitted(stream_of(batches, schema), format, width, &mut out));
+    let form = Form {
+        width,
+        ..Form::from(format)
+    };
+    let written = futures::executor::block_on(write_stream(stream_of(batches, schema), form, &mut out));
     (out, written.unwrap())
 }
 
@@ -181,7 +184,134 @@ fn a_result_without_rows_still_has_its_form() {
     assert_eq!(text(Format::Ndjson), "");
     assert_eq!(text(Format::Markdown).lines().count(), 2);
     assert!(text(Format::Table).contains("moment"));
+    assert_eq!(text(Format::Js), "const rows = [\n];\n");
     assert_eq!(parquet_rows(empty(Format::Parquet)).len(), 0);
+    assert_eq!(arrow_rows(&empty(Format::Arrow), true).len(), 0);
+    assert_eq!(arrow_rows(&empty(Format::ArrowStream), false).len(), 0);
+    assert_eq!(sheet_rows(empty(Format::Xlsx)).len(), 1);
+}
+
+fn arrow_rows(bytes: &[u8], is_file: bool) -> Vec<RecordBatch> {
+    use arrow::ipc::reader::{FileReader, StreamReader};
+    if is_file {
+        let reader = FileReader::try_new(io::Cursor::new(bytes), None).unwrap();
+        reader.map(Result::unwrap).collect()
+    } else {
+        let reader = StreamReader::try_new(bytes, None).unwrap();
+        reader.map(Result::unwrap).collect()
+    }
+}
+
+#[test]
+fn arrow_reads_back_in_plain_types_from_a_file_and_a_stream() {
+    for (format, is_file) in [(Format::Arrow, true), (Format::ArrowStream, false)] {
+        let (bytes, _) = write_as(vec![all_kinds(), all_kinds()], all_kinds().schema(), format, None);
+        let rows = arrow_rows(&bytes, is_file);
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0].schema().field(0).data_type(), &DataType::Utf8);
+        let json = written(&rows[1], Format::Json);
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), kinds_as_json());
+    }
+}
+
+#[test]
+fn a_script_is_a_constant_of_the_same_rows_one_a_line() {
+    let text = written(&all_kinds(), Format::Js);
+    let array = text
+        .strip_prefix("const rows = ")
+        .unwrap()
+        .strip_suffix(";\n")
+        .unwrap();
+    assert_eq!(serde_json::from_str::<Value>(array).unwrap(), kinds_as_json());
+    assert_eq!(text.lines().count(), 4, "{text}");
+
+    let text = written(&texts(&["</script><!--\u{2028}"]), Format::Js);
+    assert_eq!(
+        text,
+        "const rows = [\n{\"text\":\"\\u003c/script>\\u003c!--\\u2028\"}\n];\n"
+    );
+
+    let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let batch = RecordBatch::try_from_iter([("__proto__", column)]).unwrap();
+    let refused = write_error(&batch, Format::Js);
+    assert!(matches!(refused, ExportError::Column(_)), "{refused}");
+}
+
+fn write_error(batch: &RecordBatch, format: Format) -> ExportError {
+    let rows = stream_of(vec![batch.clone()], batch.schema());
+    futures::executor::block_on(write_stream(rows, format, &mut io::sink())).unwrap_err()
+}
+
+fn sheet_rows(bytes: Vec<u8>) -> Vec<Vec<calamine::Data>> {
+    use calamine::Reader;
+    let mut workbook = calamine::Xlsx::new(io::Cursor::new(bytes)).unwrap();
+    let sheet = workbook.worksheet_range("rows").unwrap();
+    sheet.rows().map(<[calamine::Data]>::to_vec).collect()
+}
+
+#[test]
+fn a_sheet_has_numbers_moments_and_truth_as_excel_knows_them() {
+    use calamine::Data;
+    let (bytes, _) = write_as(vec![all_kinds()], all_kinds().schema(), Format::Xlsx, None);
+    let rows = sheet_rows(bytes);
+    let texts = ["text", "list", "int", "float", "bool", "moment", "bytes"];
+    assert_eq!(rows[0], texts.map(|text| Data::String(text.to_owned())));
+    assert_eq!(rows[1][0], Data::String("a, \"b\"\nc | ü".to_owned()));
+    assert_eq!(rows[1][1], Data::String(r#"["a|b","c\"d"]"#.to_owned()));
+    assert_eq!(
+        rows[1][2],
+        Data::String(i64::MAX.to_string()),
+        "Excel would round it"
+    );
+    assert_eq!(rows[1][3], Data::Float(0.1));
+    assert_eq!(rows[1][4], Data::Bool(true));
+    // 2024-01-01T11:00:00.250Z: days since 1899-12-30.
+    let Data::DateTime(moment) = rows[1][5] else {
+        panic!("{:?}", rows[1][5]);
+    };
+    let serial = moment.as_f64();
+    assert!(
+        (serial - (45_292.0 + 39_600.25 / 86_400.0)).abs() < 1e-9,
+        "{serial}"
+    );
+    assert_eq!(rows[1][6], Data::String("00ff".to_owned()));
+}
+
+#[test]
+fn what_excel_has_no_room_for_is_an_error_that_says_what_to_do() {
+    let long = texts(&["short", "x".repeat(32_768).as_str()]);
+    let refused = write_error(&long, Format::Xlsx).to_string();
+    assert!(
+        refused.contains("`text` has 32768 characters in row 3") && refused.contains("left(\"text\", 16383)"),
+        "{refused}"
+    );
+    let (_, fits) = write_as(vec![long.slice(0, 1)], long.schema(), Format::Xlsx, None);
+    assert_eq!(fits.rows, 1);
+
+    let column: ArrayRef = Arc::new(BooleanArray::from(vec![true; 1_048_575]));
+    let most = RecordBatch::try_from_iter([("b", column)]).unwrap();
+    let (_, fits) = write_as(vec![most.clone()], most.schema(), Format::Xlsx, None);
+    assert_eq!(fits.rows, 1_048_575);
+    let rows = stream_of(vec![most.clone(), most.slice(0, 1)], most.schema());
+    let refused = futures::executor::block_on(write_stream(rows, Format::Xlsx, &mut io::sink()));
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("more than 1048575 rows") && refused.contains(".parquet"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn moments_outside_of_the_calendar_of_excel_are_text() {
+    let moments = TimestampMicrosecondArray::from(vec![-2_208_988_800_000_000, 1]).with_timezone("UTC");
+    let batch = RecordBatch::try_from_iter([("m", Arc::new(moments) as ArrayRef)]).unwrap();
+    let (bytes, _) = write_as(vec![batch.clone()], batch.schema(), Format::Xlsx, None);
+    let rows = sheet_rows(bytes);
+    assert_eq!(
+        rows[1][0],
+        calamine::Data::String("1900-01-01T00:00:00Z".to_owned())
+    );
+    assert!(matches!(rows[2][0], calamine::Data::DateTime(_)));
 }
 
 #[test]
@@ -253,24 +383,169 @@ async fn a_file_appears_whole_or_not_at_all_and_is_not_replaced_unasked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.csv");
     let rows = || stream_of(vec![texts(&["x"])], texts(&["x"]).schema());
-    write_file(rows(), &path, false).await.unwrap();
+    let write = async |rows, force| write_file(rows, &path, Format::Csv.into(), origin(), force).await;
+    write(rows(), false).await.unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "text\nx\n");
 
-    let refused = write_file(rows(), &path, false).await.unwrap_err();
+    let refused = write(rows(), false).await.unwrap_err();
     assert!(matches!(refused, ExportError::Exists(_)), "{refused}");
-    write_file(rows(), &path, true).await.unwrap();
+    write(rows(), true).await.unwrap();
 
     let broken = stream::iter([
         Ok(texts(&["new"])),
         Err(DataFusionError::Execution("disk on fire".into())),
     ]);
     let broken = Box::pin(RecordBatchStreamAdapter::new(texts(&["x"]).schema(), broken));
-    assert!(matches!(
-        write_file(broken, &path, true).await,
-        Err(ExportError::Query(_))
-    ));
+    assert!(matches!(write(broken, true).await, Err(ExportError::Query(_))));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "text\nx\n");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let (checked, _) = check(&path);
+    assert_eq!(
+        checked.problems,
+        Vec::<String>::new(),
+        "its manifest is still its own"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+fn origin() -> Origin {
+    Origin {
+        dataset: None,
+        query: Some("SELECT 'x' AS text".to_owned()),
+        snapshot: 7,
+        snapshot_time: "2026-11-25T10:00:00Z".parse().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn every_format_is_checked_with_its_rows_and_is_the_same_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    // Empty texts and absent values, alone in their row, are rows too.
+    let lone: ArrayRef = Arc::new(StringViewArray::from(vec![
+        Some("a"),
+        Some(""),
+        None,
+        Some("b\nc"),
+    ]));
+    let lone = RecordBatch::try_from_iter_with_nullable([("lone", lone, true)]).unwrap();
+    for (n, batch) in [all_kinds(), lone].into_iter().enumerate() {
+        for name in Format::ALL {
+            let format: Format = name.parse().unwrap();
+            let write = async |name: String| {
+                let path = folder.path().join(name);
+                let rows = stream_of(vec![batch.clone(), batch.slice(0, 2)], batch.schema());
+                let written = write_file(rows, &path, format.into(), origin(), false)
+                    .await
+                    .unwrap();
+                (path, written)
+            };
+            let (path, written) = write(format!("{n}.{name}")).await;
+            let (again, _) = write(format!("{n}-again.{name}")).await;
+            assert_eq!(
+                std::fs::read(&path).unwrap(),
+                std::fs::read(&again).unwrap(),
+                "{name}"
+            );
+            let (checked, manifest) = check(&path);
+            assert_eq!(checked.problems, Vec::<String>::new(), "{n}.{name}");
+            assert_eq!(checked.bytes, written.bytes);
+            let counted = (format != Format::Table).then_some(written.rows);
+            assert_eq!(checked.rows, counted, "{n}.{name}");
+            assert_eq!(manifest.unwrap().origin, origin());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    let batch = texts(&["one", "two"]);
+    let rows = || stream_of(vec![batch.clone()], batch.schema());
+    write_file(rows(), &path, Format::Csv.into(), origin(), false)
+        .await
+        .unwrap();
+    let beside = Manifest::path_of(&path);
+    let (file, manifest) = (
+        std::fs::read(&path).unwrap(),
+        std::fs::read_to_string(&beside).unwrap(),
+    );
+    let problems = || check(&path).0.problems.join("; ");
+    assert_eq!(problems(), "");
+    assert_eq!(check(&beside).0.path, path, "either names both");
+
+    let mut flipped = file.clone();
+    flipped[6] ^= 1;
+    std::fs::write(&path, flipped).unwrap();
+    assert!(problems().starts_with("SHA-256: "), "{}", problems());
+    std::fs::write(&path, &file[..9]).unwrap();
+    assert!(
+        problems().contains("bytes: 9, in the manifest 13"),
+        "{}",
+        problems()
+    );
+    assert!(
+        problems().contains("rows: 1, in the manifest 2"),
+        "{}",
+        problems()
+    );
+    std::fs::remove_file(&path).unwrap();
+    assert!(problems().contains("cannot be read"), "{}", problems());
+
+    std::fs::write(&path, &file).unwrap();
+    for (from, to) in [
+        ("\"rows\": 2", "\"rows\": 3"),
+        ("\"snapshot\": 7", "\"snapshot\": 8"),
+        ("'x'", "'y'"),
+    ] {
+        std::fs::write(&beside, manifest.replace(from, to)).unwrap();
+        assert!(problems().contains("was edited"), "{to}: {}", problems());
+    }
+    std::fs::write(&beside, manifest.replace("\"origin\"", "\"note\": 1, \"origin\"")).unwrap();
+    assert!(problems().contains("not a manifest of dkc"), "{}", problems());
+    std::fs::write(
+        &beside,
+        manifest.replace("\"manifest_version\": 1", "\"manifest_version\": 2"),
+    )
+    .unwrap();
+    assert!(problems().contains("newer dkc"), "{}", problems());
+    std::fs::remove_file(&beside).unwrap();
+    assert!(problems().contains("there is no manifest"), "{}", problems());
+}
+
+#[tokio::test]
+async fn rows_asked_for_again_are_the_same_in_any_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.json");
+    let batch = texts(&["one", "two"]);
+    let rows = |batches: Vec<RecordBatch>| stream_of(batches, batch.schema());
+    write_file(
+        rows(vec![batch.clone()]),
+        &path,
+        Format::Json.into(),
+        origin(),
+        false,
+    )
+    .await
+    .unwrap();
+    let Content::Table(table) = check(&path).1.unwrap().content else {
+        panic!("it is a table");
+    };
+    let again = async |batches| {
+        let mut checked = Checked::default();
+        compare_again(rows(batches), &table, &mut checked).await.unwrap();
+        checked.problems.join("; ")
+    };
+    assert_eq!(again(vec![batch.slice(1, 1), batch.slice(0, 1)]).await, "");
+    assert!(
+        again(vec![batch.slice(0, 1)])
+            .await
+            .contains("1, in the manifest 2")
+    );
+    assert!(
+        again(vec![texts(&["one", "TWO"])])
+            .await
+            .contains("not the same ones")
+    );
 }
 
 #[test]
@@ -284,14 +559,8 @@ fn a_destination_that_refuses_is_the_reported_cause() {
             Ok(())
         }
     }
-    for format in [
-        Format::Table,
-        Format::Csv,
-        Format::Json,
-        Format::Ndjson,
-        Format::Markdown,
-        Format::Parquet,
-    ] {
+    for name in Format::ALL {
+        let format: Format = name.parse().unwrap();
         let rows = stream_of(vec![all_kinds()], all_kinds().schema());
         match futures::executor::block_on(write_stream(rows, format, &mut Closed)) {
             Err(ExportError::Write(error)) => assert_eq!(error.kind(), io::ErrorKind::BrokenPipe),

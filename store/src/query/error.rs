@@ -99,10 +99,7 @@ impl QueryError {
         use std::os::unix::process::ExitStatusExt;
         let line = words.lines().map(str::trim).find(|line| !line.is_empty());
         let signal = status.signal();
-        // The second is a panic of the engine: a join without equal keys that does not fit tries to begin again from
-        // files, and reads an input twice that can be read once.
-        let out_of_memory = ["memory allocation of", "partition not used yet"];
-        if out_of_memory.iter().any(|sign| words.contains(sign)) {
+        if words.contains("memory allocation of") {
             return Self::TooMuchMemory("the process that ran it got no more".to_owned());
         }
         if signal == Some(Signal::XCPU.as_raw()) {

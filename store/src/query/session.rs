@@ -66,6 +66,10 @@ impl Reader {
         })
     }
 
+    pub(super) fn threads(&self) -> usize {
+        self.limits.threads
+    }
+
     pub(super) fn catalog(&self) -> &Catalog {
         &self.catalog
     }
@@ -93,12 +97,17 @@ impl Reader {
     }
 
     /// A session whose tables are those of the snapshot `current`; those of the past have catalogs of their own.
-    pub(super) fn session(&self, current: i64, past: &BTreeSet<i64>) -> Result<SessionContext, QueryError> {
+    pub(super) fn session(
+        &self,
+        current: i64,
+        past: &BTreeSet<i64>,
+        threads: usize,
+    ) -> Result<SessionContext, QueryError> {
         let config = SessionConfig::new()
             .with_default_catalog_and_schema("lake", MAIN)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(false)
-            .with_target_partitions(self.limits.threads);
+            .with_target_partitions(threads);
         let spill = DiskManagerBuilder::default()
             .with_mode(DiskManagerMode::Directories(vec![self.spill.clone()]))
             .with_max_temp_directory_size(SPILL_BYTES);

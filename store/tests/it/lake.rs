@@ -310,9 +310,8 @@ async fn changes_are_told_across_a_column_that_came_later() {
     let since = commit(&mut committer, &first, &[], 1).await.snapshot.unwrap();
     let then = commit(&mut committer, &[("b", "zwei"), ("c", "drei")], &["a"], 2).await;
     // As if an older dkc had not known these columns.
-    let later = "update ducklake_column set begin_snapshot = $1 where column_id in (select column_id from \
-                 ducklake_column where column_name in ('list_id', 'reply_to')) or parent_column in (select column_id \
-                 from ducklake_column where column_name = 'reply_to')";
+    let later = "update ducklake_column set begin_snapshot = $1 where coalesce(parent_column, column_id) in \
+        (select column_id from ducklake_column where column_name in ('list_id', 'reply_to'))";
     sqlx::query(later)
         .bind(then.snapshot)
         .execute(&store.catalog().pool())

@@ -43,6 +43,14 @@ struct Leaf<'x> {
     is_text: bool,
 }
 
+/// Who takes the attachments of a message.
+struct Attachments<'a> {
+    item: &'a str,
+    /// Position of the next.
+    next: i64,
+    each: &'a mut dyn FnMut(EmailAttachment, &[u8]),
+}
+
 impl<'x> Parts<'x> {
     /// The leaves in the order in which they stand.
     fn leaves(&self) -> Vec<Leaf<'x>> {
@@ -84,13 +92,10 @@ impl<'x> Parts<'x> {
                     && !self.text(leaf).trim().is_empty()
             })
         };
-        let mut body: Option<String> = None;
         let mut attachments = Vec::new();
-        for leaf in &leaves {
-            if !leaf.is_text {
-                self.attach(leaf, item, DEPTH, &mut attachments);
-                continue;
-            }
+        self.each_attachment(item, &mut |attachment, _| attachments.push(attachment));
+        let mut body: Option<String> = None;
+        for leaf in leaves.iter().filter(|leaf| leaf.is_text) {
             if leaf.is_html() && leaf.alternative.is_some() && plain_in(leaf.alternative) {
                 continue;
             }
@@ -116,11 +121,19 @@ impl<'x> Parts<'x> {
         (body, attachments)
     }
 
-    fn attach(&self, leaf: &Leaf<'x>, item: &str, depth: usize, to: &mut Vec<EmailAttachment>) {
+    /// Calls `each` with the attachments and their bytes, in order.
+    pub(super) fn each_attachment(&self, item: &str, each: &mut dyn FnMut(EmailAttachment, &[u8])) {
+        let mut to = Attachments { item, next: 0, each };
+        for leaf in self.leaves().iter().filter(|leaf| !leaf.is_text) {
+            self.attach(leaf, DEPTH, &mut to);
+        }
+    }
+
+    fn attach(&self, leaf: &Leaf<'x>, depth: usize, to: &mut Attachments<'_>) {
         let bytes = self.bytes(leaf.part);
-        to.push(EmailAttachment {
-            item: item.to_owned(),
-            ordinal: i64::try_from(to.len()).unwrap_or(i64::MAX),
+        let attachment = EmailAttachment {
+            item: to.item.to_owned(),
+            ordinal: to.next,
             filename: leaf.filename.clone(),
             media_type: leaf.media_type.clone().into_owned(),
             disposition: leaf.disposition.clone(),
@@ -139,7 +152,9 @@ impl<'x> Parts<'x> {
                 }),
             size_bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
             sha256: EmailAttachment::digest(&bytes),
-        });
+        };
+        (to.each)(attachment, &bytes);
+        to.next += 1;
         let is_message = matches!(leaf.media_type.as_ref(), "message/rfc822" | "message/global");
         if is_message
             && depth > 0
@@ -153,7 +168,7 @@ impl<'x> Parts<'x> {
                 masked,
             };
             for leaf in parts.leaves().iter().filter(|leaf| !leaf.is_text) {
-                parts.attach(leaf, item, depth - 1, to);
+                parts.attach(leaf, depth - 1, to);
             }
         }
     }

@@ -30,6 +30,9 @@ pub fn to_dataset(dataset: &Dataset, batch: &RecordBatch) -> Result<RecordBatch,
     Ok(fit(&schemas::to_arrow::arrow_schema(dataset), batch)?)
 }
 
+/// Rows in a batch, unless somebody knows better.
+const BATCH_ROWS: usize = 4_096;
+
 /// Reads columns of a dataset's file; a column that the file is too old to have is not in the batches.
 ///
 /// # Errors
@@ -38,6 +41,19 @@ pub fn read(
     path: &Path,
     columns: Option<&[&str]>,
     select: &Select<'_>,
+) -> Result<ParquetRecordBatchReader, StoreError> {
+    read_by(path, columns, select, BATCH_ROWS)
+}
+
+/// As [`read`], with so many rows in a batch.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_by(
+    path: &Path,
+    columns: Option<&[&str]>,
+    select: &Select<'_>,
+    batch_rows: usize,
 ) -> Result<ParquetRecordBatchReader, StoreError> {
     let file = File::open(path).map_err(StoreError::io("read", path))?;
     let failed = || StoreError::parquet("read", path);
@@ -52,7 +68,7 @@ pub fn read(
         Select::At(positions) => builder.with_row_selection(selection(positions, true, rows)),
         Select::Except(positions) => builder.with_row_selection(selection(positions, false, rows)),
     };
-    builder.with_batch_size(4_096).build().map_err(failed())
+    builder.with_batch_size(batch_rows).build().map_err(failed())
 }
 
 /// The rows at `positions` (`take`) or all others.
