@@ -28,8 +28,8 @@ pub use script::identifier;
 pub use selection::Selection;
 pub use visible::{is_unsafe, visible};
 
+use crate::query::QueryError;
 use arrow::error::ArrowError;
-use datafusion::error::DataFusionError;
 pub use datafusion::execution::SendableRecordBatchStream;
 use digest::RowsDigest;
 use futures::StreamExt;
@@ -175,7 +175,7 @@ pub struct Written {
 pub enum ExportError {
     /// The query broke off.
     #[error("the query failed")]
-    Query(#[source] DataFusionError),
+    Query(#[source] QueryError),
     /// A value has no form in the format.
     #[error("a value cannot be written in this format")]
     Encode(#[from] ArrowError),
@@ -278,7 +278,7 @@ async fn pour(
     let mut writer = encode::writer(form, &schema, out)?;
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
-        let batch = cells::open(&batch.map_err(ExportError::Query)?, &schema)?;
+        let batch = cells::open(&batch.map_err(|error| ExportError::Query(error.into()))?, &schema)?;
         rows += batch.num_rows() as u64;
         if let Some(digest) = &mut digest {
             digest.add(&batch)?;

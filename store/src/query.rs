@@ -5,7 +5,7 @@
 //!   because a query can kill the one that runs it (F1), take memory that no pool counts (F2) and never yield (F3).
 //! - Reading order: `apart` asks such a process, `worker` is what runs in it, [`Reader::answer`] plans and runs; on
 //!   the way `guard` and `functions` say what is allowed, `past` and `parameters` change the statement, `session` says
-//!   what tables there are, `files` which files it may read.
+//!   what tables there are, `files` which files it may read. `text` is for those who write SQL.
 //! - Not here: formats (`export`), who may ask.
 
 mod apart;
@@ -17,10 +17,12 @@ mod information;
 mod parameters;
 mod past;
 mod session;
+pub mod text;
 pub mod worker;
 
 pub use apart::Workers;
 pub use error::QueryError;
+pub use functions::ALLOWED as FUNCTIONS;
 pub use parameters::{Parameters, parameter};
 pub use session::Reader;
 

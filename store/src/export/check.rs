@@ -281,7 +281,7 @@ pub async fn compare_again(
     let (schema, _) = cells::open_schema(&stream.schema());
     let (mut digest, mut rows) = (RowsDigest::default(), 0);
     while let Some(batch) = stream.next().await {
-        let batch = cells::open(&batch.map_err(ExportError::Query)?, &schema)?;
+        let batch = cells::open(&batch.map_err(|error| ExportError::Query(error.into()))?, &schema)?;
         rows += batch.num_rows() as u64;
         digest.add(&batch)?;
     }

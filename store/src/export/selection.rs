@@ -25,7 +25,10 @@ impl Selection {
         let schema = rows.schema();
         let columns = Columns::of(&schema).ok_or(ExportError::Unnamed)?;
         while let Some(batch) = rows.next().await {
-            columns.add(&batch.map_err(ExportError::Query)?, &mut selection)?;
+            columns.add(
+                &batch.map_err(|error| ExportError::Query(error.into()))?,
+                &mut selection,
+            )?;
         }
         Ok(selection)
     }

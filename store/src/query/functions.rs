@@ -8,7 +8,7 @@
 use super::QueryError;
 
 /// Allowed, by name; their aliases come with them.
-pub(super) const ALLOWED: &[&str] = &[
+pub const ALLOWED: &[&str] = &[
     "abs",
     "acos",
     "acosh",
