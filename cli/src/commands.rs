@@ -27,7 +27,7 @@ use store::query::Workers;
 ///
 /// # Errors
 /// That there is none, with the nearest name.
-fn dataset(name: &str) -> Result<&'static Dataset> {
+pub fn dataset(name: &str) -> Result<&'static Dataset> {
     datasets::by_name(name).ok_or_else(|| {
         let names = datasets::ALL.iter().map(|dataset| dataset.name);
         miette!(

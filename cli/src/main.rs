@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod context;
 mod print;
+mod shell;
 
 use clap::Parser;
 use commands::Command;

@@ -1,8 +1,10 @@
 //! The only place that writes to standard output and standard error.
 //!
 //! Nothing printed can command a terminal: what was collected, or what a server said, may hold control
-//! characters, and on a terminal they are shown as signs. So there is no colour either, and `NO_COLOR`
-//! is obeyed by nature.
+//! characters, and on a terminal they are shown as signs. So there is no colour either; only what is being
+//! typed has some (`shell`).
+
+mod pager;
 
 use crate::context::Context;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, IntoDiagnostic, Report, Result};
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use store::export::{self, Form, Format, SendableRecordBatchStream, Written};
+use store::export::{self, ExportError, Form, Format, SendableRecordBatchStream, Written};
 
 /// Prints lines of text.
 ///
@@ -63,17 +65,33 @@ pub async fn rows(
         width: terminal_width(),
         ..form
     };
-    let mut out = io::BufWriter::new(Output::stdout());
-    let written = export::write_stream(stream, form, &mut out)
-        .await
-        .into_diagnostic()?;
+    let written = rows_to(stream, form, &mut io::BufWriter::new(Output::stdout())).await?;
+    for line in &written.notes {
+        note(line, context);
+    }
+    Ok(written)
+}
+
+/// Writes the rows of a query as they come, for people or programs to read at once.
+///
+/// # Errors
+/// When the query breaks off, or `out` refuses.
+pub async fn rows_to(
+    stream: SendableRecordBatchStream,
+    form: Form<'_>,
+    out: &mut (dyn Write + Send),
+) -> Result<Written> {
+    let written = match export::write_stream(stream, form, out).await {
+        // Whoever reads it in a pager has seen enough. Of standard output `main` hears.
+        Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe && !reader_left() => {
+            return Ok(Written::default());
+        }
+        written => written.into_diagnostic()?,
+    };
     if form.format == Format::Json {
         out.write_all(b"\n")
             .and_then(|()| out.flush())
             .into_diagnostic()?;
-    }
-    for line in &written.notes {
-        note(line, context);
     }
     Ok(written)
 }
@@ -217,6 +235,18 @@ impl Output {
             out: Box::new(io::stdout()),
             is_stdout: true,
             is_terminal,
+            begun: Vec::new(),
+        }
+    }
+
+    /// Standard output, which is a terminal, or a pager for what does not fit its screen.
+    pub fn paged() -> Self {
+        // The prompt needs a line too.
+        let height = terminal_size::terminal_size().map_or(24, |(_, height)| usize::from(height.0));
+        Self {
+            out: Box::new(pager::Pager::new(height.saturating_sub(1))),
+            is_stdout: false,
+            is_terminal: true,
             begun: Vec::new(),
         }
     }

@@ -1,24 +1,27 @@
-//! `dkc sql`: SQL over the lake, read-only.
+//! `dkc sql`: SQL over the lake, read-only: one query, a script, or a shell.
 
+use crate::commands;
 use crate::context::Context;
-use crate::{commands, print};
+use crate::shell::{Manner, Shell};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::{IntoDiagnostic, Result, WrapErr};
-use std::io::Read;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use store::Store;
 use store::export::Format;
 use store::lake::as_of::AsOf;
-use store::query::{Query, parameter};
+use store::query::parameter;
 
-/// Runs one query and prints its rows as they come. Nothing can be written, and no other file be read.
+/// Answers queries and prints their rows as they come. Nothing in the lake can be written, and no other file be read.
+///
+/// On a terminal, without -c and -f, it is a shell: `.help` says what it knows.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  dkc sql -c 'SELECT date, from_addr, subject FROM emails ORDER BY date DESC LIMIT 10'\n  dkc sql -f report.sql --format csv > report.csv\n  echo 'SELECT count(*) FROM emails' | dkc sql\n  dkc sql --param who=anna@example.org -c 'SELECT subject FROM emails WHERE from_addr = :who'\n  dkc sql --as-of 2026-11-01 -c 'SELECT count(*) FROM emails'"
+    after_help = "Example:\n  dkc sql\n  dkc sql -c 'SELECT date, from_addr, subject FROM emails ORDER BY date DESC LIMIT 10'\n  dkc sql -f report.sql --format csv > report.csv\n  echo 'SELECT count(*) FROM emails' | dkc sql\n  dkc sql --param who=anna@example.org -c 'SELECT subject FROM emails WHERE from_addr = :who'\n  dkc sql --as-of 2026-11-01 -c 'SELECT count(*) FROM emails'"
 )]
 pub struct Arguments {
-    /// The query; without -c and -f it is read from standard input
+    /// One query; without -c and -f queries are read from standard input
     // It may begin with a comment: `--`.
     #[arg(
         short,
@@ -28,7 +31,7 @@ pub struct Arguments {
         allow_hyphen_values = true
     )]
     pub command: Option<String>,
-    /// A file with the query
+    /// A file with queries, each ended by `;`
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// The lake as it was: the number of a snapshot, or a time; without an offset it is local
@@ -49,29 +52,38 @@ fn named(text: &str) -> Result<(String, serde_json::Value), &'static str> {
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
-    let query = match (arguments.command, arguments.file) {
-        (Some(query), _) => query,
-        (None, Some(path)) => std::fs::read_to_string(&path)
-            .into_diagnostic()
-            .wrap_err_with(|| format!("cannot read `{}`", path.display()))?,
+    let workers = commands::workers(context, arguments.command.is_none())?;
+    let mut shell = Shell {
+        context,
+        store: Store::open(&context.data).await.into_diagnostic()?,
+        workers,
+        format: if context.json {
+            Format::Json
+        } else {
+            arguments.format
+        },
+        as_of: arguments.as_of,
+        parameters: arguments.param.into_iter().collect(),
+        manner: Manner::default(),
+    };
+    match (arguments.command, arguments.file) {
+        (Some(query), _) => shell.query(&query).await?,
+        (None, Some(path)) => {
+            let script = std::fs::read_to_string(&path)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("cannot read `{}`", path.display()))?;
+            shell.script(&script).await?;
+        }
+        (None, None) if io::stdin().is_terminal() && io::stdout().is_terminal() => {
+            return shell.interact().await;
+        }
         (None, None) => {
-            let mut query = String::new();
-            std::io::stdin()
-                .read_to_string(&mut query)
+            let script = io::read_to_string(io::stdin())
                 .into_diagnostic()
                 .wrap_err("cannot read standard input")?;
-            query
+            shell.script(&script).await?;
         }
-    };
-    let workers = commands::workers(context, false)?;
-    let store = Store::open(&context.data).await.into_diagnostic()?;
-    let query = Query {
-        text: query,
-        parameters: arguments.param.into_iter().collect(),
-        as_of: arguments.as_of,
-    };
-    let rows = workers.run_user_sql(&query).await.into_diagnostic()?;
-    print::rows(rows, arguments.format, context).await?;
-    store.close().await;
+    }
+    shell.store.close().await;
     Ok(())
 }

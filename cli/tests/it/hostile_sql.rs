@@ -201,10 +201,14 @@ fn hostile_sql_is_refused_in_every_disguise_and_touches_nothing() {
                     let Some(statement) = queue.lock().unwrap().next() else {
                         break;
                     };
-                    // A text with a zero byte cannot be an argument.
-                    lab.write(format!("asked/{:?}.sql", std::thread::current().id()), statement);
-                    let file = lab.path(format!("asked/{:?}.sql", std::thread::current().id()));
-                    let answer = lab.said(&["sql", "-f", file.to_str().unwrap()]);
+                    let answer = if statement.contains('\0') {
+                        // It cannot be an argument.
+                        let file = format!("asked-{:?}.sql", std::thread::current().id());
+                        lab.write(&file, statement);
+                        lab.said(&["sql", "-f", &file])
+                    } else {
+                        lab.said(&["sql", "-c", statement])
+                    };
                     if !is_refused(&answer) {
                         wrong.lock().unwrap().push(format!("{statement}\n{answer:#?}"));
                     }
