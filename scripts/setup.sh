@@ -2,7 +2,7 @@
 # Installs what is missing, and says nothing when nothing is.
 #
 #   scripts/setup.sh build    a C compiler, for the crates that carry C (zstd, SQLite)
-#   scripts/setup.sh test     that, and a mail server, strace, a Python with DuckDB and polars, node, real mails
+#   scripts/setup.sh test     that, and a mail server, strace, tmux, a Python with DuckDB and polars, node, real mails
 #   scripts/setup.sh bench    that, and the programs that dkc is measured beside
 #
 # Debian packages come by apt-get (as root or by sudo without a password); everything else goes to the
@@ -47,8 +47,10 @@ rust() {
 missing() {
   has cc || printf 'gcc libc6-dev '
   [ "$1" != build ] || return 0
+  has exiftool || printf 'libimage-exiftool-perl '
   { has dovecot && [ -x /usr/lib/dovecot/imap ]; } || printf 'dovecot-imapd '
   has strace || printf 'strace '
+  { has tmux && has less; } || printf 'tmux less '
   has openssl || printf 'openssl '
   has node || printf 'nodejs '
   has python3 || printf 'python3 '
@@ -86,6 +88,26 @@ corpus() {
   mv "$new" "$cache/corpus"
 }
 
+# The photos of more than thirty cameras that exiftool is tested with: they are in the source of its Debian package.
+photos() {
+  [ -d "$cache/photos" ] && return
+  say "fetching exiftool's sample photos into $cache/photos"
+  local new sources=()
+  new=$(mktemp -d "$cache/photos.XXXXXX")
+  mkdir "$new/lists"
+  # The mirror that packages come from, asked for sources.
+  apt-get indextargets --format 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(REPO_URI) $(RELEASE) main' \
+    'Created-By: Packages' 'Origin: Debian' 'Component: main' >"$new/sources.list"
+  sources=(apt-get -qq -o "Dir::Etc::SourceList=$new/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    -o "Dir::State::Lists=$new/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=)
+  (cd "$new" && "${sources[@]}" update && "${sources[@]}" source --download-only libimage-exiftool-perl >/dev/null) ||
+    stop "apt-get could not fetch the source of libimage-exiftool-perl; its message is above"
+  mkdir "$new/images"
+  tar -xf "$new"/libimage-exiftool-perl_*.orig.tar.* -C "$new/images" --strip-components=3 --wildcards '*/t/images/*'
+  mv "$new/images" "$cache/photos"
+  rm -r "$new"
+}
+
 part=${1:-}
 case $part in build | test | bench) ;; *) stop "say which part: scripts/setup.sh build, test or bench" ;; esac
 rust "$part"
@@ -95,4 +117,5 @@ read -ra packages <<<"$(missing "$part")"
 if [ "$part" != build ]; then
   venv
   corpus
+  photos
 fi

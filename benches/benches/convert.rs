@@ -119,7 +119,7 @@ fn item(mail: Vec<u8>) -> RawItem {
     let sha256 = Digest::of(&mail);
     RawItem {
         item: sha256.to_string(),
-        media_type: transforms::convert_mail::CONVERTER.media_type,
+        media_type: "message/rfc822",
         fetched_at: 0,
         sha256,
         original: Original::Bytes(Bytes::from(mail)),

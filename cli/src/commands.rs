@@ -3,6 +3,7 @@
 mod add;
 mod changes;
 mod compact;
+pub mod convert_worker;
 mod cursor;
 mod doctor;
 mod export;
@@ -82,6 +83,9 @@ pub enum Command {
     /// Answer one query that comes on standard input, for another dkc
     #[command(hide = true)]
     QueryWorker(query_worker::Arguments),
+    /// Convert documents that come on standard input, for another dkc
+    #[command(hide = true)]
+    ConvertWorker,
 }
 
 impl Command {
@@ -105,8 +109,8 @@ impl Command {
             Self::Compact(arguments) => compact::run(arguments, context).await,
             Self::Verify(arguments) => verify::run(arguments, context).await,
             Self::Doctor(arguments) => doctor::run(arguments, context).await,
-            // `main` runs it, in a runtime of its own.
-            Self::QueryWorker(_) => Ok(()),
+            // `main` runs them, outside of its runtime.
+            Self::QueryWorker(_) | Self::ConvertWorker => Ok(()),
         }
     }
 }

@@ -37,6 +37,16 @@ fn main() -> ExitCode {
         Err(error) => return print::usage(&error),
     };
     let json = cli.global.json;
+    if matches!(cli.command, Command::ConvertWorker) {
+        // It has no home, and so no context.
+        return match commands::convert_worker::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(report) => {
+                print::error(&report, json);
+                ExitCode::FAILURE
+            }
+        };
+    }
     let done = Context::new(cli.global).and_then(|context| {
         if let Command::QueryWorker(arguments) = cli.command {
             return commands::query_worker::run(arguments, &context);

@@ -149,9 +149,12 @@ pub fn start_log(context: &Context) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("DKC_LOG");
     let mut filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    // At `trace` it prints what is sent to the server, and so the password.
-    if let Ok(silent) = "async_imap::imap_stream=info".parse() {
-        filter = filter.add_directive(silent);
+    // At `trace` the one prints what is sent to the server, and so the password. The other prints what it finds wrong
+    // with a video, which is in `rejects`.
+    for silent in ["async_imap::imap_stream=info", "nom_exif=off"] {
+        if let Ok(silent) = silent.parse() {
+            filter = filter.add_directive(silent);
+        }
     }
     tracing_subscriber::fmt()
         .with_env_filter(filter)

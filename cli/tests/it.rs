@@ -18,6 +18,7 @@ mod it {
     mod crash;
     mod cursor;
     mod disk;
+    mod documents;
     mod export;
     mod faults;
     mod git;
@@ -31,7 +32,9 @@ mod it {
     mod open_formats;
     mod oracle;
     mod originals;
+    mod photos;
     mod power;
+    mod shell;
 }
 
 use assert_cmd::Command;

@@ -34,7 +34,8 @@ pub struct Descriptor {
     pub about: &'static str,
     /// A command line that adds one, for help texts.
     pub example: &'static str,
-    /// Datasets its items become.
+    /// Datasets whose rows of an item go when it vanishes: those its items become; `raw` too where originals stay at
+    /// the source.
     pub datasets: &'static [&'static str],
     /// Keys of the table whose values are secrets; they are written as references and arrive resolved.
     pub secrets: &'static [&'static str],
@@ -98,7 +99,8 @@ impl std::fmt::Debug for StoredItems {
 /// What a collector hands over at once. It is stored wholly or not at all, together with its cursor.
 #[derive(Debug)]
 pub struct Batch {
-    /// New originals. Their items are not known yet.
+    /// New originals. Their items are not known yet. One by reference has its rows in `rows`, and comes again when
+    /// its file lies elsewhere.
     pub originals: Vec<RawItem>,
     /// Rows, where the source speaks rows: a new or changed item with all its rows in each dataset.
     pub rows: Vec<(&'static Dataset, RecordBatch)>,

@@ -5,23 +5,29 @@
 //! - Not here: conversion, storage, schedules. A collector never changes its source.
 
 pub mod collect;
+pub mod documents;
 pub mod error;
 pub mod git;
 pub mod imap;
+mod local_files;
 mod mailbox;
 mod mailbox_name;
 pub mod maildir;
 pub mod mbox;
+pub mod photos;
+mod places;
 
 pub use collect::{Batch, Collector, Descriptor, Known, Progress, Sink, StoredItems};
 pub use error::{CollectError, ConfigError};
 
 /// Every collector, in the order the reference lists them.
 pub const ALL: &[&Descriptor] = &[
+    &documents::DESCRIPTOR,
     &git::DESCRIPTOR,
     &imap::DESCRIPTOR,
     &maildir::DESCRIPTOR,
     &mbox::DESCRIPTOR,
+    &photos::DESCRIPTOR,
 ];
 
 /// The collector of that kind.

@@ -514,7 +514,7 @@ mod tests {
         let expected = Attributes {
             folders: vec!["b".to_owned()],
             flags: vec!["$Junk".to_owned(), "\\Seen".to_owned()],
-            received_at: None,
+            ..Attributes::default()
         };
         assert_eq!(lake.items[&item], expected);
     }

@@ -30,7 +30,9 @@ pub enum RunError {
     #[error(transparent)]
     Export(#[from] ExportError),
     /// The dataset is not made from originals.
-    #[error("`{0}` is not made from originals, so it cannot be rebuilt; choose one of {1}")]
+    #[error(
+        "`{0}` is not made from originals in the lake, so it cannot be rebuilt; choose one of {1}, or read the source again: `dkc cursor clear NAME`, then `dkc run NAME`"
+    )]
     NotDerived(String, String),
 }
 

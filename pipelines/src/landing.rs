@@ -127,12 +127,12 @@ impl<'a> Landing<'a> {
             .cloned()
             .collect();
         forgiven.extend(batch.located.iter().map(|place| place.location.clone()));
-        forgiven.extend(batch.unlocated.iter().cloned());
         forgiven.extend(batch.vanished.iter().cloned());
         self.unreadable
             .extend(batch.rejects.iter().map(|reject| reject.item.clone()));
-        let forgiven_now = std::mem::take(&mut batch.forgiven).into_iter();
-        forgiven.extend(forgiven_now.filter(|place| !self.unreadable.contains(place)));
+        let gone = std::mem::take(&mut batch.forgiven).into_iter();
+        let gone = gone.chain(batch.unlocated.iter().cloned());
+        forgiven.extend(gone.filter(|place| !self.unreadable.contains(place)));
         let mut removals: Vec<(&'static Dataset, Vec<String>)> = vec![
             (&rejects::DATASET, forgiven),
             (&locations::DATASET, std::mem::take(&mut batch.unlocated)),

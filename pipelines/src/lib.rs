@@ -3,6 +3,7 @@
 //! - In: a collector, a store, the name of a pipeline. Out: a [`Run`](schemas::datasets::runs::Run) in the history.
 //! - Not here: SQL text, file formats, configuration files, schedules.
 
+pub mod apart;
 pub mod error;
 mod landing;
 pub mod originals;

@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
-use schemas::datasets::{emails, raw, rejects};
+use schemas::datasets::{documents, emails, raw, rejects};
 use schemas::{Attributes, Dataset, Digest, Original, Provenance, RawItem, Reject, RunId, SourceName};
 use std::collections::{HashMap, HashSet};
 use store::lake::index::texts;
@@ -180,12 +180,27 @@ async fn attributes_by_item(
     let mut by_item: HashMap<String, Attributes> = HashMap::new();
     for place in store.locations(source).await? {
         let all = by_item.entry(place.item).or_default();
+        // Of equal files the first by name.
+        all.path = all.path.take().into_iter().chain([place.location]).min();
         all.folders.push(place.folder);
         all.flags.extend(place.flags);
         all.received_at = match (all.received_at, place.received_at) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+    }
+    let columns = Some(&["_source", "_item", "project"][..]);
+    let mut batches = store.scan(&documents::DATASET, columns, Some(source)).await?;
+    while let Some(batch) = batches.recv().await {
+        let batch = batch?;
+        let (Some(items), Some(projects)) = (texts(&batch, "_item"), texts(&batch, "project")) else {
+            continue;
+        };
+        for (item, project) in items.iter().zip(projects) {
+            if let Some(all) = item.and_then(|item| by_item.get_mut(item)) {
+                all.project = project.map(str::to_owned);
+            }
+        }
     }
     for all in by_item.values_mut() {
         for texts in [&mut all.folders, &mut all.flags] {
@@ -228,7 +243,7 @@ fn originals_of(
         .ok_or_else(|| unfit("size_bytes"))?;
     let mut originals = Vec::new();
     for row in 0..batch.num_rows() {
-        let (Some(attributes), Some(converter)) =
+        let (Some(attributes), Some((_, media_type))) =
             (attributes.get(items.value(row)), converter_of(types.value(row)))
         else {
             continue;
@@ -237,7 +252,7 @@ fn originals_of(
         hex::decode_to_slice(digests.value(row), &mut digest).map_err(|_| unfit("sha256"))?;
         originals.push(RawItem {
             item: items.value(row).to_owned(),
-            media_type: converter.media_type,
+            media_type,
             fetched_at: fetched.value(row),
             sha256: Digest(digest),
             original: if bytes.is_valid(row) {

@@ -1,10 +1,11 @@
 //! Originals and rejects → rows of their datasets.
 
+use crate::apart::convert_apart;
 use crate::error::RunError;
 use arrow_array::RecordBatch;
 use schemas::datasets::raw::{self, RawRow};
 use schemas::datasets::rejects::{self, RejectRow};
-use schemas::{Provenance, RawItem, Reject, Rows};
+use schemas::{Original, Provenance, RawItem, Reject, Rows};
 use transforms::{Converted, converter_of};
 
 /// Rows of `raw`.
@@ -42,17 +43,21 @@ pub fn convert(originals: &[RawItem], provenance: &Provenance) -> Converted {
         let (group, others) = rest.split_at(same);
         rest = others;
         match converter_of(first.media_type) {
-            Some(converter) => {
-                let converted = (converter.convert)(group, provenance);
-                all.rows.extend(converted.rows);
-                all.rejects.extend(converted.rejects);
-            }
-            None => all.rejects.extend(group.iter().map(|item| Reject {
-                item: item.item.clone(),
-                reason: format!("no converter takes `{}`", item.media_type),
-                raw: Some(format!("sha256:{}", item.sha256)),
-            })),
+            Some((converter, _)) => all.add(match converter.isolated {
+                true => convert_apart(group, provenance),
+                false => (converter.convert)(group, provenance),
+            }),
+            None => all.rejects.extend(group.iter().filter_map(unconverted)),
         }
     }
     all
+}
+
+/// Why an original became no rows. One by reference brought its rows along.
+fn unconverted(original: &RawItem) -> Option<Reject> {
+    matches!(original.original, Original::Bytes(_)).then(|| Reject {
+        item: original.item.clone(),
+        reason: format!("no converter takes `{}`", original.media_type),
+        raw: Some(format!("sha256:{}", original.sha256)),
+    })
 }

@@ -1,5 +1,8 @@
 //! Every dataset, in the order the reference lists them. A new one is a file and its two lines here.
 
+pub mod document_links;
+pub mod document_sections;
+pub mod documents;
 pub mod email_attachments;
 pub mod emails;
 pub mod git_branches;
@@ -7,6 +10,8 @@ pub mod git_commits;
 pub mod git_file_changes;
 pub mod git_repositories;
 pub mod locations;
+pub mod photo_thumbnails;
+pub mod photos;
 pub mod raw;
 pub mod rejects;
 pub mod runs;
@@ -15,6 +20,9 @@ use crate::dataset::Dataset;
 
 /// All datasets, alphabetical.
 pub const ALL: &[&Dataset] = &[
+    &document_links::DATASET,
+    &document_sections::DATASET,
+    &documents::DATASET,
     &email_attachments::DATASET,
     &emails::DATASET,
     &git_branches::DATASET,
@@ -22,6 +30,8 @@ pub const ALL: &[&Dataset] = &[
     &git_file_changes::DATASET,
     &git_repositories::DATASET,
     &locations::DATASET,
+    &photo_thumbnails::DATASET,
+    &photos::DATASET,
     &raw::DATASET,
     &rejects::DATASET,
     &runs::DATASET,

@@ -42,8 +42,12 @@ pub struct Attributes {
     pub folders: Vec<String>,
     /// Flags and keywords (mail: RFC 9051 §2.3.2, such as `\Seen`); sorted, no duplicates.
     pub flags: Vec<String>,
-    /// When the source received the item (mail: IMAP INTERNALDATE, file time of a Maildir message).
+    /// When the source received the item (mail: IMAP INTERNALDATE, file time of a Maildir message; a file: its time).
     pub received_at: Option<Instant>,
+    /// Path of the file, where the source has files.
+    pub path: Option<String>,
+    /// The project (manifest or repository) that the file lies in.
+    pub project: Option<String>,
 }
 
 /// An item already known whose attributes changed; its bytes did not.

@@ -45,6 +45,10 @@ impl<'a> Value<'a> {
     pub fn int(int: Option<i64>) -> Self {
         int.map_or(Self::Null, Self::Int)
     }
+    /// A float that may be absent.
+    pub fn float(float: Option<f64>) -> Self {
+        float.map_or(Self::Null, Self::Float)
+    }
     /// A moment that may be absent.
     pub fn instant(instant: Option<Instant>) -> Self {
         instant.map_or(Self::Null, Self::Instant)

@@ -8,6 +8,7 @@
 //!   what tables there are, `files` which files it may read. `text` is for those who write SQL.
 //! - Not here: formats (`export`), who may ask.
 
+mod alike;
 mod apart;
 mod error;
 mod files;

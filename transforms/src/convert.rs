@@ -1,14 +1,16 @@
-//! What a converter is: originals of one media type → rows, or a reason.
+//! What a converter is: originals of some media types → rows, or a reason.
 
 use arrow_array::RecordBatch;
 use schemas::{Dataset, Provenance, RawItem, Reject};
 
-/// Turns originals of one media type into rows.
+/// Turns originals of some media types into rows.
 pub struct Converter {
-    /// The media type it takes, such as `message/rfc822`.
-    pub media_type: &'static str,
+    /// The media types it takes, such as `message/rfc822`.
+    pub media_types: &'static [&'static str],
     /// The datasets it makes rows of; the first is the main one, with one row an item.
     pub datasets: &'static [&'static Dataset],
+    /// Whether its parsers may abort the process or eat all memory (F11), so that it must run in one of its own.
+    pub isolated: bool,
     /// Converts originals, on all cores. An original that cannot be converted becomes a reject.
     pub convert: fn(&[RawItem], &Provenance) -> Converted,
 }
@@ -20,4 +22,12 @@ pub struct Converted {
     pub rows: Vec<(&'static Dataset, RecordBatch)>,
     /// Items that gave no row, with the reason.
     pub rejects: Vec<Reject>,
+}
+
+impl Converted {
+    /// Adds what became of others.
+    pub fn add(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.rejects.extend(other.rejects);
+    }
 }

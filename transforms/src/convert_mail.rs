@@ -9,7 +9,6 @@
 mod headers;
 mod limits;
 mod parts;
-mod text;
 
 use crate::convert::{Converted, Converter};
 use crate::thread_emails::thread_of;
@@ -26,7 +25,8 @@ use std::sync::LazyLock;
 
 /// Mails.
 pub const CONVERTER: Converter = Converter {
-    media_type: "message/rfc822",
+    media_types: &["message/rfc822"],
+    isolated: false,
     datasets: &[&emails::DATASET, &email_attachments::DATASET],
     convert,
 };

@@ -94,7 +94,9 @@ impl Write for Pager {
 impl Drop for Pager {
     fn drop(&mut self) {
         // Nobody is left to be told that standard output is closed.
-        let _ = self.let_go();
+        if self.program.is_none() {
+            let _ = self.let_go();
+        }
         let _ = io::stdout().flush();
         if let Some(mut program) = self.program.take() {
             drop(program.stdin.take());

@@ -179,7 +179,8 @@ fn of_query(line: &str, before: &str) -> (usize, Vec<Found>) {
             });
             match (wants_table, begun) {
                 (true, _) => tables(),
-                (false, "") => read.columns(None),
+                // A list that stays open while the next word begins would take the Enter that is meant for the query.
+                (false, "") => Vec::new(),
                 (false, _) => [read.columns(None), words()].concat(),
             }
         }
@@ -242,11 +243,12 @@ impl Read {
         Self(read)
     }
 
-    /// The columns of a table, or of all that are read.
+    /// The columns of a table, or of all that are read, or of all that there are.
     fn columns(&self, whose: Option<&str>) -> Vec<Found> {
         let named = whose.and_then(|name| self.0.get(&name.to_lowercase()));
         let mut tables: Vec<&Dataset> = match named {
             Some(dataset) => vec![dataset],
+            None if self.0.is_empty() => datasets::ALL.to_vec(),
             None => self.0.values().copied().collect(),
         };
         tables.dedup_by_key(|dataset| dataset.name);
@@ -284,6 +286,7 @@ mod tests {
     fn a_word_becomes_what_fits_its_place() {
         for (line, wanted) in [
             ("sel|", "SELECT"),
+            ("select subj|", "select subject"),
             ("select * from ema|", "select * from emails"),
             (
                 "select * from emails where subj|",
@@ -301,7 +304,6 @@ mod tests {
                 "select o.subject from as_of('emails', 3) o",
             ),
             ("select 1 from cha|", "select 1 from changes('"),
-            ("select | from runs", "select pipeline from runs"),
             (".mo|", ".mode"),
             (".mode cs|", ".mode csv"),
             (".schema git_com|", ".schema git_commits"),

@@ -6,9 +6,9 @@ use super::colours::Colours;
 use super::complete::Completer;
 use super::script;
 use reedline::{
-    ColumnarMenu, DefaultHinter, EditCommand, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
-    Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, ValidationResult,
-    Validator, default_emacs_keybindings,
+    ColumnarMenu, DefaultHinter, EditCommand, Emacs, FileBackedHistory, InputMode, KeyCode, KeyModifiers,
+    MenuBuilder, Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu,
+    ValidationResult, Validator, default_emacs_keybindings,
 };
 use std::borrow::Cow;
 use std::fs::File;
@@ -20,6 +20,8 @@ use std::path::Path;
 const REMEMBERED: usize = 10_000;
 
 const MENU: &str = "completions";
+
+const INDICATOR: &str = "> ";
 
 /// An editor that remembers what was typed over this data directory before.
 pub fn open(data: &Path) -> io::Result<Reedline> {
@@ -40,7 +42,11 @@ pub fn open(data: &Path) -> io::Result<Reedline> {
         KeyCode::Enter,
         ReedlineEvent::Edit(vec![EditCommand::InsertNewline]),
     );
-    let menu = ColumnarMenu::default().with_name(MENU);
+    let menu = ColumnarMenu::default()
+        .with_name(MENU)
+        .with_marker(INDICATOR)
+        // What stands behind the cursor tells which tables are read.
+        .with_input_mode(InputMode::FullBuffer);
     Ok(Reedline::create()
         .with_history(Box::new(history))
         .with_validator(Box::new(Ends))
@@ -80,7 +86,7 @@ impl Prompt for Asks {
     }
 
     fn render_prompt_indicator(&self, _: PromptEditMode) -> Cow<'_, str> {
-        "> ".into()
+        INDICATOR.into()
     }
 
     fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {

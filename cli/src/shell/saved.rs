@@ -36,8 +36,12 @@ pub fn names(data: &Path) -> Vec<String> {
 pub fn text(data: &Path, name: &str) -> Result<String> {
     let path = path(data, name)?;
     if !path.exists() {
-        let nearest = crate::config::nearest(name, names(data).iter().map(String::as_str));
-        return Err(miette!(help = nearest, "there is no saved query `{name}`"));
+        let names = names(data);
+        let help = match names.is_empty() {
+            true => "`.save NAME` keeps the last query that was answered".to_owned(),
+            false => crate::config::nearest(name, names.iter().map(String::as_str)),
+        };
+        return Err(miette!(help = help, "there is no saved query `{name}`"));
     }
     fs::read_to_string(&path)
         .into_diagnostic()

@@ -73,7 +73,7 @@ fn add_of_every_kind_works_as_its_example_says() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("dkc "))
         .collect();
-    assert_eq!(examples.len(), 4, "{help}");
+    assert_eq!(examples.len(), 6, "{help}");
     for example in examples {
         let (code, _, err) = said(folder.path(), &example.split(' ').collect::<Vec<_>>());
         assert_eq!(code, 0, "{example}: {err}");

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixListener;
 const GOOD: usize = 60;
 
 /// Bytes of no pattern.
-fn rubbish(seed: u64, length: usize) -> Vec<u8> {
+pub fn rubbish(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let next = |_| {
         state = state
@@ -107,6 +107,20 @@ fn odd() -> Vec<(&'static str, Vec<u8>)> {
     }
     odd.retain(|(_, mail)| !mail.is_empty());
     odd
+}
+
+/// Runs the only pipeline; its run, and the peak of memory in MiB.
+pub fn peak_of(lab: &Lab) -> (serde_json::Value, u64) {
+    let measured = "import resource, subprocess, sys\n\
+        code = subprocess.run(sys.argv[1:]).returncode\n\
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)\nsys.exit(code)";
+    let said = lab.said_under(&["python3", "-c", measured], &["run", "--json", "--quiet"]);
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let runs: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    (
+        runs["runs"][0].clone(),
+        said.err.lines().last().unwrap().parse().unwrap(),
+    )
 }
 
 /// Asserts that every good mail is in `emails`.
@@ -290,15 +304,9 @@ fn what_is_no_mbox_among_mbox_files_is_rejected_by_its_name() {
     )
     .unwrap();
 
-    // The peak of memory, in MiB: bombs are read as a stream.
-    let measured = "import resource, subprocess, sys\n\
-        code = subprocess.run(sys.argv[1:]).returncode\n\
-        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)\nsys.exit(code)";
-    let said = lab.said_under(&["python3", "-c", measured], &["run", "--json", "--quiet"]);
-    assert_eq!(said.code, Some(0), "{said:#?}");
-    let peak: u64 = said.err.lines().last().unwrap().parse().unwrap();
+    // Bombs are read as a stream.
+    let (run, peak) = peak_of(&lab);
     assert!(peak < 400, "{peak} MiB");
-    let run = serde_json::from_str::<serde_json::Value>(&said.out).unwrap()["runs"][0].clone();
     lab::adds_up(&run);
     good_are_there(&lab, &good[..3]);
     assert!(lab.number("SELECT count(*) FROM emails") > GOOD as i64);

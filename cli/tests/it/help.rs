@@ -152,7 +152,7 @@ fn the_schema_of_the_configuration_has_a_variant_for_each_collector_and_no_loose
         .iter()
         .map(|of| of["properties"]["kind"]["const"].as_str().unwrap())
         .collect();
-    assert_eq!(kinds, ["git", "imap", "maildir", "mbox"]);
+    assert_eq!(kinds, ["documents", "git", "imap", "maildir", "mbox", "photos"]);
     for part in out.split("\"#/").skip(1) {
         let pointer = format!("/{}", part.split('"').next().unwrap());
         assert!(schema.pointer(&pointer).is_some(), "{pointer}");

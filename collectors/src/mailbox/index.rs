@@ -287,6 +287,7 @@ impl Index {
             folders,
             flags,
             received_at,
+            ..Attributes::default()
         }
     }
 

@@ -7,7 +7,7 @@ use crate::rows::{Row, Value};
 /// The dataset.
 pub const DATASET: Dataset = Dataset {
     name: "raw",
-    about: "One row an original: the bytes as they were fetched. Rows are never removed when the source forgets them.",
+    about: "One row an original: the bytes as they were fetched. Rows are never removed when the source forgets them; but for files kept by reference, of which nothing is left then.",
     key: &["_source", "_item"],
     unit: "_item",
     columns: &[

@@ -163,8 +163,7 @@ impl<W: Write> Rows for Table<W> {
         Ok(match self.shortened {
             0 => Vec::new(),
             _ => vec![
-                "values were shortened to fit the terminal, see `…`; `--format csv` or `json` gives them whole"
-                    .to_owned(),
+                "values were shortened to fit the terminal, see `…`; csv and json give them whole".to_owned(),
             ],
         })
     }

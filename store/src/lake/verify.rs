@@ -176,23 +176,26 @@ fn check_originals(batch: &RecordBatch, units: &mut Units) -> Result<(), String>
         .and_then(|column| column.as_binary_view_opt())
         .ok_or("no column `bytes`")?;
     for row in 0..batch.num_rows() {
-        let found = if bytes.is_valid(row) {
-            Ok(Digest::of(bytes.value(row)).to_string())
-        } else {
-            data_file::digest_of_file(Path::new(paths.value(row))).map_err(|e| e.to_string())
-        };
         units.originals += 1;
-        match found {
-            Ok(found) if found == digests.value(row) => {}
-            Ok(found) => units.problems.push(problem(
-                items.value(row),
-                format!(
-                    "the original's SHA-256 is {found}, and was {} when it was fetched",
-                    digests.value(row)
-                ),
-            )),
-            Err(error) => units.problems.push(problem(items.value(row), error)),
-        }
+        let expected = digests.value(row);
+        let wrong = if bytes.is_valid(row) {
+            let found = Digest::of(bytes.value(row)).to_string();
+            let wrong =
+                || format!("the original's SHA-256 is {found}, and was {expected} when it was fetched");
+            (found != expected).then(wrong)
+        } else {
+            let path = paths.value(row);
+            match data_file::digest_of_file(Path::new(path)) {
+                Ok(found) if found == expected => None,
+                Ok(_) => Some(format!("`{path}` has changed since; the next run follows it")),
+                Err(error) => Some(format!(
+                    "{error}; if it was moved or deleted, the next run follows it"
+                )),
+            }
+        };
+        units
+            .problems
+            .extend(wrong.map(|wrong| problem(items.value(row), wrong)));
     }
     Ok(())
 }

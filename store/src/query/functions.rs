@@ -63,6 +63,7 @@ pub const ALLOWED: &[&str] = &[
     "atanh",
     "avg",
     "bit_and",
+    "bit_distance",
     "bit_length",
     "bit_or",
     "bit_xor",
@@ -270,7 +271,7 @@ mod tests {
     use datafusion::execution::SessionStateDefaults as Defaults;
     use std::collections::BTreeSet;
 
-    /// What the engine registers, by name.
+    /// What the engine registers and what is ours, by name.
     fn registered() -> BTreeSet<String> {
         let scalar = Defaults::default_scalar_functions();
         let higher = Defaults::default_higher_order_functions();
@@ -283,6 +284,7 @@ mod tests {
             .chain(aggregate.iter().map(|function| function.name().to_owned()))
             .chain(window.iter().map(|function| function.name().to_owned()))
             .chain(table.iter().map(|function| function.name().to_owned()))
+            .chain([crate::query::alike::bit_distance().name().to_owned()])
             .collect()
     }
 

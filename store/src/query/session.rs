@@ -2,6 +2,7 @@
 //!
 //! - In: a data directory, snapshots. Out: a session with no writer and no way to name a file (F4).
 
+use super::alike::bit_distance;
 use super::files::Files;
 use super::functions::is_allowed;
 use super::information::{INFORMATION_SCHEMA, Information};
@@ -120,6 +121,7 @@ impl Reader {
         // Only what is named here exists: no file formats, no table functions, no way to make tables.
         let mut scalar = SessionStateDefaults::default_scalar_functions();
         scalar.retain(|function| is_allowed(function.name()));
+        scalar.push(Arc::new(bit_distance()));
         let mut aggregate = SessionStateDefaults::default_aggregate_functions();
         aggregate.retain(|function| is_allowed(function.name()));
         let mut window = SessionStateDefaults::default_window_functions();

@@ -7,7 +7,7 @@
 //! bytes that are not UTF-8 are taken for windows-1252, encoded words that continue each other are joined
 //! (senders split characters over two), and folds are undone by removing the line break only.
 
-use super::text::printable;
+use crate::text::printable;
 use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::parsers::MessageStream;
 use mail_parser::parsers::fields::date::MONTH;

@@ -11,7 +11,8 @@
 use super::PARSER;
 use super::headers::repair;
 use super::limits::{tame, unmask};
-use super::text::{printable, text_of_html, without_controls};
+use crate::html::text_of_html;
+use crate::text::{printable, without_controls};
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;

@@ -1,45 +1,24 @@
-//! Text for a column: decoded, printable, without markup.
+//! HTML → what a reader sees of it.
 //!
-//! - In: decoded text or HTML. Out: text that Postgres and terminals can hold.
-//! - Not here: transfer encodings and charsets (`parts`).
+//! - In: decoded HTML, however broken. Out: text, blocks on lines of their own; title and headings.
+//! - Not here: charsets; control characters (`text`).
 
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Emitter, ForwardingEmitter, Span, Tokenizer};
 use std::borrow::Cow;
 use std::convert::Infallible;
-
-/// The text trimmed, without control characters; nothing when nothing is left.
-pub(super) fn printable(text: &str) -> Option<String> {
-    let text = text.trim();
-    Some(without_controls(Cow::Borrowed(text)).into_owned()).filter(|text| !text.is_empty())
-}
-
-/// The text without NUL and the other control characters of ASCII but tab and line breaks, which are `\n`.
-pub(super) fn without_controls(text: Cow<'_, str>) -> Cow<'_, str> {
-    // Folded so that the compiler makes vector code of it: this reads every byte of every body.
-    let controls = text
-        .bytes()
-        .fold(false, |any, b| any | (b < 0x20 && b != b'\t' && b != b'\n'));
-    if !controls {
-        return text;
-    }
-    let text = if text.contains('\r') {
-        text.replace("\r\n", "\n")
-    } else {
-        text.into_owned()
-    };
-    text.chars()
-        .filter(|c| *c >= ' ' || matches!(c, '\t' | '\n' | '\r'))
-        .collect::<String>()
-        .into()
-}
+use std::ops::Range;
 
 /// What a reader of the HTML sees, blocks on lines of their own.
-pub(super) fn text_of_html(html: &str) -> String {
+pub(crate) fn text_of_html(html: &str) -> String {
+    read(html).text
+}
+
+/// What a reader of the HTML sees, with its title and headings.
+pub(crate) fn read(html: &str) -> Page {
     let mut page = Page {
         text: String::with_capacity(html.len() / 2),
-        blank: false,
-        hidden: false,
+        ..Page::default()
     };
     let mut events = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| -> Option<Infallible> {
         match event {
@@ -53,7 +32,7 @@ pub(super) fn text_of_html(html: &str) -> String {
     events.naively_switch_states(true);
     let Ok(()) = Tokenizer::new_with_emitter(html, Shown(events)).try_for_each(|event| event.map(|_| ()));
     page.text.truncate(page.text.trim_end().len());
-    page.text
+    page
 }
 
 /// Of what the tokenizer finds, what is shown: half of its work would be to check and to gather the rest.
@@ -74,25 +53,45 @@ impl<E: Emitter> ForwardingEmitter for Shown<E> {
 }
 
 /// A page being read.
-struct Page {
-    text: String,
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    /// What is shown.
+    pub text: String,
+    /// What stands in `title`.
+    pub title: String,
+    /// Levels of the headings, and where in the text each begins and ends.
+    pub headings: Vec<(i64, Range<usize>)>,
     /// Whether blanks came since the last word.
     blank: bool,
     /// Whether we are inside an element that shows nothing.
     hidden: bool,
+    in_title: bool,
 }
 
 impl Page {
     fn tag(&mut self, name: &[u8], opens: bool) {
         match name {
-            b"script" | b"style" | b"template" | b"title" => self.hidden = opens,
+            b"script" | b"style" | b"template" => self.hidden = opens,
+            b"title" => (self.hidden, self.in_title) = (opens, opens),
             b"br" | b"hr" => self.line(1),
             b"address" | b"article" | b"blockquote" | b"center" | b"dd" | b"div" | b"dl" | b"dt"
             | b"footer" | b"form" | b"header" | b"li" | b"ol" | b"option" | b"pre" | b"section"
             | b"table" | b"tr" | b"ul" => self.block(1),
-            b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" | b"p" => self.block(2),
+            [b'h', level @ b'1'..=b'6'] => self.heading(i64::from(level - b'0'), opens),
+            b"p" => self.block(2),
             b"td" | b"th" => self.blank = true,
             _ => {}
+        }
+    }
+
+    fn heading(&mut self, level: i64, opens: bool) {
+        let end = self.text.len();
+        if !opens && let Some((_, last)) = self.headings.last_mut() {
+            last.end = end;
+        }
+        self.block(2);
+        if opens {
+            self.headings.push((level, self.text.len()..self.text.len()));
         }
     }
 
@@ -110,6 +109,9 @@ impl Page {
     }
 
     fn words(&mut self, value: &[u8]) {
+        if self.in_title {
+            self.title.push_str(&String::from_utf8_lossy(value));
+        }
         if self.hidden {
             return;
         }

@@ -1,0 +1,264 @@
+//! Which documents lie below the roots: names, sizes, times and projects, no bytes.
+//!
+//! - In: the roots, patterns. Out: files in the order of their paths, and what could not be looked at.
+//! - What `.gitignore` and `.ignore` leave out, hidden folders and `node_modules` are not documents of the owner's.
+//!   Links to folders are not followed, so that no loop can hang it.
+//! - Not here: what is in a file.
+
+use super::project::Projects;
+use crate::local_files::{LocalFile, leads_out, reject};
+use crate::maildir::escape;
+use ignore::overrides::OverrideBuilder;
+use ignore::{DirEntry, WalkBuilder};
+use schemas::Reject;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use wildmatch::WildMatch;
+
+/// Extensions of documents, with their media types.
+const TYPES: &[(&str, &str)] = &[
+    ("adoc", "text/plain"),
+    ("canvas", "application/x-canvas+json"),
+    (
+        "docm",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ),
+    (
+        "docx",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ),
+    ("epub", "application/epub+zip"),
+    ("htm", "text/html"),
+    ("html", "text/html"),
+    ("ipynb", "application/x-ipynb+json"),
+    ("markdown", "text/markdown"),
+    ("md", "text/markdown"),
+    ("odt", "application/vnd.oasis.opendocument.text"),
+    ("org", "text/org"),
+    ("pdf", "application/pdf"),
+    ("rst", "text/plain"),
+    ("text", "text/plain"),
+    ("txt", "text/plain"),
+    ("xhtml", "text/html"),
+    (
+        "xlsm",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ),
+    (
+        "xlsx",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ),
+];
+
+/// What lies below the roots.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// In the order of their paths, each once.
+    pub files: Vec<File>,
+    /// What could not be looked at.
+    pub rejects: Vec<Reject>,
+    /// Beginnings of the locations in folders that could not be read; nothing is known of what is there.
+    pub unread: Vec<String>,
+}
+
+/// A document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    pub local: LocalFile,
+    pub media_type: &'static str,
+    pub project: Option<String>,
+}
+
+impl File {
+    /// Fingerprint of the file and of what is said about it.
+    pub fn version(&self) -> String {
+        let LocalFile {
+            size, modified_ns, ..
+        } = self.local;
+        format!(
+            "{size}:{modified_ns} {}",
+            self.project.as_deref().unwrap_or_default()
+        )
+    }
+}
+
+/// Finds all documents below `roots`. `include` adds text files by their names, `exclude` leaves paths out, as
+/// `.gitignore` would.
+///
+/// # Errors
+/// A root that cannot be read, with the cause: a disk that is not there must not look like one that is empty.
+pub(super) fn find(
+    roots: &[PathBuf],
+    include: &[String],
+    exclude: &[String],
+) -> Result<Tree, (PathBuf, io::Error)> {
+    let include: Vec<WildMatch> = include.iter().map(|pattern| WildMatch::new(pattern)).collect();
+    let mut tree = Tree::default();
+    for root in roots {
+        let failed = |error: io::Error| (root.clone(), error);
+        std::fs::read_dir(root).map_err(failed)?;
+        let mut excluded = OverrideBuilder::new(root);
+        for pattern in exclude {
+            let added = excluded.add(&format!("!{pattern}"));
+            added.map_err(|error| failed(io::Error::other(error)))?;
+        }
+        let excluded = excluded
+            .build()
+            .map_err(|error| failed(io::Error::other(error)))?;
+        let mut projects = Projects::within(root);
+        let walk = WalkBuilder::new(root)
+            .overrides(excluded)
+            .git_global(false)
+            .require_git(false)
+            .filter_entry(|entry| entry.file_name() != "node_modules")
+            .build();
+        for entry in walk {
+            match entry {
+                Ok(entry) => take(&entry, roots, &include, &mut projects, &mut tree),
+                Err(error) => miss(root, &error, &mut tree),
+            }
+        }
+    }
+    tree.files
+        .sort_unstable_by(|one, other| one.local.location.cmp(&other.local.location));
+    // One root may lie in another.
+    tree.files
+        .dedup_by(|one, other| one.local.location == other.local.location);
+    tree.rejects.sort_by(|one, other| one.item.cmp(&other.item));
+    tree.rejects.dedup_by(|one, other| one.item == other.item);
+    Ok(tree)
+}
+
+fn take(
+    entry: &DirEntry,
+    roots: &[PathBuf],
+    include: &[WildMatch],
+    projects: &mut Projects,
+    tree: &mut Tree,
+) {
+    let Some(kind) = entry.file_type().filter(|kind| !kind.is_dir()) else {
+        return;
+    };
+    let path = entry.path();
+    let Some(media_type) = media_type(path, include) else {
+        if kind.is_symlink() && leads_out(roots, path) {
+            let reason = "a link to a folder elsewhere is not followed; add its target to `roots`";
+            tree.rejects.push(reject(path, reason.to_owned()));
+        }
+        return;
+    };
+    match LocalFile::look_at(path, kind.is_symlink()) {
+        Ok(Some(local)) => tree.files.push(File {
+            project: projects.of(path),
+            local,
+            media_type,
+        }),
+        Ok(None) => {}
+        Err(reason) => tree.rejects.push(reject(path, reason)),
+    }
+}
+
+fn media_type(path: &Path, include: &[WildMatch]) -> Option<&'static str> {
+    let extension = path
+        .extension()
+        .map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    let known = TYPES
+        .iter()
+        .find(|(known, _)| Some(*known) == extension.as_deref());
+    let name = path.file_name()?.to_string_lossy();
+    let is_wanted = || include.iter().any(|pattern| pattern.matches(&name));
+    known
+        .map(|(_, media_type)| *media_type)
+        .or_else(|| is_wanted().then_some("text/plain"))
+}
+
+/// Notes a folder that could not be listed. What was removed meanwhile is gone, like anything else that is not there.
+fn miss(root: &Path, error: &ignore::Error, tree: &mut Tree) {
+    if error
+        .io_error()
+        .is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    {
+        return;
+    }
+    let path = path_of(error).unwrap_or(root);
+    let location = escape(path.as_os_str().as_bytes()).into_owned();
+    tree.unread.push(format!("{location}/"));
+    let words = error
+        .io_error()
+        .map_or_else(|| error.to_string(), io::Error::to_string);
+    tree.rejects
+        .push(reject(path, format!("cannot be read: {words}")));
+}
+
+fn path_of(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => path_of(err),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn documents_are_found_with_their_projects_and_what_is_ignored_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("notes");
+        for below in ["app/src", "app/node_modules/x", ".git", "lib", "go"] {
+            fs::create_dir_all(root.join(below)).unwrap();
+        }
+        for (name, text) in [
+            ("a.md", "a"),
+            ("b.PDF", "b"),
+            ("c.bin", "c"),
+            ("app/package.json", r#"{"name": "the-app"}"#),
+            ("app/src/d.txt", "d"),
+            ("app/node_modules/x/README.md", "x"),
+            ("app/.gitignore", "draft*.md\n"),
+            ("app/draft1.md", "e"),
+            (".git/description.txt", "f"),
+            ("lib/Cargo.toml", "[package]\nname = \"the-lib\"\n"),
+            ("lib/g.md", "g"),
+            ("lib/Makefile", "h"),
+            ("lib/old.md", "i"),
+            ("go/go.mod", "module example.org/some/tool\n"),
+            ("go/j.md", "j"),
+        ] {
+            fs::write(root.join(name), text).unwrap();
+        }
+        symlink(&root, root.join("lib/loop")).unwrap();
+        symlink("nowhere.md", root.join("dangling.md")).unwrap();
+        let found = find(
+            std::slice::from_ref(&root),
+            &["Makefile".to_owned()],
+            &["old.md".to_owned()],
+        )
+        .unwrap();
+        let names: Vec<_> = found
+            .files
+            .iter()
+            .map(|file| {
+                let name = file.local.path.strip_prefix(&root).unwrap().to_str().unwrap();
+                (name, file.media_type, file.project.as_deref())
+            })
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("a.md", "text/markdown", Some("notes")),
+                ("app/src/d.txt", "text/plain", Some("the-app")),
+                ("b.PDF", "application/pdf", Some("notes")),
+                ("go/j.md", "text/markdown", Some("tool")),
+                ("lib/Makefile", "text/plain", Some("the-lib")),
+                ("lib/g.md", "text/markdown", Some("the-lib")),
+            ]
+        );
+        assert_eq!(found.rejects.len(), 1, "{:?}", found.rejects);
+        assert!(find(&[root.join("gone")], &[], &[]).is_err());
+    }
+}

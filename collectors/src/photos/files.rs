@@ -1,0 +1,252 @@
+//! Which photos and videos lie below the roots, and what lies beside each: names, sizes and times, no bytes.
+//!
+//! - In: the roots. Out: files in the order of their paths, and what could not be looked at.
+//! - Links are not followed to folders, so that no loop can hang it; a folder that is missed so is a reject.
+//! - Not here: what is in a file (`read`), which sidecar is whose (`sidecars`).
+
+use super::contents::RAW_TYPES;
+use super::sidecars::Beside;
+use crate::local_files::{LocalFile, leads_out, reject};
+use crate::maildir::{escape, modified_ns};
+use schemas::Reject;
+use std::fmt::Write as _;
+use std::fs::{self, DirEntry, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Extensions of photos and videos, beside those of raw files. What is inside decides the media type.
+const EXTENSIONS: &[&str] = &[
+    "3gp", "avif", "heic", "heif", "hif", "jpe", "jpeg", "jpg", "m4v", "mkv", "mov", "mp4", "png", "tif",
+    "tiff", "webm", "webp",
+];
+
+/// What lies below the roots.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// In the order of their paths, each once.
+    pub files: Vec<File>,
+    /// What could not be looked at.
+    pub rejects: Vec<Reject>,
+    /// Beginnings of the locations in folders that could not be read; nothing is known of what is there.
+    pub unread: Vec<String>,
+}
+
+/// A file that is called like a photo or video.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    pub path: PathBuf,
+    /// Its path as text.
+    pub location: String,
+    /// Path of its folder.
+    pub folder: String,
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970-01-01T00:00:00Z.
+    pub modified_ns: i64,
+    pub sidecars: Vec<Sidecar>,
+}
+
+/// A file that tells of the photo beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sidecar {
+    pub path: PathBuf,
+    pub kind: Kind,
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970-01-01T00:00:00Z.
+    pub modified_ns: i64,
+}
+
+/// What a sidecar is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Xmp,
+    Takeout,
+    /// Of all photos in its folder.
+    Album,
+}
+
+impl File {
+    /// Fingerprint of the file and of what lies beside it.
+    pub fn version(&self) -> String {
+        let mut version = format!("{}:{}", self.size, self.modified_ns);
+        for beside in &self.sidecars {
+            let kind = match beside.kind {
+                Kind::Xmp => 'x',
+                Kind::Takeout => 't',
+                Kind::Album => 'a',
+            };
+            let _ = write!(version, " {kind}{}:{}", beside.size, beside.modified_ns);
+        }
+        version
+    }
+}
+
+/// Finds all photos below `roots`.
+///
+/// # Errors
+/// A root that cannot be read, with the cause: a disk that is not there must not look like one that is empty.
+pub(super) fn find(roots: &[PathBuf]) -> Result<Tree, (PathBuf, io::Error)> {
+    let mut tree = Tree::default();
+    for root in roots {
+        let mut waiting = vec![root.clone()];
+        while let Some(folder) = waiting.pop() {
+            match list(&folder, roots, &mut tree) {
+                Ok(below) => waiting.extend(below),
+                Err(error) if &folder == root => return Err((folder, error)),
+                // Removed since its parent was listed: gone, like anything else that is not there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let location = escape(folder.as_os_str().as_bytes()).into_owned();
+                    tree.unread.push(format!("{location}/"));
+                    tree.rejects.push(Reject {
+                        item: location,
+                        reason: format!("cannot be read: {error}"),
+                        raw: Some(folder.display().to_string()),
+                    });
+                }
+            }
+        }
+    }
+    tree.files
+        .sort_unstable_by(|one, other| one.location.cmp(&other.location));
+    // One root may lie in another.
+    tree.files.dedup_by(|one, other| one.location == other.location);
+    tree.rejects.sort_by(|one, other| one.item.cmp(&other.item));
+    tree.rejects.dedup_by(|one, other| one.item == other.item);
+    Ok(tree)
+}
+
+/// Adds the photos of one folder, and returns the folders in it.
+fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree) -> io::Result<Vec<PathBuf>> {
+    let mut below = Vec::new();
+    let mut files = Vec::new();
+    let mut beside = Beside::default();
+    for entry in fs::read_dir(folder)?.collect::<io::Result<Vec<DirEntry>>>()? {
+        let path = entry.path();
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            below.push(path);
+            continue;
+        }
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_string_lossy().to_ascii_lowercase())
+            .unwrap_or_default();
+        let is_photo =
+            EXTENSIONS.contains(&extension.as_str()) || RAW_TYPES.iter().any(|(raw, _)| *raw == extension);
+        // macOS keeps a shadow of each file on foreign disks.
+        let is_shadow = entry.file_name().as_bytes().starts_with(b"._");
+        if is_photo && !is_shadow {
+            match LocalFile::look_at(&path, kind.is_symlink()) {
+                Ok(Some(file)) => files.push(File {
+                    path: file.path,
+                    location: file.location,
+                    folder: file.folder,
+                    size: file.size,
+                    modified_ns: file.modified_ns,
+                    sidecars: Vec::new(),
+                }),
+                Ok(None) => {}
+                Err(reason) => tree.rejects.push(reject(&path, reason)),
+            }
+        } else if matches!(extension.as_str(), "xmp" | "json") {
+            let metadata = fs::metadata(&path).ok().filter(Metadata::is_file);
+            if let (Some(metadata), Some(name)) = (metadata, entry.file_name().to_str()) {
+                beside.add(name, path, metadata.len(), modified_ns(&metadata));
+            }
+        } else if kind.is_symlink() && leads_out(roots, &path) {
+            let reason = "a link to a folder elsewhere is not followed; add its target to `roots`";
+            tree.rejects.push(reject(&path, reason.to_owned()));
+        }
+    }
+    for mut file in files {
+        file.sidecars = beside.of(&file.path);
+        tree.files.push(file);
+    }
+    Ok(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::fs::symlink;
+
+    fn names(tree: &Tree) -> Vec<&str> {
+        let names = tree
+            .files
+            .iter()
+            .map(|file| file.path.file_name().unwrap().to_str().unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn photos_are_found_once_each_whatever_links_and_roots_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("photos");
+        let elsewhere = folder.path().join("elsewhere");
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::create_dir_all(&elsewhere).unwrap();
+        for name in [
+            "1.JPG",
+            "a/2.heic",
+            "a/b/3.Cr2",
+            "a/._2.heic",
+            "notes.txt",
+            "a/2.heic.xmp",
+        ] {
+            fs::write(root.join(name), name).unwrap();
+        }
+        fs::write(elsewhere.join("4.jpg"), "4").unwrap();
+        symlink(&root, root.join("a/loop")).unwrap();
+        symlink(root.join("a/b"), root.join("again.jpg")).unwrap();
+        symlink(&elsewhere, root.join("elsewhere")).unwrap();
+        symlink(elsewhere.join("4.jpg"), root.join("linked.jpg")).unwrap();
+        symlink("nowhere", root.join("dangling.jpg")).unwrap();
+        fs::write(root.join(OsStr::from_bytes(b"\xff.jpg")), "bytes").unwrap();
+        let tree = find(&[root.clone(), root.join("a")]).unwrap();
+        assert_eq!(names(&tree), ["1.JPG", "2.heic", "3.Cr2", "linked.jpg"]);
+        assert_eq!(tree.files[1].sidecars.len(), 1);
+        let rejected: Vec<_> = tree
+            .rejects
+            .iter()
+            .map(|reject| &reject.item[root.as_os_str().len()..])
+            .collect();
+        assert_eq!(rejected, ["/%FF.jpg", "/dangling.jpg", "/elsewhere"]);
+        let (missing, _) = find(&[folder.path().join("gone")]).unwrap_err();
+        assert!(missing.ends_with("gone"));
+    }
+
+    #[test]
+    fn a_version_changes_with_the_file_and_with_what_lies_beside_it() {
+        let sidecar = |kind, size| Sidecar {
+            path: PathBuf::new(),
+            kind,
+            size,
+            modified_ns: 5,
+        };
+        let mut file = File {
+            path: PathBuf::new(),
+            location: String::new(),
+            folder: String::new(),
+            size: 1,
+            modified_ns: 2,
+            sidecars: vec![],
+        };
+        let mut versions = vec![file.version()];
+        for sidecars in [
+            vec![sidecar(Kind::Xmp, 1)],
+            vec![sidecar(Kind::Takeout, 1)],
+            vec![sidecar(Kind::Takeout, 2)],
+            vec![sidecar(Kind::Xmp, 1), sidecar(Kind::Album, 1)],
+        ] {
+            file.sidecars = sidecars;
+            versions.push(file.version());
+        }
+        versions.sort();
+        versions.dedup();
+        assert_eq!(versions.len(), 5);
+    }
+}

@@ -1,0 +1,318 @@
+//! Which file holds which item, and what a run changes about that.
+//!
+//! - In: the known places, then what each file that was read turned out to be. Out: what of it is new, which rows
+//!   must be told again, which places and items are gone, in an order that makes a kill between two batches
+//!   harmless.
+//! - An item is the SHA-256 of a file, in hex. Equal files are one item at several places; its row is told by the
+//!   first of them by name.
+//! - Not here: reading files, and the decision whether a place is gone.
+
+use crate::collect::Batch;
+use schemas::{Digest, Location};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// Which file holds which item.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// Places that the lake has, by location.
+    stored: HashMap<String, Place>,
+    /// Locations of each item that the lake has.
+    of_item: HashMap<String, BTreeSet<String>>,
+    /// Places that are gone, and not told yet.
+    removed: Vec<String>,
+    /// Items whose last place is gone or became another's, and not told yet.
+    lost: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Place {
+    item: String,
+    version: String,
+    state: State,
+}
+
+/// What this run knows of a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing yet.
+    Unseen,
+    /// It is there, and could not be read.
+    Kept,
+    /// It holds its item.
+    Certain,
+}
+
+/// What a file that was read means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    pub item: String,
+    /// Whether its row is to be told by this place.
+    pub tells: bool,
+    /// Whether the original must be named again: it is new, or another place than before tells of it.
+    pub names: bool,
+}
+
+impl Places {
+    /// Starts a run.
+    pub fn new(known: &[Location]) -> Self {
+        let mut places = Self::default();
+        for place in known {
+            places.put(&place.location, &place.item, &place.version, State::Unseen);
+        }
+        places
+    }
+
+    fn put(&mut self, location: &str, item: &str, version: &str, state: State) {
+        let place = Place {
+            item: item.to_owned(),
+            version: version.to_owned(),
+            state,
+        };
+        let replaced = self.stored.insert(location.to_owned(), place);
+        if let Some(replaced) = replaced.filter(|replaced| replaced.item != item) {
+            let told = self.of_item.get(&replaced.item).and_then(BTreeSet::first);
+            let told_here = told.is_some_and(|first| first == location);
+            self.forget(location, &replaced.item);
+            if told_here {
+                self.forget_others(&replaced.item);
+            }
+        }
+        let places = self.of_item.entry(item.to_owned()).or_default();
+        places.insert(location.to_owned());
+        self.lost.remove(item);
+    }
+
+    /// Removes the other places of an item whose teller holds something else now. They are read again in this run
+    /// ([`orphans`](Self::orphans)); if it is killed before, the next one must not think that they still are told.
+    fn forget_others(&mut self, item: &str) {
+        let places = self.of_item.get(item).into_iter().flatten();
+        let is_kept = |place: &&String| {
+            self.stored
+                .get(*place)
+                .is_some_and(|place| place.state == State::Kept)
+        };
+        let others: Vec<String> = places.filter(|place| !is_kept(place)).cloned().collect();
+        for place in others {
+            self.remove(place);
+        }
+    }
+
+    fn forget(&mut self, location: &str, item: &str) {
+        if let Some(places) = self.of_item.get_mut(item) {
+            places.remove(location);
+            if places.is_empty() {
+                self.of_item.remove(item);
+                self.lost.insert(item.to_owned());
+            }
+        }
+    }
+
+    /// Marks a place as still there, as it was, if the lake has it with this version.
+    pub fn unchanged_if(&mut self, location: &str, version: &str) -> bool {
+        let place = self.stored.get_mut(location);
+        let Some(place) = place.filter(|place| place.version == version) else {
+            return false;
+        };
+        place.state = State::Certain;
+        true
+    }
+
+    /// Marks a place as still there although it could not be read.
+    pub fn keep(&mut self, location: &str) {
+        if let Some(place) = self.stored.get_mut(location) {
+            place.state = State::Kept;
+        }
+    }
+
+    /// The first place of an item that is still there.
+    fn first(&self, item: &str) -> Option<&String> {
+        let mut places = self.of_item.get(item)?.iter();
+        places.find(|&place| !self.is_unseen(place))
+    }
+
+    fn is_unseen(&self, location: &str) -> bool {
+        let place = self.stored.get(location);
+        place.is_some_and(|place| place.state == State::Unseen)
+    }
+
+    /// Unchanged places that must be read all the same: the place that told of their item is gone or changed.
+    /// Call it once all unchanged places are marked.
+    pub fn orphans(&self) -> HashSet<String> {
+        let is_certain = |place: &&String| {
+            let place = self.stored.get(*place);
+            place.is_some_and(|place| place.state == State::Certain)
+        };
+        let orphans = self
+            .of_item
+            .iter()
+            .filter(|(item, places)| self.first(item) != places.first());
+        let places = orphans.flat_map(|(_, places)| places.iter().filter(is_certain));
+        places.cloned().collect()
+    }
+
+    /// Takes in a file that was read. Files come in the order of their locations.
+    pub fn place(&mut self, location: &str, version: &str, digest: Digest) -> Meaning {
+        let item = digest.to_string();
+        let tells = self.first(&item).is_none_or(|first| location <= first.as_str());
+        let told_before = self.of_item.get(&item).and_then(BTreeSet::first);
+        let names = tells && told_before.is_none_or(|told| told != location);
+        if tells {
+            // Whoever told before is gone: if this run is killed and it comes back, the lake must not think that
+            // it still tells.
+            let places = self.of_item.get(&item).into_iter().flatten();
+            let before = places.take_while(|place| place.as_str() < location).cloned();
+            for gone in before.collect::<Vec<_>>() {
+                self.remove(gone);
+            }
+        }
+        self.put(location, &item, version, State::Certain);
+        Meaning { item, tells, names }
+    }
+
+    fn remove(&mut self, location: String) {
+        if let Some(place) = self.stored.remove(&location) {
+            self.forget(&location, &place.item);
+            self.removed.push(location);
+        }
+    }
+
+    /// Removes the places that were not seen and for which `gone` says true. Only once all files are placed.
+    pub fn remove_missing(&mut self, gone: impl Fn(&str) -> bool) {
+        let missing = self
+            .stored
+            .iter()
+            .filter(|(location, place)| place.state == State::Unseen && gone(location));
+        let mut missing: Vec<String> = missing.map(|(location, _)| location.clone()).collect();
+        missing.sort_unstable();
+        for location in missing {
+            self.remove(location);
+        }
+    }
+
+    /// Moves what is gone since the last drain into `batch`: `unlocated` and `vanished`.
+    pub fn drain_into(&mut self, batch: &mut Batch) {
+        batch.unlocated.append(&mut self.removed);
+        batch.vanished.extend(std::mem::take(&mut self.lost));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use schemas::Cursor;
+    use std::collections::BTreeMap;
+
+    /// What the lake holds: which item lies at each place, and which place tells of each item.
+    #[derive(Debug, Default, Clone)]
+    struct Lake {
+        places: BTreeMap<String, String>,
+        told: BTreeMap<String, String>,
+    }
+
+    impl Lake {
+        fn known(&self) -> Vec<Location> {
+            let known = self.places.iter().map(|(location, item)| Location {
+                location: location.clone(),
+                item: item.clone(),
+                folder: String::new(),
+                version: item.clone(),
+                flags: Vec::new(),
+                received_at: None,
+            });
+            known.collect()
+        }
+
+        /// One run over files given as location and content, which ends after so many reads.
+        fn run(&mut self, files: &BTreeMap<String, String>, trusts: bool, reads: usize) {
+            let mut places = Places::new(&self.known());
+            let item = |content: &str| Digest::of(content.as_bytes());
+            let unchanged: Vec<_> = files
+                .iter()
+                .filter(|(place, content)| trusts && places.unchanged_if(place, &item(content).to_string()))
+                .collect();
+            let orphans = places.orphans();
+            let unchanged: Vec<_> = unchanged
+                .into_iter()
+                .filter(|(place, _)| !orphans.contains(*place))
+                .map(|(place, _)| place.clone())
+                .collect();
+            let to_read = files.iter().filter(|(place, _)| !unchanged.contains(place));
+            for (number, (place, content)) in to_read.enumerate() {
+                if number == reads {
+                    return;
+                }
+                let digest = item(content);
+                let meaning = places.place(place, &digest.to_string(), digest);
+                self.places.insert(place.clone(), meaning.item.clone());
+                if meaning.tells {
+                    self.told.insert(meaning.item, place.clone());
+                }
+                self.drain(&mut places);
+            }
+            places.remove_missing(|_| true);
+            self.drain(&mut places);
+        }
+
+        fn drain(&mut self, places: &mut Places) {
+            let mut batch = Batch::at(Cursor(serde_json::Value::Null));
+            places.drain_into(&mut batch);
+            for gone in batch.unlocated {
+                assert!(self.places.remove(&gone).is_some());
+            }
+            for item in batch.vanished {
+                assert!(self.told.remove(&item).is_some());
+            }
+        }
+
+        /// Each item at the source is told by its first place, and no other is.
+        fn check(&self, files: &BTreeMap<String, String>) {
+            let mut expected = BTreeMap::new();
+            for (place, content) in files {
+                let item = Digest::of(content.as_bytes()).to_string();
+                expected.entry(item).or_insert_with(|| place.clone());
+            }
+            assert_eq!(self.told, expected);
+            assert_eq!(self.places.len(), files.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn after_any_runs_and_kills_each_item_is_told_by_its_first_place(
+            runs in proptest::collection::vec(
+                (proptest::collection::btree_map("[a-f]", "[x-z]", 0..6), proptest::option::of(0_usize..4), any::<bool>()),
+                1..8,
+            ),
+        ) {
+            let mut lake = Lake::default();
+            for (files, kill, trusts) in runs {
+                lake.run(&files, trusts, kill.unwrap_or(usize::MAX));
+                if kill.is_none() {
+                    lake.check(&files);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_original_is_named_again_when_another_place_tells_of_it() {
+        let mut lake = Lake::default();
+        let files = |all: &[(&str, &str)]| {
+            let all = all
+                .iter()
+                .map(|&(place, content)| (place.to_owned(), content.to_owned()));
+            all.collect::<BTreeMap<_, _>>()
+        };
+        lake.run(&files(&[("b", "x"), ("c", "x")]), true, usize::MAX);
+        let digest = Digest::of(b"x");
+        let version = digest.to_string();
+        let mut places = Places::new(&lake.known());
+        assert!(!places.place("b", &version, digest).names, "it was named so");
+        assert!(!places.place("c", &version, digest).tells);
+        let mut places = Places::new(&lake.known());
+        assert!(places.unchanged_if("c", &version));
+        assert_eq!(places.orphans(), HashSet::from(["c".to_owned()]));
+        assert!(places.place("c", &version, digest).names);
+    }
+}
