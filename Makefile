@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash churn bench bench-photos tidy lint fmt build-times clean
+.PHONY: help demo test crash churn bench bench-git bench-photos tidy lint fmt build-times clean
 
 export DKC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dkc
 export CARGO_TARGET_DIR ?= $(DKC_CACHE)/target
@@ -49,6 +49,11 @@ bench: ## Measure speed and memory beside mu, notmuch, mbsync and Python; QUICK=
 	@scripts/setup.sh bench
 	cargo build-dkc
 	$(DKC_PYTHON) benches/run.py $(if $(QUICK),--quick)
+
+bench-git: ## Measure how fast git history is read, beside git and GitPython
+	@scripts/setup.sh bench
+	cargo build-dkc
+	$(DKC_PYTHON) benches/git.py
 
 bench-photos: ## Measure how fast photos are read, beside Pillow, exiv2, exifread and exiftool
 	@scripts/setup.sh bench

@@ -7,6 +7,7 @@
 pub mod collect;
 pub mod documents;
 pub mod error;
+mod file_run;
 pub mod git;
 pub mod imap;
 mod local_files;

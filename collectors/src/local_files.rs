@@ -1,4 +1,4 @@
-//! Files in folders on this machine: what a collector needs to know of one before it reads it.
+//! Files in folders on this machine: what a collector needs to know of them before it reads one.
 
 use crate::maildir::{escape, modified_ns};
 use schemas::Reject;
@@ -19,6 +19,54 @@ pub(crate) struct LocalFile {
     pub size: u64,
     /// Nanoseconds since 1970-01-01T00:00:00Z.
     pub modified_ns: i64,
+}
+
+/// A file that a collector reads.
+pub(crate) trait Listed: Sync {
+    /// Where it is.
+    fn local(&self) -> &LocalFile;
+    /// Fingerprint of the file and of all that is told about it.
+    fn version(&self) -> String;
+}
+
+/// What lies below the roots of a collector.
+#[derive(Debug)]
+pub(crate) struct Tree<F> {
+    /// In the order of their locations, each once.
+    pub files: Vec<F>,
+    /// What could not be looked at.
+    pub rejects: Vec<Reject>,
+    /// Beginnings of the locations in folders that could not be read; nothing is known of what is there.
+    pub unread: Vec<String>,
+}
+
+impl<F> Default for Tree<F> {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            rejects: Vec::new(),
+            unread: Vec::new(),
+        }
+    }
+}
+
+impl<F: Listed> Tree<F> {
+    /// Notes a folder that could not be read.
+    pub fn miss(&mut self, folder: &Path, error: &dyn std::fmt::Display) {
+        let missed = reject(folder, format!("cannot be read: {error}"));
+        self.unread.push(format!("{}/", missed.item));
+        self.rejects.push(missed);
+    }
+
+    /// Brings it into its order. One root may lie in another, so what is there twice is left out.
+    pub fn sort(&mut self) {
+        self.files
+            .sort_unstable_by(|one, other| one.local().location.cmp(&other.local().location));
+        self.files
+            .dedup_by(|one, other| one.local().location == other.local().location);
+        self.rejects.sort_by(|one, other| one.item.cmp(&other.item));
+        self.rejects.dedup_by(|one, other| one.item == other.item);
+    }
 }
 
 impl LocalFile {
@@ -43,6 +91,11 @@ impl LocalFile {
             modified_ns: modified_ns(&metadata),
             path: path.to_owned(),
         }))
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub fn modified_at(&self) -> i64 {
+        self.modified_ns.div_euclid(1_000)
     }
 }
 

@@ -6,13 +6,10 @@
 //! - Not here: what is in a file.
 
 use super::project::Projects;
-use crate::local_files::{LocalFile, leads_out, reject};
-use crate::maildir::escape;
+use crate::local_files::{Listed, LocalFile, Tree, leads_out, reject};
 use ignore::overrides::OverrideBuilder;
 use ignore::{DirEntry, WalkBuilder};
-use schemas::Reject;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use wildmatch::WildMatch;
 
@@ -51,17 +48,6 @@ const TYPES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What lies below the roots.
-#[derive(Debug, Default)]
-pub(super) struct Tree {
-    /// In the order of their paths, each once.
-    pub files: Vec<File>,
-    /// What could not be looked at.
-    pub rejects: Vec<Reject>,
-    /// Beginnings of the locations in folders that could not be read; nothing is known of what is there.
-    pub unread: Vec<String>,
-}
-
 /// A document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
@@ -70,9 +56,12 @@ pub(super) struct File {
     pub project: Option<String>,
 }
 
-impl File {
-    /// Fingerprint of the file and of what is said about it.
-    pub fn version(&self) -> String {
+impl Listed for File {
+    fn local(&self) -> &LocalFile {
+        &self.local
+    }
+
+    fn version(&self) -> String {
         let LocalFile {
             size, modified_ns, ..
         } = self.local;
@@ -92,7 +81,7 @@ pub(super) fn find(
     roots: &[PathBuf],
     include: &[String],
     exclude: &[String],
-) -> Result<Tree, (PathBuf, io::Error)> {
+) -> Result<Tree<File>, (PathBuf, io::Error)> {
     let include: Vec<WildMatch> = include.iter().map(|pattern| WildMatch::new(pattern)).collect();
     let mut tree = Tree::default();
     for root in roots {
@@ -120,13 +109,7 @@ pub(super) fn find(
             }
         }
     }
-    tree.files
-        .sort_unstable_by(|one, other| one.local.location.cmp(&other.local.location));
-    // One root may lie in another.
-    tree.files
-        .dedup_by(|one, other| one.local.location == other.local.location);
-    tree.rejects.sort_by(|one, other| one.item.cmp(&other.item));
-    tree.rejects.dedup_by(|one, other| one.item == other.item);
+    tree.sort();
     Ok(tree)
 }
 
@@ -135,7 +118,7 @@ fn take(
     roots: &[PathBuf],
     include: &[WildMatch],
     projects: &mut Projects,
-    tree: &mut Tree,
+    tree: &mut Tree<File>,
 ) {
     let Some(kind) = entry.file_type().filter(|kind| !kind.is_dir()) else {
         return;
@@ -174,21 +157,15 @@ fn media_type(path: &Path, include: &[WildMatch]) -> Option<&'static str> {
 }
 
 /// Notes a folder that could not be listed. What was removed meanwhile is gone, like anything else that is not there.
-fn miss(root: &Path, error: &ignore::Error, tree: &mut Tree) {
-    if error
-        .io_error()
-        .is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
-    {
+fn miss(root: &Path, error: &ignore::Error, tree: &mut Tree<File>) {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    if error.io_error().is_some_and(is_gone) {
         return;
     }
-    let path = path_of(error).unwrap_or(root);
-    let location = escape(path.as_os_str().as_bytes()).into_owned();
-    tree.unread.push(format!("{location}/"));
     let words = error
         .io_error()
         .map_or_else(|| error.to_string(), io::Error::to_string);
-    tree.rejects
-        .push(reject(path, format!("cannot be read: {words}")));
+    tree.miss(path_of(error).unwrap_or(root), &words);
 }
 
 fn path_of(error: &ignore::Error) -> Option<&Path> {

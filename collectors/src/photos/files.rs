@@ -6,9 +6,8 @@
 
 use super::contents::RAW_TYPES;
 use super::sidecars::Beside;
-use crate::local_files::{LocalFile, leads_out, reject};
-use crate::maildir::{escape, modified_ns};
-use schemas::Reject;
+use crate::local_files::{Listed, LocalFile, Tree, leads_out, reject};
+use crate::maildir::modified_ns;
 use std::fmt::Write as _;
 use std::fs::{self, DirEntry, Metadata};
 use std::io;
@@ -21,29 +20,10 @@ const EXTENSIONS: &[&str] = &[
     "tiff", "webm", "webp",
 ];
 
-/// What lies below the roots.
-#[derive(Debug, Default)]
-pub(super) struct Tree {
-    /// In the order of their paths, each once.
-    pub files: Vec<File>,
-    /// What could not be looked at.
-    pub rejects: Vec<Reject>,
-    /// Beginnings of the locations in folders that could not be read; nothing is known of what is there.
-    pub unread: Vec<String>,
-}
-
 /// A file that is called like a photo or video.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
-    pub path: PathBuf,
-    /// Its path as text.
-    pub location: String,
-    /// Path of its folder.
-    pub folder: String,
-    /// Bytes.
-    pub size: u64,
-    /// Nanoseconds since 1970-01-01T00:00:00Z.
-    pub modified_ns: i64,
+    pub local: LocalFile,
     pub sidecars: Vec<Sidecar>,
 }
 
@@ -67,10 +47,14 @@ pub(super) enum Kind {
     Album,
 }
 
-impl File {
-    /// Fingerprint of the file and of what lies beside it.
-    pub fn version(&self) -> String {
-        let mut version = format!("{}:{}", self.size, self.modified_ns);
+impl Listed for File {
+    fn local(&self) -> &LocalFile {
+        &self.local
+    }
+
+    /// Of the file and of what lies beside it.
+    fn version(&self) -> String {
+        let mut version = format!("{}:{}", self.local.size, self.local.modified_ns);
         for beside in &self.sidecars {
             let kind = match beside.kind {
                 Kind::Xmp => 'x',
@@ -87,7 +71,7 @@ impl File {
 ///
 /// # Errors
 /// A root that cannot be read, with the cause: a disk that is not there must not look like one that is empty.
-pub(super) fn find(roots: &[PathBuf]) -> Result<Tree, (PathBuf, io::Error)> {
+pub(super) fn find(roots: &[PathBuf]) -> Result<Tree<File>, (PathBuf, io::Error)> {
     let mut tree = Tree::default();
     for root in roots {
         let mut waiting = vec![root.clone()];
@@ -97,29 +81,16 @@ pub(super) fn find(roots: &[PathBuf]) -> Result<Tree, (PathBuf, io::Error)> {
                 Err(error) if &folder == root => return Err((folder, error)),
                 // Removed since its parent was listed: gone, like anything else that is not there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let location = escape(folder.as_os_str().as_bytes()).into_owned();
-                    tree.unread.push(format!("{location}/"));
-                    tree.rejects.push(Reject {
-                        item: location,
-                        reason: format!("cannot be read: {error}"),
-                        raw: Some(folder.display().to_string()),
-                    });
-                }
+                Err(error) => tree.miss(&folder, &error),
             }
         }
     }
-    tree.files
-        .sort_unstable_by(|one, other| one.location.cmp(&other.location));
-    // One root may lie in another.
-    tree.files.dedup_by(|one, other| one.location == other.location);
-    tree.rejects.sort_by(|one, other| one.item.cmp(&other.item));
-    tree.rejects.dedup_by(|one, other| one.item == other.item);
+    tree.sort();
     Ok(tree)
 }
 
 /// Adds the photos of one folder, and returns the folders in it.
-fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree) -> io::Result<Vec<PathBuf>> {
+fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree<File>) -> io::Result<Vec<PathBuf>> {
     let mut below = Vec::new();
     let mut files = Vec::new();
     let mut beside = Beside::default();
@@ -140,12 +111,8 @@ fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree) -> io::Result<Vec<Pat
         let is_shadow = entry.file_name().as_bytes().starts_with(b"._");
         if is_photo && !is_shadow {
             match LocalFile::look_at(&path, kind.is_symlink()) {
-                Ok(Some(file)) => files.push(File {
-                    path: file.path,
-                    location: file.location,
-                    folder: file.folder,
-                    size: file.size,
-                    modified_ns: file.modified_ns,
+                Ok(Some(local)) => files.push(File {
+                    local,
                     sidecars: Vec::new(),
                 }),
                 Ok(None) => {}
@@ -162,7 +129,7 @@ fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree) -> io::Result<Vec<Pat
         }
     }
     for mut file in files {
-        file.sidecars = beside.of(&file.path);
+        file.sidecars = beside.of(&file.local.path);
         tree.files.push(file);
     }
     Ok(below)
@@ -174,11 +141,11 @@ mod tests {
     use std::ffi::OsStr;
     use std::os::unix::fs::symlink;
 
-    fn names(tree: &Tree) -> Vec<&str> {
+    fn names(tree: &Tree<File>) -> Vec<&str> {
         let names = tree
             .files
             .iter()
-            .map(|file| file.path.file_name().unwrap().to_str().unwrap());
+            .map(|file| file.local.path.file_name().unwrap().to_str().unwrap());
         names.collect()
     }
 
@@ -228,11 +195,13 @@ mod tests {
             modified_ns: 5,
         };
         let mut file = File {
-            path: PathBuf::new(),
-            location: String::new(),
-            folder: String::new(),
-            size: 1,
-            modified_ns: 2,
+            local: LocalFile {
+                path: PathBuf::new(),
+                location: String::new(),
+                folder: String::new(),
+                size: 1,
+                modified_ns: 2,
+            },
             sidecars: vec![],
         };
         let mut versions = vec![file.version()];

@@ -9,6 +9,7 @@ use super::facts::Facts;
 use super::files::{File, Kind, Sidecar};
 use super::thumbnail::{self, Thumbnail};
 use super::{contents, takeout, xmp};
+use crate::file_run::Outcome;
 use schemas::Digest;
 use schemas::datasets::photos::Photo;
 use sha2::{Digest as _, Sha256};
@@ -37,30 +38,18 @@ const HEADS: [u64; 3] = [32 << 10, CHUNK, IN_MEMORY];
 /// A longer sidecar is none: they hold some kilobytes.
 const LONGEST_SIDECAR: u64 = 16 << 20;
 
-/// What became of looking at one file.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// It was read.
-    Read(Box<Looked>),
-    /// It is no photo or video, or damaged; or, if it is not read, nobody knows.
-    Rejected { reason: String, is_read: bool },
-    /// It is gone since it was listed.
-    Missing,
-}
-
 /// A file that was read. The row lacks `item`.
 #[derive(Debug)]
 pub(super) struct Looked {
-    pub digest: Digest,
     pub photo: Photo,
     pub thumbnail: Option<Thumbnail>,
 }
 
 /// Reads a file and what lies beside it; `thumbnails`: and decodes its picture.
-pub(super) fn read(file: &File, thumbnails: bool) -> Outcome {
+pub(super) fn read(file: &File, thumbnails: bool) -> Outcome<Box<Looked>> {
     // Parsers of hostile bytes: a panic in one is that file's problem.
     let (reason, is_read) = match catch_unwind(AssertUnwindSafe(|| look_at(file, thumbnails))) {
-        Ok(Ok(looked)) => return Outcome::Read(Box::new(looked)),
+        Ok(Ok((digest, looked))) => return Outcome::Read(digest, Box::new(looked)),
         Ok(Err(Failure::Io(error))) if error.kind() == io::ErrorKind::NotFound => return Outcome::Missing,
         Ok(Err(Failure::Io(error))) => (format!("cannot be read: {error}"), false),
         Ok(Err(Failure::Unfit(reason))) => (reason, true),
@@ -86,12 +75,13 @@ fn words(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no reason given")
 }
 
-fn look_at(file: &File, thumbnails: bool) -> Result<Looked, Failure> {
-    let _alone = (file.size > LARGE).then(|| ALONE.lock());
-    let mut source = fs::File::open(&file.path)?;
-    let (bytes, size, digest) = read_and_digest(&mut source, file.size)?;
+fn look_at(file: &File, thumbnails: bool) -> Result<(Digest, Looked), Failure> {
+    let local = &file.local;
+    let _alone = (local.size > LARGE).then(|| ALONE.lock());
+    let mut source = fs::File::open(&local.path)?;
+    let (bytes, size, digest) = read_and_digest(&mut source, local.size)?;
     let is_whole = size == bytes.len() as u64;
-    let told = contents::facts(&file.path, &bytes, &mut source).map_err(Failure::Unfit)?;
+    let told = contents::facts(&local.path, &bytes, &mut source).map_err(Failure::Unfit)?;
     let (media_type, mut own, small) = told;
     if !is_whole && !media_type.starts_with("video/") {
         let problem = format!("only its first {} MiB were looked at", IN_MEMORY >> 20);
@@ -100,25 +90,21 @@ fn look_at(file: &File, thumbnails: bool) -> Result<Looked, Failure> {
     let mut facts = with_sidecars(own, file);
     facts.album = facts
         .album
-        .or_else(|| file.folder.rsplit('/').next().map(str::to_owned));
+        .or_else(|| local.folder.rsplit('/').next().map(str::to_owned));
     let thumbnail = if thumbnails && is_whole {
         picture(media_type, &bytes, small.as_deref(), &mut facts)
     } else {
         None
     };
     let mut photo = Photo {
-        path: file.location.clone(),
+        path: local.location.clone(),
         media_type,
         size_bytes: i64::try_from(size).unwrap_or(i64::MAX),
         perceptual_hash: thumbnail.as_ref().map(|small| small.hash),
         ..Photo::default()
     };
     facts.tell(&mut photo);
-    Ok(Looked {
-        digest,
-        photo,
-        thumbnail,
-    })
+    Ok((digest, Looked { photo, thumbnail }))
 }
 
 /// The first [`IN_MEMORY`] bytes of a file, how many it has, and the SHA-256 of all.
