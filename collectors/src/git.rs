@@ -36,8 +36,10 @@ use schemas::{Cursor, Dataset, Digest, Reject, Row, Rows};
 use serde::Deserialize;
 use state::{References, Seen, State};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 /// `kind = "git"`.
 pub const DESCRIPTOR: Descriptor = Descriptor {
@@ -263,9 +265,16 @@ impl<'a> Run<'a> {
             });
         }
         self.sink.progress().add_expected(wanted.len() as u64);
+        let mut read = Vec::new();
         for ids in wanted.rchunks(BATCH_COMMITS) {
-            self.push_commits(reader.name(), reader.read(ids))?;
+            // While one batch is handed over, the next is read.
+            read = thread::scope(|scope| {
+                let next = scope.spawn(|| reader.read(ids));
+                self.push_commits(reader.name(), read)?;
+                Ok::<_, CollectError>(next.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            })?;
         }
+        self.push_commits(reader.name(), read)?;
 
         // A commit that was the newest and is neither that nor an ancestor of a new one has lost its reference.
         let text = |ids: Vec<&ObjectId>| ids.into_iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -311,6 +320,9 @@ impl<'a> Run<'a> {
     }
 
     fn push_commits(&mut self, name: &str, read: Vec<ReadCommit>) -> Result<(), CollectError> {
+        if read.is_empty() {
+            return Ok(());
+        }
         self.sink.progress().add_seen(read.len() as u64);
         let mut commits = Vec::with_capacity(read.len());
         let mut changes = Vec::new();

@@ -6,12 +6,12 @@ use super::similarity::MAX_SCORE;
 use gix::ObjectId;
 use gix::bstr::BString;
 use gix::diff::blob::sources;
-use gix::diff::blob::{Algorithm, Diff, InternedInput};
+use gix::diff::blob::{Algorithm, Diff, InternedInput, Interner, Token};
 use gix::diff::tree::Recorder;
 use gix::diff::tree::recorder::Change as Recorded;
 use gix::objs::{FindExt, TreeRefIter};
+use hashbrown::HashSet;
 use schemas::datasets::git_file_changes::Change;
-use std::collections::HashSet;
 
 /// A file that a commit changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,7 +186,7 @@ impl Comparer {
         };
         if let Some(before) = before {
             // The commit before it, which comes next, made it.
-            self.contents.keep(before, std::mem::take(old));
+            self.contents.keep(before, old);
         }
         Ok(Some((i64::from(added), i64::from(removed))))
     }
@@ -206,15 +206,38 @@ impl FileChange {
 
 /// Lines added and removed.
 fn changed_lines(before: &[u8], after: &[u8]) -> (u32, u32) {
-    let (old, new) = without_common_ends(before, after);
+    let (start, end) = common_ends(before, after);
+    let old = before.get(start..before.len() - end).unwrap_or_default();
+    let new = after.get(start..after.len() - end).unwrap_or_default();
     if have_no_line_in_common(old, new) {
         return (count_lines(new), count_lines(old));
     }
     // The whole of both: how often a line occurs anywhere decides where the search may cut corners.
-    let diff = Diff::compute(Algorithm::Myers, &InternedInput::new(before, after));
+    let head = before.get(..start).unwrap_or_default();
+    let tail = before.get(before.len() - end..).unwrap_or_default();
+    let diff = Diff::compute(Algorithm::Myers, &interned(head, [old, new], tail));
     (diff.count_additions(), diff.count_removals())
 }
 
+/// The lines of two texts that begin and end alike, as numbers; what they share is looked up once.
+fn interned<'a>(head: &'a [u8], middles: [&'a [u8]; 2], tail: &'a [u8]) -> InternedInput<&'a [u8]> {
+    let lines = |text| count_lines(text) as usize;
+    let shared = lines(head) + lines(tail);
+    let [old, new] = middles;
+    let mut interner = Interner::new(shared + lines(old) + lines(new));
+    let mut numbers = |text| -> Vec<Token> {
+        let lines = sources::byte_lines(text);
+        lines.map(|line| interner.intern(line)).collect()
+    };
+    let [head, old, new, tail] = [head, old, new, tail].map(&mut numbers);
+    InternedInput {
+        before: [head.as_slice(), &old, &tail].concat(),
+        after: [head.as_slice(), &new, &tail].concat(),
+        interner,
+    }
+}
+
+/// Whether it is certain that two texts share no line.
 fn have_no_line_in_common(one: &[u8], other: &[u8]) -> bool {
     let (smaller, larger) = if one.len() < other.len() {
         (one, other)
@@ -222,12 +245,19 @@ fn have_no_line_in_common(one: &[u8], other: &[u8]) -> bool {
         (other, one)
     };
     let lines = |text| sources::byte_lines(text);
+    // Of many lines one is most likely shared, and to look at all costs as much as the search that follows.
+    if lines(smaller).nth(FEW_LINES).is_some() {
+        return false;
+    }
     let smaller: HashSet<&[u8]> = lines(smaller).collect();
     smaller.is_empty() || !lines(larger).any(|line| smaller.contains(line))
 }
 
-/// What is left of two texts without the lines that both begin with, and then those that both end with.
-fn without_common_ends<'a>(before: &'a [u8], after: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+/// Lines that are looked for one by one.
+const FEW_LINES: usize = 48;
+
+/// Bytes of the lines that two texts both begin with, and then of those that both end with.
+fn common_ends(before: &[u8], after: &[u8]) -> (usize, usize) {
     let same = common_start(
         before.iter(),
         after.iter(),
@@ -263,10 +293,7 @@ fn without_common_ends<'a>(before: &'a [u8], after: &'a [u8]) -> (&'a [u8], &'a 
         let rest = before.get(one..).unwrap_or_default();
         end = memchr::memchr(b'\n', rest).map_or(0, |at| rest.len() - at - 1);
     }
-    (
-        before.get(..before.len() - end).unwrap_or_default(),
-        after.get(..after.len() - end).unwrap_or_default(),
-    )
+    (start, end)
 }
 
 /// Bytes that are compared at once.

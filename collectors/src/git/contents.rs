@@ -123,21 +123,23 @@ impl Contents {
             self.blob(&file.id, &mut bytes)?;
         }
         let chunks = Chunks::of(&bytes, matches!(content, Content::Text));
-        self.keep(file, bytes);
+        self.keep(file, &bytes);
         Ok(chunks)
     }
 
     /// Keeps what was read for when it is asked for again.
-    pub(super) fn keep(&mut self, file: &File, bytes: Vec<u8>) {
+    pub(super) fn keep(&mut self, file: &File, bytes: &[u8]) {
+        // Room that was read into is larger than what was read, and is used again.
+        let exact = bytes.to_vec();
         if let Ok(mut files) = self.files.lock() {
-            files.keep(file.id, bytes);
+            files.keep(file.id, exact);
         }
     }
 
     fn blob(&mut self, id: &ObjectId, into: &mut Vec<u8>) -> gix::Result<()> {
         let kept = self.files.lock().ok().and_then(|mut files| files.take(id));
         match kept {
-            Some(bytes) => *into = bytes,
+            Some(bytes) => into.extend_from_slice(&bytes),
             None => {
                 self.repository.objects.find_blob(id, into)?;
             }
