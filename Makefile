@@ -27,10 +27,10 @@ test: ## Run all tests, after installing what they need
 	cargo $(if $(NEXTEST),nextest run,test) --workspace
 	$(if $(NEXTEST),cargo test --workspace --doc)
 
-crash: ## Kill dkc at 520 moments, cut the power at 200, flip 200 bits, check the order of 200 commits
+crash: ## Kill dkc at 670 moments, cut the power at 200, flip 200 bits, check the order of 200 commits
 	@scripts/setup.sh test
 	DKC_KILLS=100 DKC_WRITES=300 DKC_COMMITS=200 DKC_CUTS=200 DKC_SEEDS=20 DKC_FLIPS=200 \
-	cargo test --workspace --test it -- --test-threads 2 crash:: cursor:: power:: flipped
+	cargo test --workspace --test it -- --test-threads 2 contracts:: crash:: cursor:: power:: flipped
 
 churn: ## Collect a mailbox for ten minutes while it is changed, and compare it 20 times
 	@scripts/setup.sh test

@@ -10,7 +10,7 @@ mod redact;
 mod schema;
 mod secret;
 
-pub use mistake::nearest;
+pub use mistake::{is_mistake, nearest};
 pub use schema::json_schema;
 pub use secret::Reference;
 

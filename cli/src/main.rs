@@ -1,7 +1,7 @@
 //! `dkc`: the command line of the Data Knowledge Center.
 //!
 //! - In: arguments, `dkc.toml`. Out: results on standard output, words for the user on standard error,
-//!   an exit code: 0 done, 1 failed, 2 used wrongly.
+//!   an exit code: 0 done, 1 failed, 2 used wrongly, by its arguments or its configuration.
 //! - Not here: logic. Parse, load, call one function, print.
 
 mod commands;
@@ -67,7 +67,11 @@ fn main() -> ExitCode {
         Err(_) if print::reader_left() => ExitCode::SUCCESS,
         Err(report) => {
             print::error(&report, json);
-            ExitCode::FAILURE
+            // Whoever runs dkc again and again knows then that only an edit helps.
+            match config::is_mistake(&report) {
+                true => ExitCode::from(print::USED_WRONGLY),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

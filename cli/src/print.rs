@@ -114,6 +114,9 @@ pub fn error(report: &Report, json: bool) {
     let _ = writeln!(Output::stderr(), "{}", text.trim_end());
 }
 
+/// Exit code of a command whose arguments or configuration are wrong.
+pub const USED_WRONGLY: u8 = 2;
+
 /// Prints why the arguments are wrong, or the help that was asked for.
 pub fn usage(error: &clap::Error) -> ExitCode {
     let wants_json = std::env::args_os().any(|argument| argument == "--json");
@@ -136,7 +139,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         text
     };
     let _ = writeln!(Output::stderr(), "{}", text.trim_end());
-    ExitCode::from(2)
+    ExitCode::from(USED_WRONGLY)
 }
 
 /// Begins to log to standard error: warnings, more with `-v`, or what the variable `DKC_LOG` says.

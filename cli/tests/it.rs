@@ -15,6 +15,7 @@ mod it {
     mod bombs;
     mod churn;
     mod config;
+    mod contracts;
     mod crash;
     mod cursor;
     mod disk;
@@ -35,6 +36,7 @@ mod it {
     mod photos;
     mod power;
     mod shell;
+    mod sources;
 }
 
 use assert_cmd::Command;

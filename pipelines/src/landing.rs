@@ -219,16 +219,15 @@ impl<'a> Landing<'a> {
     }
 
     /// Gives every stored mail the thread that all links together give it: a mail that came later may
-    /// have joined two conversations.
+    /// have joined two conversations, one that vanished may have been all that held one together.
     pub async fn settle(mut self, counts: &mut Counts) -> Result<(), RunError> {
         self.flush(counts).await?;
-        if self.threads.is_none() && self.settled {
+        if counts.items_vanished > 0 {
+            self.threads = None;
+        } else if self.threads.is_none() && self.settled {
             return Ok(());
         }
-        let threads = match self.threads.take() {
-            Some(threads) => threads,
-            None => self.load_threads().await?,
-        };
+        let threads = self.take_threads().await?;
         let mut stale = Vec::new();
         let mut batches = self
             .store
@@ -250,7 +249,7 @@ impl<'a> Landing<'a> {
             self.written(counts).await?;
             let commit = Commit {
                 differ: true,
-                message: Some(format!("{}: conversations joined", self.provenance.source)),
+                message: Some(format!("{}: conversations changed", self.provenance.source)),
                 ..self.commit_of(upserts)
             };
             self.begin(commit, Counts::default())?;
@@ -286,7 +285,11 @@ impl<'a> Landing<'a> {
         Ok(())
     }
 
-    async fn load_threads(&self) -> Result<Threads, RunError> {
+    /// The conversations: those of this run, else those of the stored mails.
+    async fn take_threads(&mut self) -> Result<Threads, RunError> {
+        if let Some(threads) = self.threads.take() {
+            return Ok(threads);
+        }
         let mut threads = Threads::new();
         let mut batches = self
             .store
@@ -300,10 +303,7 @@ impl<'a> Landing<'a> {
 
     /// Adds new mails to the conversations and tells them theirs.
     async fn thread(&mut self, upserts: &mut [Table]) -> Result<(), RunError> {
-        let mut threads = match self.threads.take() {
-            Some(threads) => threads,
-            None => self.load_threads().await?,
-        };
+        let mut threads = self.take_threads().await?;
         let mails = || |table: &&mut Table| table.0.name == emails::DATASET.name;
         for (_, batch) in upserts.iter_mut().filter(mails()) {
             threads.add(batch)?;

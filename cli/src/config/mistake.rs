@@ -45,6 +45,11 @@ impl Mistakes {
     }
 }
 
+/// Whether a report tells of mistakes in the configuration.
+pub fn is_mistake(report: &Report) -> bool {
+    report.is::<Mistake>() || report.is::<Mistakes>()
+}
+
 /// A place in the configuration. Its text holds no secret, see [`super::redact`].
 #[derive(Debug, Clone)]
 pub(super) struct Place {

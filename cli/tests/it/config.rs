@@ -10,7 +10,7 @@ fn told(text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("dkc.toml"), text).unwrap();
     let (code, out, err) = said(folder.path(), &["run"]);
-    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!((code, out.as_str()), (2, ""));
     assert!(!err.contains("hunter2"), "{err}");
     let folder = folder.path().canonicalize().unwrap();
     err.replace(&folder.display().to_string(), "").trim().to_owned()
@@ -261,7 +261,7 @@ fn all_mistakes_are_told_at_once_in_order() {
     )
     .unwrap();
     let (code, _, err) = said(folder.path(), &["run", "--json"]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     let error: Value = serde_json::from_str(&err).unwrap();
     let mistakes = error["error"]["mistakes"].as_array().unwrap();
     let told: Vec<String> = mistakes

@@ -38,13 +38,21 @@ fn a_kill_at_any_write_of_a_compaction_loses_nothing() {
 
 /// Half of `DKC_KILLS`: the scenes share them.
 pub fn killed_at_random_moments(scene: &Scene) {
+    scene.assert_equal(&killed_at_some_moments(
+        scene,
+        setting("DKC_KILLS", 12).div_ceil(2),
+    ));
+}
+
+/// As many as `kills`, from the start to a little after the end.
+pub fn killed_at_some_moments(scene: &Scene, kills: usize) -> Vec<Lab> {
     let clock = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .subsec_nanos();
     let mut seed = setting("DKC_SEED", clock as usize) as u64;
     let mut labs = Vec::new();
-    for n in 0..setting("DKC_KILLS", 12).div_ceil(2) {
+    for n in 0..kills {
         let lab = scene.fresh(&format!("killed-{n}"));
         let moment = scene.took.mul_f64(fraction(&mut seed) * 1.1);
         kill_after(&lab, scene.command, moment);
@@ -52,7 +60,7 @@ pub fn killed_at_random_moments(scene: &Scene) {
         scene.try_again(&lab);
         labs.push(lab);
     }
-    scene.assert_equal(&labs);
+    labs
 }
 
 /// A number from 0 to 1 (splitmix64).

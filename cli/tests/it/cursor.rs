@@ -82,6 +82,23 @@ fn killed_at_each_point(scene: &Scene) {
     scene.assert_equal(&labs);
 }
 
+/// Kills dkc as soon as each commit is in the catalog, so before anything that follows it.
+pub fn killed_at_each_commit(scene: &Scene) -> Vec<Lab> {
+    let (call, path) = ("fsync,fdatasync", "lake/catalog.sqlite-wal");
+    let mut labs = Vec::new();
+    loop {
+        let n = labs.len() + 1;
+        let lab = scene.fresh(&format!("commit-{n}"));
+        if killed_at(&lab, scene, call, path, n) == Some(0) {
+            break;
+        }
+        eprintln!("killed at commit {n}");
+        scene.try_again(&lab);
+        labs.push(lab);
+    }
+    labs
+}
+
 /// What to tell strace to see only these calls.
 fn only(lab: &Lab, call: &str, path: &str) -> Vec<String> {
     let mut only = vec!["-e".to_owned(), format!("trace={call}")];

@@ -1,7 +1,5 @@
 //! Documents: every format, what would harm its reader, and what becomes of files between two runs.
 
-use crate::it::crash::killed_at_random_moments;
-use crate::it::interrupted::Scene;
 use crate::it::lab::{self, Lab, count, program};
 use fixtures::corpus;
 use serde_json::{Value, json};
@@ -182,16 +180,4 @@ fn later_runs_follow_what_is_edited_renamed_copied_ignored_and_deleted() {
     assert_eq!(names(&lab), ["copy.md", "d.txt"]);
     assert_eq!(lab.value("SELECT count(*) FROM rejects"), Value::from(0));
     lab.output(&["verify"]);
-}
-
-#[test]
-fn a_kill_at_any_moment_of_reading_documents_loses_nothing() {
-    let lab = generated("good");
-    for n in 0..1_200 {
-        lab.write(
-            format!("notes/{}/{n}.md", n % 7),
-            format!("# A{n}) Part\n\n{}\n", "words ".repeat(n % 300)),
-        );
-    }
-    killed_at_random_moments(&Scene::of(lab, &["run"]));
 }

@@ -1,8 +1,6 @@
 //! Git histories, compared with what git itself lists: generated ones with everything that is hard to follow, and
 //! the ways in which a repository changes between two runs.
 
-use crate::it::crash::killed_at_random_moments;
-use crate::it::interrupted::Scene;
 use crate::it::lab::{Lab, count, program};
 use serde_json::Value;
 use std::fs;
@@ -13,7 +11,7 @@ use std::process::Stdio;
 const CODE: &str = "[[pipeline]]\nname = \"code\"\nsource = { kind = \"git\", paths = [\"src\"] }\n";
 
 /// Runs git in a repository of the lab, and gives what it says.
-fn git(repository: &Path, arguments: &[&str]) -> String {
+pub fn git(repository: &Path, arguments: &[&str]) -> String {
     let mut git = program("git");
     git.arg("-C").arg(repository).args(arguments);
     for (name, value) in [
@@ -36,7 +34,7 @@ fn git(repository: &Path, arguments: &[&str]) -> String {
 }
 
 /// A new repository in the lab.
-fn init(lab: &Lab, name: &str) -> std::path::PathBuf {
+pub fn init(lab: &Lab, name: &str) -> std::path::PathBuf {
     let path = lab.path(name);
     fs::create_dir_all(&path).unwrap();
     git(&path, &["init", "--quiet", "-b", "main"]);
@@ -44,7 +42,7 @@ fn init(lab: &Lab, name: &str) -> std::path::PathBuf {
 }
 
 /// A commit that sets a file.
-fn commit(repository: &Path, file: &str, text: &str) -> String {
+pub fn commit(repository: &Path, file: &str, text: &str) -> String {
     fs::write(repository.join(file), text).unwrap();
     git(repository, &["add", "-A"]);
     git(
@@ -341,11 +339,4 @@ fn a_broken_repository_is_rejected_and_the_others_are_read() {
     let rows = "SELECT count(*) FROM git_commits WHERE repository = 'broken'";
     assert_eq!(lab.number(rows), 1);
     lab.is_whole();
-}
-
-#[test]
-fn a_kill_at_any_moment_of_reading_a_history_loses_nothing() {
-    let lab = Lab::new(CODE);
-    generate(&init(&lab, "src/long"), "5", "1500", &["plain"]);
-    killed_at_random_moments(&Scene::of(lab, &["run"]));
 }

@@ -85,6 +85,11 @@ impl Scene {
         }
     }
 
+    /// What the command made when nothing interrupted it.
+    pub fn undisturbed(&self) -> Lab {
+        self.start.with_data("undisturbed")
+    }
+
     /// A data directory as it was before the command.
     pub fn fresh(&self, name: &str) -> Lab {
         if self.start.data().exists() {
@@ -132,14 +137,19 @@ impl Scene {
 /// The mails, and `count` more of 9 MB among them, of which two fill a batch.
 fn with_large(mut mails: Vec<Vec<u8>>, count: usize) -> Vec<Vec<u8>> {
     for n in 0..count {
-        let line = format!("line of attachment {n}\n");
-        let mail = format!(
-            "Message-ID: <large-{n}@test>\nFrom: a@test\nSubject: large {n}\nDate: Mon, 1 Jan 2024 10:00:00 +0000\n\
-             MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nSee attachment.\n--b\n\
-             Content-Type: application/octet-stream; name=\"{n}.bin\"\nContent-Disposition: attachment\n\n{}--b--\n",
-            line.repeat(9_000_000 / line.len())
-        );
-        mails.insert((n + 1) * mails.len() / (count + 1), mail.into_bytes());
+        mails.insert((n + 1) * mails.len() / (count + 1), large(n));
     }
     mails
+}
+
+/// A mail of 9 MB: four of them are more than shares a snapshot.
+pub fn large(n: usize) -> Vec<u8> {
+    let line = format!("line of attachment {n}\n");
+    let mail = format!(
+        "Message-ID: <large-{n}@test>\nFrom: a@test\nSubject: large {n}\nDate: Mon, 1 Jan 2024 10:00:00 +0000\n\
+         MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nSee attachment.\n--b\n\
+         Content-Type: application/octet-stream; name=\"{n}.bin\"\nContent-Disposition: attachment\n\n{}--b--\n",
+        line.repeat(9_000_000 / line.len())
+    );
+    mail.into_bytes()
 }

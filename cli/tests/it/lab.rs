@@ -306,6 +306,11 @@ pub fn polars(lab: &Lab) -> Value {
     facts("polars", [format!("{}/lake", lab.data.display())]).remove(0)
 }
 
+/// The columns of each table of a lake, as DuckDB lists them: type, whether it may be null, comment.
+pub fn columns(lab: &Lab) -> Value {
+    facts("columns", [format!("{}/lake", lab.data.display())]).remove(0)
+}
+
 fn facts(reader: &str, lakes: impl IntoIterator<Item = String>) -> Vec<Value> {
     let mut python = fixtures::corpus::oracle("lake_facts.py");
     python.arg(reader).args(lakes);

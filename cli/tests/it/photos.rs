@@ -30,7 +30,7 @@ fn samples() -> Vec<PathBuf> {
 }
 
 /// One of exiftool's samples.
-fn sample(name: &str) -> Vec<u8> {
+pub fn sample(name: &str) -> Vec<u8> {
     fs::read(fixtures::corpus::photos().join(name)).unwrap()
 }
 
@@ -512,13 +512,6 @@ fn many(lab: &Lab) {
             lab.write(format!("pictures/more/{n}/{number}.jpg"), bytes);
         }
     }
-}
-
-#[test]
-fn a_kill_at_any_moment_of_reading_photos_loses_nothing() {
-    let lab = Lab::new(PICTURES);
-    many(&lab);
-    killed_at_random_moments(&Scene::of(lab, &["run"]));
 }
 
 #[test]
