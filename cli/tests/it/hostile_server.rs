@@ -148,5 +148,6 @@ fn a_mail_of_a_hundred_megabytes_is_rejected_or_stored_as_it_is_configured() {
     let server = ImapServer::start("", vec![inbox(60_000_000, None)], |_, _| Reaction::Well);
     let (_, peak) = run(&server, "");
     eprintln!("60 MB, as is allowed by default: {} MiB", peak >> 10);
-    assert!(peak < MOST, "{} MiB", peak >> 10);
+    // What dkc may need at most, whatever it collects.
+    assert!(peak < 400 << 10, "{} MiB", peak >> 10);
 }

@@ -463,7 +463,7 @@ fn a_secret_stays_where_it_is_and_the_data_are_for_their_owner_alone() {
     // Written by mistake into the configuration itself, it is not repeated.
     let pasted = Lab::new(&pipeline("inbox", 1).replace("env:CANARY", CANARY));
     let said = pasted.said(&["run"]);
-    assert_eq!(said.code, Some(1));
+    assert_eq!(said.code, Some(2));
     assert!(
         !said.err.contains(CANARY) && said.err.contains("env:NAME"),
         "{said:#?}"
