@@ -101,6 +101,7 @@ impl Source for Documents {
             ("b.md", "# Two\n"),
             ("app/c.txt", "three"),
             ("app/d.txt", "four"),
+            ("app/e.txt", "five"),
             ("app/package.json", r#"{"name": "the-app"}"#),
             ("app/binary.txt", "not\0text"),
             ("same.md", "# Same\n"),
