@@ -67,10 +67,10 @@ fn mails(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
              10:00:{:02} +0000\n",
             n % 60
         );
-        if !n.is_multiple_of(4) {
+        if n % 4 > 0 {
             mail += &format!("In-Reply-To: <{}@test>\n", n - 1);
         }
-        if n.is_multiple_of(3) {
+        if n % 3 == 0 {
             mail += &format!(
                 "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nSee it.\n--b\nContent-Type: \
                  text/csv\nContent-Disposition: attachment; filename={n}.csv\n\n{n},{n}\n--b--\n"
@@ -165,7 +165,7 @@ impl Source for Git {
         let mut history = String::new();
         for n in 0..540 {
             let message = match n {
-                0 => "Say much\n\n".to_owned() + &"a line of a long message\n".repeat(1_500_000),
+                0 => "Say much\n\n".to_owned() + &"a line of a long message\n".repeat(1_350_000),
                 _ => format!("Say {n}\n"),
             };
             let (bytes, time) = (message.len(), 1_700_000_000 + n);
