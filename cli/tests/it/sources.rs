@@ -165,7 +165,7 @@ impl Source for Git {
         let mut history = String::new();
         for n in 0..540 {
             let message = match n {
-                0 => "Say much\n\n".to_owned() + &"a line of a long message\n".repeat(1_350_000),
+                0 => "Say much\n\n".to_owned() + &"a line of a long message\n".repeat(1_500_000),
                 _ => format!("Say {n}\n"),
             };
             let (bytes, time) = (message.len(), 1_700_000_000 + n);
