@@ -53,7 +53,7 @@ bench: ## Measure speed and memory beside mu, notmuch, mbsync and Python; QUICK=
 bench-git: ## Measure how fast git history is read, beside git and GitPython
 	@scripts/setup.sh bench
 	cargo build-dkc
-	$(DKC_PYTHON) benches/git.py
+	$(DKC_PYTHON) benches/git_history.py
 
 bench-photos: ## Measure how fast photos are read, beside Pillow, exiv2, exifread and exiftool
 	@scripts/setup.sh bench

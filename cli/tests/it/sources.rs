@@ -67,10 +67,10 @@ fn mails(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
              10:00:{:02} +0000\n",
             n % 60
         );
-        if n % 4 > 0 {
+        if !n.is_multiple_of(4) {
             mail += &format!("In-Reply-To: <{}@test>\n", n - 1);
         }
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             mail += &format!(
                 "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nSee it.\n--b\nContent-Type: \
                  text/csv\nContent-Disposition: attachment; filename={n}.csv\n\n{n},{n}\n--b--\n"

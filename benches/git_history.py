@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures how fast git history is read, beside git itself and GitPython: `benches/git.py [REPOSITORY …]`.
+"""Measures how fast git history is read, beside git itself and GitPython: `benches/git_history.py [REPOSITORY …]`.
 
 - In: the program (DKC, else that of `make demo`), a Python with the peer (DKC_PYTHON), git; your own repositories, if
   you name some.
