@@ -113,7 +113,7 @@ def whole(work, repository):
     commits, seconds = git_in_two(repository)
     peer = float(subprocess.run([PYTHON, __file__, "--gitpython", repository], check=True, stdout=subprocess.PIPE,
                                 text=True).stdout)
-    of = Dkc(work, f"of-{repository.name}", f'kind = "git", paths = ["{repository}"]')
+    of = Dkc(work, "history", f'kind = "git", paths = ["{repository}"]')
     taken = best(of.command, of.afresh, stored(commits), reads=repository)
     rate, beside = commits / taken.seconds, commits / seconds
     is_met = rate >= 1.5 * beside and rate >= 40 * peer
