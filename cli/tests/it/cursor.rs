@@ -82,6 +82,9 @@ fn killed_at_each_point(scene: &Scene) {
     scene.assert_equal(&labs);
 }
 
+/// How many snapshots the last run made.
+pub const LAST_SNAPSHOTS: &str = "SELECT snapshots FROM runs ORDER BY started_at DESC LIMIT 1";
+
 /// Kills dkc as soon as each commit is in the catalog, so before anything that follows it.
 pub fn killed_at_each_commit(scene: &Scene) -> Vec<Lab> {
     let (call, path) = ("fsync,fdatasync", "lake/catalog.sqlite-wal");
@@ -90,6 +93,13 @@ pub fn killed_at_each_commit(scene: &Scene) -> Vec<Lab> {
         let n = labs.len() + 1;
         let lab = scene.fresh(&format!("commit-{n}"));
         if killed_at(&lab, scene, call, path, n) == Some(0) {
+            // Compared with this run: another may have waited longer for its source, and made more.
+            let snapshots = lab.number(LAST_SNAPSHOTS);
+            assert!(
+                labs.len() as i64 >= snapshots,
+                "{} kills of {snapshots}",
+                labs.len()
+            );
             break;
         }
         eprintln!("killed at commit {n}");
