@@ -37,30 +37,11 @@ fn main() -> ExitCode {
         Err(error) => return print::usage(&error),
     };
     let json = cli.global.json;
-    if matches!(cli.command, Command::ConvertWorker) {
+    let done = match cli.command {
         // It has no home, and so no context.
-        return match commands::convert_worker::run() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(report) => {
-                print::error(&report, json);
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let done = Context::new(cli.global).and_then(|context| {
-        if let Command::QueryWorker(arguments) = cli.command {
-            return commands::query_worker::run(arguments, &context);
-        }
-        print::start_log(&context);
-        // Two providers may be linked in; rustls wants to be told which one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| miette::miette!("cannot start: {error}"))?;
-        let done = runtime.block_on(cli.command.run(&context));
-        // A file that was being read may still be read, and is not waited for.
-        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-        done
-    });
+        Command::ConvertWorker => commands::convert_worker::run(),
+        command => Context::new(cli.global).and_then(|context| run(command, &context)),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // `dkc … | head`: whoever read has seen enough.
@@ -74,4 +55,20 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Runs a command in a runtime; the worker makes one of its own.
+fn run(command: Command, context: &Context) -> miette::Result<()> {
+    if let Command::QueryWorker(arguments) = command {
+        return commands::query_worker::run(arguments, context);
+    }
+    print::start_log(context);
+    // Two providers may be linked in; rustls wants to be told which one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| miette::miette!("cannot start: {error}"))?;
+    let done = runtime.block_on(command.run(context));
+    // A file that was being read may still be read, and is not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    done
 }

@@ -75,11 +75,7 @@ pub fn convert_apart(originals: &[RawItem], provenance: &Provenance) -> Converte
                     let converted =
                         ask(&mut worker, original, provenance).unwrap_or_else(|reason| Converted {
                             rows: Vec::new(),
-                            rejects: vec![Reject {
-                                item: original.item.clone(),
-                                reason,
-                                raw: Some(format!("sha256:{}", original.sha256)),
-                            }],
+                            rejects: vec![original.reject(reason)],
                         });
                     all.lock().unwrap_or_else(PoisonError::into_inner).add(converted);
                 }

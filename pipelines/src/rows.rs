@@ -55,9 +55,6 @@ pub fn convert(originals: &[RawItem], provenance: &Provenance) -> Converted {
 
 /// Why an original became no rows. One by reference brought its rows along.
 fn unconverted(original: &RawItem) -> Option<Reject> {
-    matches!(original.original, Original::Bytes(_)).then(|| Reject {
-        item: original.item.clone(),
-        reason: format!("no converter takes `{}`", original.media_type),
-        raw: Some(format!("sha256:{}", original.sha256)),
-    })
+    matches!(original.original, Original::Bytes(_))
+        .then(|| original.reject(format!("no converter takes `{}`", original.media_type)))
 }

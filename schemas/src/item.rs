@@ -21,6 +21,20 @@ pub struct RawItem {
     pub attributes: Attributes,
 }
 
+impl RawItem {
+    /// What becomes of it when it cannot be converted.
+    pub fn reject(&self, reason: String) -> Reject {
+        Reject {
+            item: self.item.clone(),
+            reason,
+            raw: Some(match &self.original {
+                Original::Bytes(_) => format!("sha256:{}", self.sha256),
+                Original::File { path, .. } => path.clone(),
+            }),
+        }
+    }
+}
+
 /// The bytes of an item, or a reference to a local file that keeps them.
 #[derive(Debug, Clone)]
 pub enum Original {

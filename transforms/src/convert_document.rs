@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use schemas::datasets::document_links::{self, DocumentLink};
 use schemas::datasets::document_sections::{self, DocumentSection};
 use schemas::datasets::documents::{self, Document};
-use schemas::{Dataset, Original, Provenance, RawItem, Reject, Row, Rows};
+use schemas::{Dataset, Original, Provenance, RawItem, Row, Rows};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -81,11 +81,6 @@ fn convert_chunk(items: &[RawItem], provenance: &Provenance) -> Converted {
         sections: Rows::of_lake(DocumentSection::DATASET, provenance.clone()),
         links: Rows::of_lake(DocumentLink::DATASET, provenance.clone()),
     };
-    let reject = |item: &RawItem, reason: String| Reject {
-        item: item.item.clone(),
-        reason,
-        raw: Some(format!("sha256:{}", item.sha256)),
-    };
     for item in items {
         // A parser that panics must not take the others along.
         let outline = catch_unwind(AssertUnwindSafe(|| read(item)))
@@ -93,10 +88,10 @@ fn convert_chunk(items: &[RawItem], provenance: &Provenance) -> Converted {
         match outline {
             Ok(outline) => {
                 if let Err(misfit) = tables.push(item, &outline) {
-                    converted.rejects.push(reject(item, misfit.to_string()));
+                    converted.rejects.push(item.reject(misfit.to_string()));
                 }
             }
-            Err(reason) => converted.rejects.push(reject(item, reason)),
+            Err(reason) => converted.rejects.push(item.reject(reason)),
         }
     }
     for (dataset, rows) in [
@@ -112,7 +107,7 @@ fn convert_chunk(items: &[RawItem], provenance: &Provenance) -> Converted {
                 let reason = format!("its rows do not fit together: {error}");
                 converted
                     .rejects
-                    .extend(items.iter().map(|item| reject(item, reason.clone())));
+                    .extend(items.iter().map(|item| item.reject(reason.clone())));
             }
         }
     }

@@ -18,7 +18,7 @@ use parts::Parts;
 use rayon::prelude::*;
 use schemas::datasets::email_attachments::{self, EmailAttachment};
 use schemas::datasets::emails::{self, Email};
-use schemas::{Instant, Original, Provenance, RawItem, Reject, Row, Rows};
+use schemas::{Instant, Original, Provenance, RawItem, Row, Rows};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
@@ -50,9 +50,8 @@ fn convert(items: &[RawItem], provenance: &Provenance) -> Converted {
         .map(|chunk| convert_chunk(chunk, provenance))
         .collect();
     let mut all = Converted::default();
-    for mut chunk in chunks {
-        all.rows.append(&mut chunk.rows);
-        all.rejects.append(&mut chunk.rejects);
+    for chunk in chunks {
+        all.add(chunk);
     }
     all
 }
@@ -63,15 +62,7 @@ fn convert_chunk(items: &[RawItem], provenance: &Provenance) -> Converted {
     let mut converted = Converted::default();
     for item in items {
         if let Err(reason) = convert_item(item, &mut emails, &mut attachments) {
-            let raw = match &item.original {
-                Original::Bytes(_) => format!("sha256:{}", item.sha256),
-                Original::File { path, .. } => path.clone(),
-            };
-            converted.rejects.push(Reject {
-                item: item.item.clone(),
-                reason,
-                raw: Some(raw),
-            });
+            converted.rejects.push(item.reject(reason));
         }
     }
     for (dataset, rows) in [
@@ -82,11 +73,11 @@ fn convert_chunk(items: &[RawItem], provenance: &Provenance) -> Converted {
             Ok(batch) if batch.num_rows() > 0 => converted.rows.push((dataset, batch)),
             Ok(_) => {}
             // Cannot happen (see `Rows::finish`), and must not lose mails in silence if it does.
-            Err(error) => converted.rejects.extend(items.iter().map(|item| Reject {
-                item: item.item.clone(),
-                reason: format!("its rows do not fit together: {error}"),
-                raw: Some(format!("sha256:{}", item.sha256)),
-            })),
+            Err(error) => {
+                let reason = format!("its rows do not fit together: {error}");
+                let rejects = items.iter().map(|item| item.reject(reason.clone()));
+                converted.rejects.extend(rejects);
+            }
         }
     }
     converted

@@ -1,9 +1,10 @@
 //! What leaves the lake is whole: every format read back by another program, manifests that notice a change.
 
-use crate::it::lab::{self, Lab, MAIL, Said, count};
+use crate::it::lab::{self, Lab, MAIL, count};
 use fixtures::corpus;
 use serde_json::{Value, json};
 use std::fs;
+use std::process::Command;
 
 const FORMATS: [&str; 9] = [
     "csv", "json", "ndjson", "js", "md", "parquet", "arrow", "arrows", "xlsx",
@@ -21,20 +22,15 @@ const HOSTILE: &str = "SELECT n, text, n > 3 AS late, (n + 0.5) / 8 AS part, to_
 const LONG: &str = "replace(replace(replace(replace('xxxxxxxx', 'x', 'xxxxxxxx'), 'x', 'xxxxxxxx'), 'x', 'xxxxxxxx'), \
     'x', 'xxxxxxxx')";
 
-fn python(lab: &Lab, arguments: &[&str]) -> Said {
+fn python(lab: &Lab, arguments: &[&str]) -> Command {
     let mut python = corpus::oracle("read_export.py");
     python.args(arguments).current_dir(lab.path(""));
-    lab::said(python)
+    python
 }
 
 /// The rows of a file, as another program reads them.
 fn read_back(lab: &Lab, file: &str) -> Vec<Value> {
-    let said = python(lab, &[file]);
-    assert_eq!(said.code, Some(0), "{file}: {said:#?}");
-    said.out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    lab::values(python(lab, &[file]))
 }
 
 fn manifest(lab: &Lab, file: &str) -> Value {
@@ -309,7 +305,7 @@ fn a_constant_and_a_sheet_have_names_that_they_may_have() {
     assert!(!lab.path("b.js").exists());
 
     lab.output(&["export", "locations", "--to", "places.xlsx"]);
-    let said = python(&lab, &["--sheet", "places.xlsx"]);
+    let said = lab::said(python(&lab, &["--sheet", "places.xlsx"]));
     let sheet: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(
         sheet,

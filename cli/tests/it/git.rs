@@ -1,7 +1,7 @@
 //! Git histories, compared with what git itself lists: generated ones with everything that is hard to follow, and
 //! the ways in which a repository changes between two runs.
 
-use crate::it::lab::{Lab, count, program};
+use crate::it::lab::{Lab, count, program, rerun_is_quiet, values};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -78,33 +78,14 @@ fn equals_git(lab: &Lab, repository: &Path, name: &str) -> Value {
         let to = format!("{table}.ndjson");
         lab.output(&["export", "--force", "--query", &query, "--to", &to]);
     }
-    let output = fixtures::corpus::oracle("git_oracle.py")
-        .arg(repository)
-        .args([
-            lab.path("git_commits.ndjson"),
-            lab.path("git_file_changes.ndjson"),
-        ])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut oracle = fixtures::corpus::oracle("git_oracle.py");
+    oracle.arg(repository).args([
+        lab.path("git_commits.ndjson"),
+        lab.path("git_file_changes.ndjson"),
+    ]);
+    let found = values(oracle).remove(0);
     assert_eq!(found["differing"], 0, "{found:#}");
     found
-}
-
-/// Asserts that another run stores nothing.
-fn rerun_is_quiet(lab: &Lab) {
-    let before = lab.snapshot();
-    let run = lab.run();
-    assert_eq!(
-        (count(&run, "items_stored"), lab.snapshot()),
-        (0, before),
-        "{run:#}"
-    );
 }
 
 #[test]

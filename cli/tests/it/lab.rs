@@ -314,12 +314,26 @@ pub fn columns(lab: &Lab) -> Value {
 fn facts(reader: &str, lakes: impl IntoIterator<Item = String>) -> Vec<Value> {
     let mut python = fixtures::corpus::oracle("lake_facts.py");
     python.arg(reader).args(lakes);
-    let said = said(python);
+    values(python)
+}
+
+/// The JSON values that another program prints, which must end well.
+pub fn values(program: Command) -> Vec<Value> {
+    let said = said(program);
     assert_eq!(said.code, Some(0), "{said:#?}");
-    said.out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    let values = serde_json::Deserializer::from_str(&said.out).into_iter();
+    values.collect::<Result<_, _>>().unwrap()
+}
+
+/// Asserts that another run stores nothing.
+pub fn rerun_is_quiet(lab: &Lab) {
+    let before = lab.snapshot();
+    let run = lab.run();
+    assert_eq!(
+        (count(&run, "items_stored"), lab.snapshot()),
+        (0, before),
+        "{run:#}"
+    );
 }
 
 /// What dkc itself answers, in the shape of the facts of others.

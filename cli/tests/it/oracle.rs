@@ -1,6 +1,6 @@
 //! 6,046 real mails, out of each kind of mailbox, say what Python's `email` says of them.
 
-use crate::it::lab::{Lab, MAIL, count, mbox, program, said};
+use crate::it::lab::{Lab, MAIL, count, mbox, program, values};
 use fixtures::corpus::{self, MAILS};
 use fixtures::dovecot::Dovecot;
 use schemas::Digest;
@@ -56,13 +56,8 @@ fn opinions(mails: &[Vec<u8>]) -> HashMap<String, Value> {
     }
     let mut python = corpus::oracle("mail_oracle.py");
     python.arg(folder.path());
-    let said = said(python);
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    let opinions = said
-        .out
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    opinions
+    values(python)
+        .into_iter()
         .map(|opinion| (opinion["sha256"].as_str().unwrap().to_owned(), opinion))
         .collect()
 }

@@ -3,7 +3,7 @@
 use crate::it::bad_input::{peak_of, rubbish};
 use crate::it::crash::killed_at_random_moments;
 use crate::it::interrupted::Scene;
-use crate::it::lab::{self, Lab, adds_up, count, program};
+use crate::it::lab::{self, Lab, adds_up, count, program, rerun_is_quiet};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -52,17 +52,6 @@ fn exiftool(lab: &Lab, arguments: &[&str]) {
     assert!(status.unwrap().success(), "{arguments:?}");
 }
 
-/// Asserts that another run stores nothing.
-fn rerun_is_quiet(lab: &Lab) {
-    let before = lab.snapshot();
-    let run = lab.run();
-    assert_eq!(
-        (count(&run, "items_stored"), lab.snapshot()),
-        (0, before),
-        "{run:#}"
-    );
-}
-
 /// Asserts that a lake holds what a first run over the same files makes.
 fn equals_a_first_run(lab: &Lab, name: &str) {
     let fresh = lab.with_data(name);
@@ -98,16 +87,9 @@ fn what_photos_say_is_what_exiftool_reads() {
             &format!("{table}.ndjson"),
         ]);
     }
-    let output = fixtures::corpus::oracle("photo_oracle.py")
-        .args([lab.path("photos.ndjson"), lab.path("rejects.ndjson")])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut oracle = fixtures::corpus::oracle("photo_oracle.py");
+    oracle.args([lab.path("photos.ndjson"), lab.path("rejects.ndjson")]);
+    let found = lab::values(oracle).remove(0);
     eprintln!("{found:#}");
     assert_eq!(
         found["differences"],

@@ -104,10 +104,13 @@ impl Contents {
                 None => {}
             },
         }
-        if self.size_is_above(file, LARGEST_TEXT)? {
-            return Ok(Content::Binary);
+        // What is kept was small enough; the size of any other is looked up, at the cost of a walk to its base.
+        if !self.take_kept(&file.id, into) {
+            if self.size(file)? > LARGEST_TEXT {
+                return Ok(Content::Binary);
+            }
+            self.repository.objects.find_blob(&file.id, into)?;
         }
-        self.blob(&file.id, into)?;
         let start = into.get(..LOOKED_AT).unwrap_or(into);
         Ok(match memchr::memchr(0, start) {
             Some(_) => Content::Binary,
@@ -137,18 +140,17 @@ impl Contents {
     }
 
     fn blob(&mut self, id: &ObjectId, into: &mut Vec<u8>) -> gix::Result<()> {
-        let kept = self.files.lock().ok().and_then(|mut files| files.take(id));
-        match kept {
-            Some(bytes) => into.extend_from_slice(&bytes),
-            None => {
-                self.repository.objects.find_blob(id, into)?;
-            }
+        if !self.take_kept(id, into) {
+            self.repository.objects.find_blob(id, into)?;
         }
         Ok(())
     }
 
-    fn size_is_above(&self, file: &File, size: u64) -> gix::Result<bool> {
-        Ok(self.size(file)? > size)
+    /// Whether a file was kept, which then is in `into` and not kept any longer.
+    fn take_kept(&self, id: &ObjectId, into: &mut Vec<u8>) -> bool {
+        let kept = self.files.lock().ok().and_then(|mut files| files.take(id));
+        into.extend_from_slice(kept.as_deref().unwrap_or_default());
+        kept.is_some()
     }
 
     /// What `.gitattributes` say of a file.
