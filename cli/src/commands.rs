@@ -7,12 +7,14 @@ pub mod convert_worker;
 mod cursor;
 mod doctor;
 mod export;
+mod index;
 mod init;
 pub mod query_worker;
 mod rebuild;
 mod run;
 mod runs;
 mod schema;
+pub mod search;
 mod sql;
 mod verify;
 mod why;
@@ -23,6 +25,7 @@ use clap::Subcommand;
 use miette::{Result, miette};
 use schemas::{Dataset, datasets};
 use store::query::Workers;
+use store::search::Models;
 
 /// The dataset that the user named.
 ///
@@ -46,7 +49,25 @@ fn workers(context: &Context, keeps_ready: bool) -> Result<Workers> {
     let program = std::env::current_exe()
         .map_err(|error| miette!("cannot tell which program I am, to start it for the query: {error}"))?;
     let limits = config::query_limits(context)?;
-    Ok(Workers::start(&program, &context.data, limits, keeps_ready))
+    let models = models(context)?;
+    Ok(Workers::start(
+        &program,
+        &context.data,
+        limits,
+        models,
+        keeps_ready,
+    ))
+}
+
+/// Which model says what texts mean.
+///
+/// # Errors
+/// That the configuration has a mistake.
+fn models(context: &Context) -> Result<Models> {
+    Ok(Models {
+        folder: context.models()?,
+        first: config::search(context)?.model,
+    })
 }
 
 /// What dkc can be asked to do.
@@ -60,6 +81,8 @@ pub enum Command {
     Run(run::Arguments),
     /// List past runs
     Runs(runs::Arguments),
+    /// Find rows by their words and by what they mean
+    Search(search::Arguments),
     /// Answer a question in SQL
     Sql(sql::Arguments),
     /// List the rows inserted, updated and deleted since a snapshot or a time
@@ -76,6 +99,8 @@ pub enum Command {
     Rebuild(rebuild::Arguments),
     /// Merge small files, forget old snapshots, remove what nothing refers to
     Compact(compact::Arguments),
+    /// Show, make and renew what search reads
+    Index(index::Arguments),
     /// Check that everything stored is whole
     Verify(verify::Arguments),
     /// Check configuration, sources and data directory, and say what to do
@@ -99,6 +124,7 @@ impl Command {
             Self::Add(arguments) => add::run(arguments, context).await,
             Self::Run(arguments) => run::run(arguments, context).await,
             Self::Runs(arguments) => runs::run(arguments, context).await,
+            Self::Search(arguments) => search::run(arguments, context).await,
             Self::Sql(arguments) => sql::run(arguments, context).await,
             Self::Changes(arguments) => changes::run(arguments, context).await,
             Self::Export(arguments) => export::run(arguments, context).await,
@@ -107,6 +133,7 @@ impl Command {
             Self::Cursor(arguments) => cursor::run(arguments, context).await,
             Self::Rebuild(arguments) => rebuild::run(arguments, context).await,
             Self::Compact(arguments) => compact::run(arguments, context).await,
+            Self::Index(arguments) => index::run(arguments, context).await,
             Self::Verify(arguments) => verify::run(arguments, context).await,
             Self::Doctor(arguments) => doctor::run(arguments, context).await,
             // `main` runs them, outside of its runtime.

@@ -31,6 +31,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Bounds on queries.
     pub limits: Limits,
+    /// How search works.
+    pub search: Search,
     /// The pipelines, in the order of the file.
     pub pipelines: Vec<Pipeline>,
 }
@@ -39,8 +41,9 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Memory of one query in MiB; beyond it, sorts and joins use files, and then the query fails.
-    pub query_memory_mb: NonZeroU64,
+    /// Memory of one query in MiB; beyond it, sorts and joins use files, and then the query fails. Without it an
+    /// eighth of the machine's, and no less than 512.
+    pub query_memory_mb: Option<NonZeroU64>,
     /// Seconds until a query is stopped.
     pub query_seconds: NonZeroU64,
     /// Threads of a query and of the converters; all cores without it.
@@ -51,10 +54,57 @@ impl Default for Limits {
     fn default() -> Self {
         // `NonZero::new` would give an option to unwrap.
         Self {
-            query_memory_mb: NonZeroU64::MIN.saturating_add(511),
+            query_memory_mb: None,
             query_seconds: NonZeroU64::MIN.saturating_add(59),
             threads: None,
         }
+    }
+}
+
+impl Limits {
+    fn query_memory_bytes(self) -> u64 {
+        let by_default = || (machine_memory() / 8).max(512 << 20);
+        self.query_memory_mb
+            .map_or_else(by_default, |mb| mb.get().saturating_mul(1 << 20))
+    }
+}
+
+/// Bytes of memory that this machine has; 0 where nobody says.
+#[cfg(target_os = "linux")]
+fn machine_memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    (machine.totalram as u64).saturating_mul(machine.mem_unit.into())
+}
+#[cfg(not(target_os = "linux"))]
+fn machine_memory() -> u64 {
+    0
+}
+
+/// How search works.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Search {
+    /// The model by which search by meaning compares texts: one that `dkc index model` lists, the path of a folder, or
+    /// a name of fastembed.
+    pub model: String,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self {
+            model: store::embedder::DEFAULT_TRANSFORMER.to_owned(),
+        }
+    }
+}
+
+/// How search works: as the configuration says, or by default when there is none.
+///
+/// # Errors
+/// Every mistake of a configuration that is there.
+pub fn search(context: &crate::context::Context) -> Result<Search> {
+    match context.config_path()?.exists() {
+        true => Ok(context.load_config()?.search),
+        false => Ok(Search::default()),
     }
 }
 
@@ -70,9 +120,7 @@ pub fn query_limits(context: &crate::context::Context) -> Result<store::query::L
     };
     let cores = std::thread::available_parallelism();
     Ok(store::query::Limits {
-        memory_bytes: usize::try_from(limits.query_memory_mb.get())
-            .unwrap_or(usize::MAX)
-            .saturating_mul(1 << 20),
+        memory_bytes: usize::try_from(limits.query_memory_bytes()).unwrap_or(usize::MAX),
         time: std::time::Duration::from_secs(limits.query_seconds.get()),
         threads: limits
             .threads

@@ -73,6 +73,20 @@ impl Context {
         })
     }
 
+    /// The folder of models: `DKC_MODELS`, else `models` in the data directory if it is there, else the cache
+    /// directory's.
+    ///
+    /// # Errors
+    /// When the home directory cannot be told.
+    pub fn models(&self) -> Result<PathBuf> {
+        let own = self.data.join("models");
+        match std::env::var_os("DKC_MODELS").filter(|models| !models.is_empty()) {
+            Some(models) => Ok(PathBuf::from(models)),
+            None if own.is_dir() => Ok(own),
+            None => Ok(xdg()?.cache_dir().join("dkc/models")),
+        }
+    }
+
     /// Where the configuration is, or, when there is none yet, belongs: `--config`, else `./dkc.toml`,
     /// else the user's own when it exists.
     ///

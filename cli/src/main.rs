@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Err(report) => {
             print::error(&report, json);
             // Whoever runs dkc again and again knows then that only an edit helps.
-            match config::is_mistake(&report) {
+            match config::is_mistake(&report) || report.is::<commands::search::Mistake>() {
                 true => ExitCode::from(print::USED_WRONGLY),
                 false => ExitCode::FAILURE,
             }

@@ -35,6 +35,7 @@ mod it {
     mod originals;
     mod photos;
     mod power;
+    mod search;
     mod shell;
     mod sources;
 }

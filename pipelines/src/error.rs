@@ -1,8 +1,10 @@
-//! Why a run ended early.
+//! Why a run, or the index of search, ended early.
 
 use collectors::CollectError;
 use store::StoreError;
+use store::embedder::EmbedError;
 use store::export::ExportError;
+use store::vectors::VectorError;
 use transforms::TransformError;
 
 /// What stopped a run. What it had committed stays, and the next run goes on from there.
@@ -45,4 +47,27 @@ impl RunError {
                 Self::Store(StoreError::Locked { .. } | StoreError::Conflict { .. })
             )
     }
+}
+
+/// What stopped the index of search from following the lake. What it has stays, and the next run goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The lake could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The index could not be read or written.
+    #[error(transparent)]
+    Vector(#[from] VectorError),
+    /// The model could not be opened, or failed.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// Rows were not what is cut into chunks.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
+    /// Arrow could not build or change a batch.
+    #[error("cannot build chunks")]
+    Arrow(#[from] arrow_schema::ArrowError),
+    /// A worker thread ended early.
+    #[error("a worker thread ended early")]
+    Worker(#[from] tokio::task::JoinError),
 }

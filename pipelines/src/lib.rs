@@ -5,13 +5,14 @@
 
 pub mod apart;
 pub mod error;
+pub mod index;
 mod landing;
 pub mod originals;
 pub mod rebuild;
 mod rows;
 pub mod run;
 
-pub use error::RunError;
+pub use error::{IndexError, RunError};
 pub use originals::export_originals;
 pub use rebuild::rebuild;
 pub use run::{Request, run};

@@ -3,6 +3,8 @@
 //! REST, MCP, exports, reference pages and the Parquet metadata print these sentences; nobody writes
 //! them twice.
 
+use crate::search::Search;
+
 /// One table that dkc keeps.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Dataset {
@@ -19,6 +21,8 @@ pub struct Dataset {
     pub columns: &'static [Column],
     /// Where it is kept.
     pub home: Home,
+    /// How it is searched, if it is.
+    pub search: Option<Search>,
 }
 
 impl Dataset {

@@ -9,9 +9,11 @@ pub mod item;
 pub mod media_type;
 pub mod names;
 pub mod rows;
+pub mod search;
 pub mod to_arrow;
 
 pub use dataset::{Column, Dataset, Home, Kind};
 pub use item::{Attributes, Location, Original, RawItem, Reject, Touched};
 pub use names::{Cursor, Digest, Instant, RunId, SourceName};
 pub use rows::{Misfit, Provenance, Row, Rows, Value};
+pub use search::{Field, Operator, Search};

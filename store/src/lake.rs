@@ -7,6 +7,7 @@
 
 pub mod as_of;
 pub mod catalog;
+pub mod changed;
 pub mod compact;
 pub mod data_file;
 pub mod index;

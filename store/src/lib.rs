@@ -1,23 +1,28 @@
-//! The only crate that keeps anything. Reading order: [`Store`], `commit`, `lake`, `runs`, `query`, `snapshot`,
-//! `export`.
+//! The only crate that keeps anything. Reading order: [`Store`], `commit`, `lake`, `runs`, `query`, `search`,
+//! `snapshot`, `export`.
 //!
 //! - In: batches of rows with a cursor. Out: snapshots of a lake, answers to queries.
 //! - Not here: where rows come from, what they mean, who may ask.
 
 pub mod commit;
+pub mod embedder;
 pub mod error;
 pub mod export;
 pub mod lake;
+mod locations;
 pub mod query;
 pub mod runs;
+pub mod search;
 pub mod snapshot;
+pub mod vectors;
 
 pub use commit::{Commit, Committed, Committer, Items, Merged, SNAPSHOT_WAITS, Staged};
 pub use error::StoreError;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::RecordBatch;
 use lake::as_of::AsOf;
 use lake::catalog::{Catalog, CommitInfo};
+use lake::changed::Changed;
 use lake::compact::Compacted;
 use lake::verify::{Problem, Verified};
 use lake::{data_file, index};
@@ -210,7 +215,7 @@ impl Store {
                 .flat_map(|file| index::read_live_or_error(file, columns));
             for batch in batches {
                 let batch = batch.and_then(|batch| match &source {
-                    Some(source) => of_source(batch, source),
+                    Some(source) => index::of_source(batch, source),
                     None => Ok(batch),
                 });
                 // Whoever stopped taking has seen enough.
@@ -220,6 +225,20 @@ impl Store {
             }
         });
         Ok(receiver)
+    }
+
+    /// What became of a lake dataset since a snapshot, with these columns of the rows that came; without a snapshot, or
+    /// with one that was forgotten, all rows come.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the catalog or a file cannot be read; a file of rows that came tells through the channel.
+    pub async fn changed(
+        &self,
+        dataset: &'static Dataset,
+        columns: Vec<&'static str>,
+        since: Option<i64>,
+    ) -> Result<Changed, StoreError> {
+        lake::changed::changed(&self.catalog, dataset, columns, since).await
     }
 
     /// The live rows of some units of a source, whole.
@@ -252,7 +271,7 @@ impl Store {
             .await?;
         let mut locations = Vec::new();
         while let Some(batch) = batches.recv().await {
-            locations.extend(locations_of(&batch?)?);
+            locations.extend(locations::of(&batch?)?);
         }
         Ok(locations)
     }
@@ -267,7 +286,7 @@ impl Store {
 
     /// Answers queries.
     pub fn reader(&self, limits: Limits) -> Reader {
-        Reader::new(self.catalog.clone(), self.runs.clone(), limits)
+        Reader::new(&self.data, self.catalog.clone(), self.runs.clone(), limits)
     }
 
     /// Whether some table has so many files that reading it is slower than it need be.
@@ -339,55 +358,4 @@ fn has_data_files(files: &Path) -> Result<bool, StoreError> {
         }
     }
     Ok(false)
-}
-
-fn of_source(batch: RecordBatch, source: &SourceName) -> Result<RecordBatch, StoreError> {
-    let sources = index::texts(&batch, "_source").ok_or_else(|| StoreError::Unfit {
-        reason: "a data file lacks `_source`".to_owned(),
-    })?;
-    if sources.iter().all(|name| name == Some(source.as_str())) {
-        return Ok(batch);
-    }
-    let keep = sources
-        .iter()
-        .map(|name| Some(name == Some(source.as_str())))
-        .collect();
-    Ok(arrow::compute::filter_record_batch(&batch, &keep)?)
-}
-
-fn locations_of(batch: &RecordBatch) -> Result<Vec<Location>, StoreError> {
-    use arrow_array::cast::AsArray;
-    use arrow_array::types::TimestampMicrosecondType;
-    let unfit = |name: &str| StoreError::Unfit {
-        reason: format!("`locations` lacks `{name}`"),
-    };
-    let text = |name: &str| index::texts(batch, name).ok_or_else(|| unfit(name));
-    let (items, places, folders, versions) = (
-        text("_item")?,
-        text("location")?,
-        text("folder")?,
-        text("version")?,
-    );
-    let flags = batch
-        .column_by_name("flags")
-        .and_then(|c| c.as_list_opt::<i32>())
-        .ok_or_else(|| unfit("flags"))?;
-    let received = batch
-        .column_by_name("received_at")
-        .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
-        .ok_or_else(|| unfit("received_at"))?;
-    (0..batch.num_rows())
-        .map(|row| {
-            let listed = flags.value(row);
-            let listed = listed.as_string_opt::<i32>().ok_or_else(|| unfit("flags"))?;
-            Ok(Location {
-                location: places.value(row).to_owned(),
-                item: items.value(row).to_owned(),
-                folder: folders.value(row).to_owned(),
-                version: versions.value(row).to_owned(),
-                flags: listed.iter().flatten().map(str::to_owned).collect(),
-                received_at: received.is_valid(row).then(|| received.value(row)),
-            })
-        })
-        .collect()
 }

@@ -4,7 +4,7 @@
 //! - [`Workers::run_user_sql`] is the only way in for SQL that a person or an agent wrote (F4). It starts a process,
 //!   because a query can kill the one that runs it (F1), take memory that no pool counts (F2) and never yield (F3).
 //! - Reading order: `apart` asks such a process, `worker` is what runs in it, [`Reader::answer`] plans and runs; on
-//!   the way `guard` and `functions` say what is allowed, `past` and `parameters` change the statement, `session` says
+//!   the way `guard` and `functions` say what is allowed, `past`, `found` and `parameters` change the statement, `session` says
 //!   what tables there are, `files` which files it may read. `text` is for those who write SQL.
 //! - Not here: formats (`export`), who may ask.
 
@@ -12,11 +12,13 @@ mod alike;
 mod apart;
 mod error;
 mod files;
+mod found;
 mod functions;
 mod guard;
 mod information;
 mod parameters;
 mod past;
+mod scan;
 mod session;
 pub mod text;
 pub mod worker;
@@ -26,10 +28,12 @@ pub use error::QueryError;
 pub use functions::ALLOWED as FUNCTIONS;
 pub use parameters::{Parameters, parameter};
 pub use session::Reader;
+use session::Shares;
 
 use crate::lake::as_of::AsOf;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::joins::NestedLoopJoinExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SQLOptions;
@@ -80,6 +84,13 @@ fn loops(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is::<NestedLoopJoinExec>() || plan.children().into_iter().any(loops)
 }
 
+/// Whether a plan sorts all of some rows. Then its parts must get equal shares of memory: one that fills all of it leaves
+/// the others none to merge with. A part that groups gives way, so that shares would only make it give way too early.
+fn sorts(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let is_whole = |sort: &SortExec| sort.fetch().is_none();
+    plan.downcast_ref::<SortExec>().is_some_and(is_whole) || plan.children().into_iter().any(sorts)
+}
+
 impl Reader {
     /// Plans and runs a query in this process: for the process that [`Workers`] starts, and for tests. It has no limit
     /// of time, and a hostile query may take this process with it.
@@ -91,12 +102,20 @@ impl Reader {
         let mut statement = guard::read_only_statement(&query.text)?;
         let shows_plan = matches!(statement, Statement::Explain(_));
         let current = self.snapshot(query.as_of).await?;
-        let (mut past, mut values) = Default::default();
+        let (mut past, mut values, mut found) = Default::default();
         if let Statement::Statement(inner) = guard::innermost(&mut statement) {
+            found = found::rewrite(inner, self, &query.parameters).await?;
             past = past::rewrite(inner, self.catalog(), &query.parameters, current).await?;
             values = parameters::bind(inner, &query.parameters)?;
         }
-        let context = self.session(current, &past, self.threads())?;
+        let session = |threads, shares| {
+            let context = self.session(current, &past, threads, shares)?;
+            if let Some(found) = &found {
+                context.register_catalog(found::CATALOG, Arc::clone(found));
+            }
+            Ok::<_, QueryError>(context)
+        };
+        let context = session(self.threads(), Shares::Equal)?;
         let mut plan = context.state().statement_to_plan(statement).await?;
         let options = SQLOptions::new()
             .with_allow_ddl(false)
@@ -109,9 +128,11 @@ impl Reader {
         let mut physical = context.state().create_physical_plan(&plan).await?;
         let mut task = context.task_ctx();
         if self.threads() > 1 && loops(&physical) {
-            let context = self.session(current, &past, 1)?;
+            let context = session(1, Shares::Equal)?;
             physical = context.state().create_physical_plan(&plan).await?;
             task = context.task_ctx();
+        } else if !sorts(&physical) {
+            task = session(self.threads(), Shares::AsNeeded)?.task_ctx();
         }
         let rows = execute_stream(physical, task)?;
         if !shows_plan {

@@ -3,11 +3,12 @@
 //! - In: a dataset, a snapshot. Out: its rows in batches, read as they are taken.
 //! - Not here: SQL (`query`), which promises no order.
 
+use crate::Store;
 use crate::error::StoreError;
 use crate::lake::as_of::AsOf;
+use crate::lake::catalog::LiveFile;
 use crate::lake::data_file::{self, Select};
-use crate::lake::{catalog::LiveFile, index};
-use crate::{Store, of_source};
+use crate::lake::index::{self, of_source};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;

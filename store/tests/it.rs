@@ -4,8 +4,10 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod it {
+    mod embedder;
     mod lake;
     mod query;
+    mod vectors;
 }
 
 use arrow_array::RecordBatch;

@@ -3,6 +3,7 @@
 //! - In: [`schemas::RawItem`]s of one media type. Out: record batches of one or more datasets, and rejects.
 //! - Not here: clock, files, network, randomness, storage.
 
+pub mod chunk;
 pub mod convert;
 pub mod convert_document;
 pub mod convert_mail;

@@ -113,7 +113,7 @@ const TEMPLATE: &str = r#"# What dkc collects. `dkc add KIND key=value…` appen
 #   keyring:SERVICE/USER  the keyring of your desktop
 
 # [limits]
-# query_memory_mb = 512   # memory of one query
+# query_memory_mb = 512   # memory of one query; an eighth of the machine's without it
 # query_seconds   = 60    # when a query is stopped
 # threads         = 2     # all cores without it
 

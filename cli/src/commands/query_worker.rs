@@ -3,8 +3,10 @@
 use crate::context::Context;
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
+use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use store::query::{Limits, worker};
+use store::search::Models;
 
 /// Answers one query that comes on standard input.
 #[derive(Debug, Args)]
@@ -12,15 +14,18 @@ pub struct Arguments {
     /// Where sorts and joins put what does not fit into memory
     pub spill: PathBuf,
     /// What the query may use
-    #[arg(value_parser = limits)]
+    #[arg(value_parser = read::<Limits>)]
     pub limits: Limits,
+    /// Which model says what texts mean
+    #[arg(value_parser = read::<Models>)]
+    pub models: Models,
 }
 
-fn limits(json: &str) -> Result<Limits, serde_json::Error> {
+fn read<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(json)
 }
 
 /// Runs it. It makes its own threads, so no other may be there.
 pub fn run(arguments: Arguments, context: &Context) -> Result<()> {
-    worker::serve(&context.data, arguments.spill, arguments.limits).into_diagnostic()
+    worker::serve(&context.data, arguments.spill, arguments.limits, arguments.models).into_diagnostic()
 }

@@ -1,6 +1,7 @@
 //! `dkc run`: from the sources into the lake.
 
 use crate::commands::compact::KEPT;
+use crate::commands::index;
 use crate::context::Context;
 use crate::print;
 use clap::Args;
@@ -80,6 +81,22 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             context,
         );
     }
+    if !cancel.is_cancelled() {
+        // What was collected is safe; search sees it when it can.
+        let fresh = index::Fresh {
+            store: &store,
+            context,
+            search: &config.search,
+            waits: false,
+            cancel: &cancel,
+        };
+        if let Err(report) = fresh.all(&[]).await {
+            print::error(
+                &report.wrap_err("search does not see what is new; `dkc index build` tries again"),
+                context.json,
+            );
+        }
+    }
     store.close().await;
     if context.json {
         print::json(&serde_json::json!({ "runs": runs }))?;
@@ -98,7 +115,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     Ok(())
 }
 
-async fn cancel_on_signal(cancel: CancellationToken) {
+pub(super) async fn cancel_on_signal(cancel: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return;
@@ -111,7 +128,7 @@ async fn cancel_on_signal(cancel: CancellationToken) {
 }
 
 /// Draws a bar on a terminal until aborted: items, rate, time left when the source says how many there are.
-fn show(pipeline: &str, progress: &Arc<Progress>, context: &Context) -> Shown {
+pub(super) fn show(pipeline: &str, progress: &Arc<Progress>, context: &Context) -> Shown {
     let bar = if context.quiet || context.json {
         ProgressBar::hidden()
     } else {
@@ -134,13 +151,13 @@ fn show(pipeline: &str, progress: &Arc<Progress>, context: &Context) -> Shown {
     Shown { bar, task }
 }
 
-struct Shown {
+pub(super) struct Shown {
     bar: ProgressBar,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Shown {
-    fn abort(self) {
+    pub(super) fn abort(self) {
         self.task.abort();
         self.bar.finish_and_clear();
     }

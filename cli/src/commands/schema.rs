@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::{commands, config, print};
 use clap::Args;
 use miette::Result;
-use schemas::{Dataset, datasets, to_arrow};
+use schemas::{Dataset, Operator, Search, datasets, to_arrow};
 
 /// Prints every column of every dataset, or of one; with `--json` the JSON Schema of a row.
 #[derive(Debug, Args)]
@@ -59,7 +59,25 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
                 ]
             }),
         )?;
+        if let Some(search) = &dataset.search {
+            print::text(&searched(search))?;
+        }
         print::text("")?;
     }
     Ok(())
+}
+
+/// How a dataset is searched, in a sentence.
+fn searched(search: &Search) -> String {
+    let operators: Vec<String> = Operator::ALL
+        .iter()
+        .filter(|operator| search.answers(**operator))
+        .map(|operator| format!("{}:", operator.name()))
+        .collect();
+    format!(
+        "Searched by {} and {}; operators: {}",
+        search.title.join(", "),
+        search.text.join(", "),
+        operators.join(" ")
+    )
 }

@@ -2,20 +2,19 @@
 
 use super::mistake::{Mistake, Mistakes, Place, nearest};
 use super::secret::{FORMS, Reference};
-use super::{Config, Limits, Pipeline, Secret, redact, schema};
+use super::{Config, Pipeline, Secret, redact, schema};
 use crate::context::expand;
 use collectors::Descriptor;
-use schemars::schema_for;
+use schemars::{JsonSchema, schema_for};
 use schemas::SourceName;
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use toml_edit::{Document, Item, Table, TableLike, Value};
 
 /// The keys at the top.
-const TOP: [&str; 3] = ["store", "limits", "pipeline"];
+const TOP: [&str; 4] = ["store", "limits", "search", "pipeline"];
 
 /// The keys of a `[[pipeline]]`.
 const PIPELINE: [&str; 3] = ["name", "schedule", "source"];
@@ -65,15 +64,15 @@ impl Reader<'_> {
         if let Some(store) = top.get("store") {
             self.store(store);
         }
-        let limits = top
-            .get("limits")
-            .map_or_else(Limits::default, |limits| self.limits(limits));
+        let limits = self.table(top, "limits");
+        let search = self.table(top, "search");
         let pipelines = top
             .get("pipeline")
             .map_or_else(Vec::new, |pipelines| self.pipelines(pipelines));
         Config {
             path: path.to_owned(),
             limits,
+            search,
             pipelines,
         }
     }
@@ -110,31 +109,35 @@ impl Reader<'_> {
         }
     }
 
-    fn limits(&mut self, limits: &Item) -> Limits {
-        let Some(table) = limits.as_table_like() else {
-            self.wrong(limits.span(), "`limits` takes a table", "write `[limits]`");
-            return Limits::default();
+    /// The table of that name at the top, or its default.
+    fn table<T: Default + DeserializeOwned + JsonSchema>(&mut self, top: &Table, name: &str) -> T {
+        let Some(item) = top.get(name) else {
+            return T::default();
         };
-        let schema = schema_for!(Limits);
-        let keys: Vec<&str> = schema::properties(&schema).collect();
-        self.only_keys(table, "in `limits`", &keys);
-        if table.iter().any(|(key, _)| !keys.contains(&key)) {
-            return Limits::default();
-        }
-        let inline = limits
-            .clone()
-            .into_table()
-            .unwrap_or_default()
-            .into_inline_table();
-        let read = Limits::deserialize(Value::InlineTable(inline).into_deserializer());
-        read.unwrap_or_else(|error: toml_edit::de::Error| {
-            let key = key_at(table, error.span()).map_or("limits".to_owned(), |key| format!("limits.{key}"));
+        let Some(table) = item.as_table_like() else {
             self.wrong(
-                error.span().or(limits.span()),
+                item.span(),
+                format!("`{name}` takes a table"),
+                format!("write `[{name}]`"),
+            );
+            return T::default();
+        };
+        let schema = schema_for!(T);
+        let keys: Vec<&str> = schema::properties(&schema).collect();
+        self.only_keys(table, &format!("in `{name}`"), &keys);
+        if table.iter().any(|(key, _)| !keys.contains(&key)) {
+            return T::default();
+        }
+        let inline = item.clone().into_table().unwrap_or_default().into_inline_table();
+        let read = T::deserialize(Value::InlineTable(inline).into_deserializer());
+        read.unwrap_or_else(|error: toml_edit::de::Error| {
+            let key = key_at(table, error.span()).map_or(name.to_owned(), |key| format!("{name}.{key}"));
+            self.wrong(
+                error.span().or(item.span()),
                 format!("`{key}`: {}", error.message()),
                 "",
             );
-            Limits::default()
+            T::default()
         })
     }
 

@@ -96,6 +96,6 @@ fn is_harmless(key: &str) -> bool {
     !is_secret
         && (matches!(
             key,
-            "name" | "schedule" | "kind" | "query_memory_mb" | "query_seconds" | "threads"
+            "name" | "schedule" | "kind" | "query_memory_mb" | "query_seconds" | "threads" | "model"
         ) || collectors::ALL.iter().any(of_source))
 }

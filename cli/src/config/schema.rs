@@ -1,6 +1,6 @@
 //! The JSON Schema of `dkc.toml`, for editors, put together from what each collector says of itself.
 
-use super::Limits;
+use super::{Limits, Search};
 use collectors::Descriptor;
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
@@ -12,11 +12,14 @@ pub fn json_schema() -> Value {
         .iter()
         .map(|descriptor| source_schema(descriptor, &mut definitions))
         .collect();
-    let mut limits = schema_for!(Limits).to_value();
-    if let Some(limits) = limits.as_object_mut() {
-        limits.remove("$schema");
-        limits.remove("title");
-    }
+    let [limits, search] = [schema_for!(Limits), schema_for!(Search)].map(|schema| {
+        let mut table = schema.to_value();
+        if let Some(table) = table.as_object_mut() {
+            table.remove("$schema");
+            table.remove("title");
+        }
+        table
+    });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dkc.toml",
@@ -25,6 +28,7 @@ pub fn json_schema() -> Value {
         "additionalProperties": false,
         "properties": {
             "limits": limits,
+            "search": search,
             "store": {
                 "description": "Where the lake is kept. Nothing can be set yet: it is in the data directory.",
                 "type": "object",

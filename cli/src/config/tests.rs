@@ -19,12 +19,18 @@ fn an_empty_configuration_has_the_default_limits() {
         }
     );
     assert_eq!(
-        (
-            config.limits.query_memory_mb.get(),
-            config.limits.query_seconds.get()
-        ),
-        (512, 60)
+        (config.limits.query_memory_mb, config.limits.query_seconds.get()),
+        (None, 60)
     );
+}
+
+#[test]
+fn a_query_has_a_part_of_the_memory_of_the_machine_or_what_is_said() {
+    let memory = |text| parse(text).unwrap().limits.query_memory_bytes();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let kib: u64 = meminfo.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_eq!(memory(""), (kib * 1024 / 8).max(512 << 20));
+    assert_eq!(memory("[limits]\nquery_memory_mb = 64"), 64 << 20);
 }
 
 #[test]

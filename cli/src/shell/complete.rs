@@ -76,7 +76,14 @@ const KEYWORDS: &[&str] = &[
 ];
 
 /// Functions that stand in FROM.
-const TABLE_FUNCTIONS: &[&str] = &["as_of('", "changes('", "unnest("];
+const TABLE_FUNCTIONS: &[&str] = &[
+    "as_of('",
+    "changes('",
+    "search('",
+    "text_search('",
+    "unnest(",
+    "vector_search('",
+];
 
 /// After these stands a table.
 const BEFORE_TABLES: &[&str] = &["FROM", "JOIN", "DESCRIBE", "LATERAL"];

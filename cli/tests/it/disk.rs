@@ -193,6 +193,11 @@ impl Disk {
             return Event::None;
         }
         let texts = texts(arguments);
+        // What search reads is as good as gone: it is made again from the lake.
+        let mut paths = texts.iter().map(|text| path_of(text)).chain(first_path(call));
+        if paths.any(|path| path.components().any(|part| part.as_os_str() == "vectors")) {
+            return Event::None;
+        }
         match name {
             "fsync" | "fdatasync" => {
                 let Some((node, changes, names)) = begun.covers else {
@@ -262,7 +267,9 @@ impl Disk {
                 return Event::None;
             }
             _ => {
-                let ours = texts.iter().map(|text| path_of(text)).chain(first_path(call));
+                // The working directory stands there whatever the path is.
+                let of_fd = first_path(call).filter(|_| !arguments.starts_with("AT_FDCWD"));
+                let ours = texts.iter().map(|text| path_of(text)).chain(of_fd);
                 let ours: Vec<PathBuf> = ours.filter(|path| path.starts_with(&self.root)).collect();
                 assert!(ours.is_empty(), "not known here: {name} of {ours:?}");
                 return Event::None;

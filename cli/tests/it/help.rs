@@ -3,11 +3,13 @@
 use crate::said;
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 24] = [
     &["init"],
     &["add"],
     &["run"],
     &["runs"],
+    &["search"],
+    &["search", "eval"],
     &["sql"],
     &["changes"],
     &["export"],
@@ -19,6 +21,11 @@ const COMMANDS: [&[&str]; 17] = [
     &["cursor", "clear"],
     &["rebuild"],
     &["compact"],
+    &["index"],
+    &["index", "status"],
+    &["index", "build"],
+    &["index", "optimize"],
+    &["index", "model"],
     &["verify"],
     &["doctor"],
 ];

@@ -3,6 +3,7 @@
 use super::lab::{Lab, MAIL};
 use store::export::{self, Format};
 use store::query::{Limits, Query, Workers};
+use store::search::Models;
 
 /// Each question with its answer as CSV without the header, rows separated by ` / `.
 const LEGAL: &[(&str, &str)] = &[
@@ -508,7 +509,7 @@ async fn ordinary_sql_is_answered() {
         bytes: Some(16 << 20),
     };
     let dkc = assert_cmd::cargo::cargo_bin!("dkc");
-    let workers = Workers::start(dkc, lab.data(), limits, true);
+    let workers = Workers::start(dkc, lab.data(), limits, Models::default(), true);
     assert!(LEGAL.len() >= 100, "{}", LEGAL.len());
     let newest = lab.snapshot().to_string();
     let mut wrong = Vec::new();

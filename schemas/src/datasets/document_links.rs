@@ -27,6 +27,7 @@ pub const DATASET: Dataset = Dataset {
         Column::new("line", Kind::Int, "Its line in the text of the document, from 1."),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 /// One link; fields are the columns of their names.

@@ -40,6 +40,7 @@ pub const DATASET: Dataset = Dataset {
         Column::new("text", Kind::Text, "Its lines, with the heading.").private(),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 /// One section; fields are the columns of their names.

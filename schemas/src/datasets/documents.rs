@@ -3,6 +3,7 @@
 use crate::dataset::{Column, Dataset, Home, Kind};
 use crate::names::Instant;
 use crate::rows::{Row, Value};
+use crate::search::{Field, Operator, Search};
 
 /// The dataset.
 pub const DATASET: Dataset = Dataset {
@@ -42,6 +43,19 @@ pub const DATASET: Dataset = Dataset {
         Column::new("modified_at", Kind::Instant, "When the file was last changed; UTC.").nullable(),
     ],
     home: Home::Lake,
+    search: Some(Search {
+        title: &["title"],
+        text: &["text"],
+        sections: Some("document_sections"),
+        date: &["modified_at"],
+        wall_clock: false,
+        fields: &[
+            Field::new(Operator::Filename, &["path"]),
+            Field::new(Operator::Path, &["path"]),
+            Field::new(Operator::Project, &["project"]),
+            Field::new(Operator::Subject, &["title"]),
+        ],
+    }),
 };
 
 /// One document; fields are the columns of their names.

@@ -39,6 +39,7 @@ pub const DATASET: Dataset = Dataset {
         Column::new("sha256", Kind::Text, "SHA-256 of the decoded bytes, hexadecimal.").source("FIPS 180-4"),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 /// One attachment.

@@ -3,6 +3,7 @@
 use crate::dataset::{Column, Dataset, Home, Kind};
 use crate::names::Instant;
 use crate::rows::{Row, Value};
+use crate::search::{Field, Operator, Search};
 
 /// The dataset.
 pub const DATASET: Dataset = Dataset {
@@ -115,6 +116,21 @@ pub const DATASET: Dataset = Dataset {
         ),
     ],
     home: Home::Lake,
+    search: Some(Search {
+        title: &["subject"],
+        text: &["body_text"],
+        sections: None,
+        date: &["date", "received_at"],
+        wall_clock: false,
+        fields: &[
+            Field::new(Operator::Filename, &["filename"]).of("email_attachments"),
+            Field::new(Operator::From, &["from_name", "from_addr"]),
+            Field::new(Operator::Has, &["attachment_count"]),
+            Field::new(Operator::List, &["list_id"]),
+            Field::new(Operator::Subject, &["subject"]),
+            Field::new(Operator::To, &["to", "cc", "bcc"]),
+        ],
+    }),
 };
 
 /// One message.

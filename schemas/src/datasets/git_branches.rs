@@ -29,6 +29,7 @@ pub const DATASET: Dataset = Dataset {
             .source("git branch -v"),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 /// One branch.

@@ -3,6 +3,7 @@
 use crate::dataset::{Column, Dataset, Home, Kind};
 use crate::names::Instant;
 use crate::rows::{Row, Value};
+use crate::search::{Field, Operator, Search};
 
 /// The dataset.
 pub const DATASET: Dataset = Dataset {
@@ -117,6 +118,19 @@ pub const DATASET: Dataset = Dataset {
         .source("git log --numstat -M"),
     ],
     home: Home::Lake,
+    search: Some(Search {
+        title: &["subject"],
+        text: &["body"],
+        sections: None,
+        date: &["author_time", "committer_time"],
+        wall_clock: false,
+        fields: &[
+            Field::new(Operator::Author, &["author_name", "author_email"]),
+            Field::new(Operator::Path, &["path"]).of("git_file_changes"),
+            Field::new(Operator::Repo, &["repository"]),
+            Field::new(Operator::Subject, &["subject"]),
+        ],
+    }),
 };
 
 /// Who did something to a commit, and when.

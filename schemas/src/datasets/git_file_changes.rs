@@ -49,6 +49,7 @@ pub const DATASET: Dataset = Dataset {
         .nullable(),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 /// What happened to a file.

@@ -73,6 +73,7 @@ pub const DATASET: Dataset = Dataset {
         .source("git worktree"),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 /// How far a branch is from the one it follows.

@@ -33,6 +33,7 @@ pub const DATASET: Dataset = Dataset {
         .nullable(),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 impl Row for Location {

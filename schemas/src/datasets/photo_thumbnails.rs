@@ -21,6 +21,7 @@ pub const DATASET: Dataset = Dataset {
         Column::new("height", Kind::Int, "Its height in pixels."),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 /// One small picture.

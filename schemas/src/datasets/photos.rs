@@ -3,6 +3,7 @@
 use crate::dataset::{Column, Dataset, Home, Kind};
 use crate::names::Instant;
 use crate::rows::{Row, Value};
+use crate::search::{Field, Operator, Search};
 
 /// The dataset.
 pub const DATASET: Dataset = Dataset {
@@ -116,6 +117,20 @@ pub const DATASET: Dataset = Dataset {
         .nullable(),
     ],
     home: Home::Lake,
+    search: Some(Search {
+        title: &["title", "path"],
+        text: &["title", "caption", "tags", "people", "album"],
+        sections: None,
+        date: &["taken_at"],
+        wall_clock: true,
+        fields: &[
+            Field::new(Operator::Camera, &["camera_make", "camera_model", "lens"]),
+            Field::new(Operator::Filename, &["path"]),
+            Field::new(Operator::Near, &["latitude", "longitude"]),
+            Field::new(Operator::Path, &["path"]),
+            Field::new(Operator::Subject, &["title"]),
+        ],
+    }),
 };
 
 /// One photo or video; fields are the columns of their names.

@@ -30,6 +30,7 @@ pub const DATASET: Dataset = Dataset {
         .nullable(),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 /// A [`RawItem`] with its digest written out, ready to be a row.

@@ -27,6 +27,7 @@ pub const DATASET: Dataset = Dataset {
         .nullable(),
     ],
     home: Home::Lake,
+    search: None,
 };
 
 /// A [`Reject`] with the source it belongs to, ready to be a row.

@@ -58,6 +58,7 @@ pub const DATASET: Dataset = Dataset {
         Column::new("error", Kind::Text, "Why it failed, with causes.").nullable(),
     ],
     home: Home::Relational,
+    search: None,
 };
 
 /// State of a run.

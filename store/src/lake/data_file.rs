@@ -7,7 +7,7 @@ mod read;
 mod staged;
 mod statistics;
 
-pub use read::{Select, read, read_by, read_deletes, to_dataset};
+pub use read::{Select, read, read_by, read_deletes, to_columns, to_dataset};
 pub use staged::digest_of_file;
 pub use statistics::ColumnStatistics;
 

@@ -269,3 +269,21 @@ pub fn same_row(one: &RecordBatch, row: usize, other: &RecordBatch, other_row: u
                     .is_some_and(|theirs| *column.slice(row, 1) == *theirs.slice(other_row, 1))
         })
 }
+
+/// The rows of a source.
+///
+/// # Errors
+/// [`StoreError`] when the batch has no column that says of which source its rows are.
+pub fn of_source(batch: RecordBatch, source: &SourceName) -> Result<RecordBatch, StoreError> {
+    let sources = texts(&batch, "_source").ok_or_else(|| StoreError::Unfit {
+        reason: "a data file lacks `_source`".to_owned(),
+    })?;
+    if sources.iter().all(|name| name == Some(source.as_str())) {
+        return Ok(batch);
+    }
+    let keep = sources
+        .iter()
+        .map(|name| Some(name == Some(source.as_str())))
+        .collect();
+    Ok(arrow::compute::filter_record_batch(&batch, &keep)?)
+}

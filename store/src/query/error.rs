@@ -82,6 +82,9 @@ pub enum QueryError {
     /// `as_of` or `changes` was called with something else than a dataset and moments.
     #[error("{0}")]
     Past(String),
+    /// A search in FROM cannot be read, or has no answer.
+    #[error("{0}")]
+    Search(String),
     /// The engine's own words.
     #[error("{0}")]
     Engine(String),

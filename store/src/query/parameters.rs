@@ -2,7 +2,7 @@
 
 use super::QueryError;
 use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::sql::sqlparser::ast::{self, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, VisitMut, VisitorMut};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -24,8 +24,24 @@ pub fn parameter(text: &str) -> Value {
 }
 
 /// The name in `:name` or `$name`.
-pub(super) fn name_of(placeholder: &str) -> &str {
+fn name_of(placeholder: &str) -> &str {
     placeholder.trim_start_matches([':', '$', '@'])
+}
+
+/// What is written as an argument of a table function: a text, a number, or a parameter that is one.
+pub(super) fn text_of(argument: &FunctionArg, parameters: &Parameters) -> Option<String> {
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(value))) = argument else {
+        return None;
+    };
+    match &value.value {
+        ast::Value::SingleQuotedString(text) | ast::Value::Number(text, _) => Some(text.clone()),
+        ast::Value::Placeholder(placeholder) => match parameters.get(name_of(placeholder))? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Writes all parameters of a statement as the engine knows them, and gives the values of those that it uses.

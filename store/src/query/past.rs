@@ -8,18 +8,15 @@
 //! - A column that was added later was null before.
 
 use super::QueryError;
-use super::parameters::{Parameters, name_of};
+use super::parameters::{Parameters, text_of};
 use crate::error::StoreError;
 use crate::lake::as_of::AsOf;
 use crate::lake::catalog::Catalog;
 use crate::lake::index::NOT_COMPARED;
-use datafusion::sql::sqlparser::ast::{
-    self, FunctionArg, FunctionArgExpr, TableFactor, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{self, TableFactor, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use schemas::{Column, Dataset, Home, Kind, datasets};
-use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
@@ -135,7 +132,10 @@ impl Past<'_> {
         else {
             return Err(wrong());
         };
-        let arguments = arguments.args.iter().map(|argument| self.text_of(argument));
+        let arguments = arguments
+            .args
+            .iter()
+            .map(|argument| text_of(argument, self.parameters));
         let arguments: Vec<String> = arguments.collect::<Option<_>>().ok_or_else(wrong)?;
         let (name, moments) = arguments.split_first().ok_or_else(wrong)?;
         let dataset = datasets::by_name(name)
@@ -177,22 +177,6 @@ impl Past<'_> {
             *alias = Some(given.clone());
         }
         Ok(relation)
-    }
-
-    /// What is written as an argument: a text, a number, or a parameter that is one.
-    fn text_of(&self, argument: &FunctionArg) -> Option<String> {
-        let FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(value))) = argument else {
-            return None;
-        };
-        match &value.value {
-            ast::Value::SingleQuotedString(text) | ast::Value::Number(text, _) => Some(text.clone()),
-            ast::Value::Placeholder(placeholder) => match self.parameters.get(name_of(placeholder))? {
-                Value::String(text) => Some(text.clone()),
-                Value::Number(number) => Some(number.to_string()),
-                _ => None,
-            },
-            _ => None,
-        }
     }
 
     fn moment(&self, text: &str) -> Result<i64, QueryError> {

@@ -6,16 +6,18 @@ use super::alike::bit_distance;
 use super::files::Files;
 use super::functions::is_allowed;
 use super::information::{INFORMATION_SCHEMA, Information};
+use super::scan::Table;
 use super::{Limits, QueryError, past};
 use crate::error::StoreError;
 use crate::lake::as_of::AsOf;
 use crate::lake::catalog::Catalog;
 use crate::runs::Runs;
+use crate::search::Models;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::{FairSpillPool, GreedyMemoryPool, MemoryPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
@@ -32,6 +34,24 @@ pub(super) const MAIN: &str = "main";
 /// Bytes that sorts and joins may put into files. More fills the disk for everybody.
 const SPILL_BYTES: u64 = 16 << 30;
 
+/// How the parts of a plan share the memory of a query.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shares {
+    /// Each may have as much as any other.
+    Equal,
+    /// Each takes what it needs, until there is no more.
+    AsNeeded,
+}
+
+impl Shares {
+    fn pool(self, bytes: usize) -> Arc<dyn MemoryPool> {
+        match self {
+            Self::Equal => Arc::new(FairSpillPool::new(bytes)),
+            Self::AsNeeded => Arc::new(GreedyMemoryPool::new(bytes)),
+        }
+    }
+}
+
 /// Answers queries over one data directory, in this process.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -40,16 +60,20 @@ pub struct Reader {
     limits: Limits,
     /// Where sorts and joins put what does not fit into memory.
     spill: PathBuf,
+    data: PathBuf,
+    models: Models,
 }
 
 impl Reader {
-    /// A reader of the lake and the history of runs.
-    pub fn new(catalog: Catalog, runs: Runs, limits: Limits) -> Self {
+    /// A reader of the lake and the history of runs of a data directory.
+    pub fn new(data: &Path, catalog: Catalog, runs: Runs, limits: Limits) -> Self {
         Self {
             catalog,
             runs,
             limits,
             spill: std::env::temp_dir(),
+            data: data.to_owned(),
+            models: Models::default(),
         }
     }
 
@@ -57,14 +81,29 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError`] when SQLite refuses.
-    pub async fn open(data: &Path, limits: Limits, spill: PathBuf) -> Result<Self, StoreError> {
+    pub async fn open(
+        data: &Path,
+        limits: Limits,
+        spill: PathBuf,
+        models: Models,
+    ) -> Result<Self, StoreError> {
         let lake = data.join("lake");
         let catalog = Catalog::open_to_read(&lake.join("catalog.sqlite"), &lake.join("files")).await?;
         let runs = Runs::open_to_read(&data.join(crate::STATE)).await?;
         Ok(Self {
             spill,
-            ..Self::new(catalog, runs, limits)
+            models,
+            ..Self::new(data, catalog, runs, limits)
         })
+    }
+
+    /// Where the index of search is, and which model it is asked by.
+    pub(super) fn index(&self) -> (&Path, &Models) {
+        (&self.data, &self.models)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 
     pub(super) fn threads(&self) -> usize {
@@ -97,12 +136,23 @@ impl Reader {
         ]
     }
 
+    /// A session of the newest snapshot, for queries of dkc's own.
+    pub(crate) async fn session_now(&self) -> Result<SessionContext, QueryError> {
+        self.session(
+            self.snapshot(None).await?,
+            &BTreeSet::new(),
+            self.threads(),
+            Shares::Equal,
+        )
+    }
+
     /// A session whose tables are those of the snapshot `current`; those of the past have catalogs of their own.
     pub(super) fn session(
         &self,
         current: i64,
         past: &BTreeSet<i64>,
         threads: usize,
+        shares: Shares,
     ) -> Result<SessionContext, QueryError> {
         let config = SessionConfig::new()
             .with_default_catalog_and_schema("lake", MAIN)
@@ -113,7 +163,7 @@ impl Reader {
             .with_mode(DiskManagerMode::Directories(vec![self.spill.clone()]))
             .with_max_temp_directory_size(SPILL_BYTES);
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(self.limits.memory_bytes)))
+            .with_memory_pool(shares.pool(self.limits.memory_bytes))
             .with_disk_manager_builder(spill)
             .build_arc()?;
         let local = ObjectStoreUrl::local_filesystem();
@@ -208,7 +258,10 @@ impl SchemaProvider for TablesOfSchema {
                     vec![vec![batch]],
                 )?)))
             }
-            _ => self.lake.table(name).await,
+            _ => {
+                let table = self.lake.table(name).await?;
+                Ok(table.map(|table| Arc::new(Table(table)) as _))
+            }
         }
     }
 

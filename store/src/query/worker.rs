@@ -7,6 +7,7 @@
 //! - Not here: how long it may take. Whoever asked kills it (F3).
 
 use super::{Limits, Query, QueryError, Reader, information};
+use crate::search::Models;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
 use arrow_array::cast::AsArray;
@@ -55,7 +56,7 @@ const PIECE_BYTES: usize = 4 << 20;
 ///
 /// # Errors
 /// When limits cannot be set or whoever asked has gone.
-pub fn serve(data: &Path, spill: PathBuf, limits: Limits) -> io::Result<()> {
+pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io::Result<()> {
     confine(&limits)?;
     // Not where in the source it was: whoever asked is shown this.
     std::panic::set_hook(Box::new(|panic| {
@@ -85,14 +86,14 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits) -> io::Result<()> {
     let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let data = data.to_owned();
     let answered = runtime.spawn(async move {
-        let early = warmed(&data, limits, &spill).await;
+        let early = warmed(&data, limits, &spill, &models).await;
         let Ok(Ok(line)) = tokio::task::spawn_blocking(move || receiver.recv()).await else {
             return Ok(());
         };
         let mut out = BufWriter::new(out);
         let reader = match early {
             Some(reader) => Ok(reader),
-            None => Reader::open(&data, limits, spill).await,
+            None => Reader::open(&data, limits, spill, models).await,
         };
         let said = match (reader, serde_json::from_str::<Query>(&line)) {
             (Ok(reader), Ok(query)) => {
@@ -137,8 +138,10 @@ fn confine(limits: &Limits) -> io::Result<()> {
 
 /// A reader that has answered once, so that what is made at first use is there when it matters; `None` where there is
 /// no data directory yet.
-async fn warmed(data: &Path, limits: Limits, spill: &Path) -> Option<Reader> {
-    let reader = Reader::open(data, limits, spill.to_owned()).await.ok()?;
+async fn warmed(data: &Path, limits: Limits, spill: &Path, models: &Models) -> Option<Reader> {
+    let reader = Reader::open(data, limits, spill.to_owned(), models.clone())
+        .await
+        .ok()?;
     let mut rows = reader.answer(&Query::from("SELECT 1")).await.ok()?;
     while rows.next().await.is_some() {}
     Some(reader)

@@ -30,6 +30,22 @@ pub fn to_dataset(dataset: &Dataset, batch: &RecordBatch) -> Result<RecordBatch,
     Ok(fit(&schemas::to_arrow::arrow_schema(dataset), batch)?)
 }
 
+/// A batch as read from a file, with these columns of its dataset in this order; what the file is too old to have is
+/// null.
+///
+/// # Errors
+/// As [`to_dataset`].
+pub fn to_columns(
+    dataset: &Dataset,
+    columns: &[&str],
+    batch: &RecordBatch,
+) -> Result<RecordBatch, StoreError> {
+    let schema = schemas::to_arrow::arrow_schema(dataset);
+    let places = columns.iter().map(|name| schema.index_of(name));
+    let schema = schema.project(&places.collect::<Result<Vec<_>, _>>()?)?;
+    Ok(fit(&schema.into(), batch)?)
+}
+
 /// Rows in a batch, unless somebody knows better.
 const BATCH_ROWS: usize = 4_096;
 

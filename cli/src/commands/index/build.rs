@@ -1,0 +1,220 @@
+//! `dkc index build`: the index as the lake and the model are now.
+
+use crate::commands::run::{cancel_on_signal, show};
+use crate::config::{self, Search};
+use crate::context::Context;
+use crate::print;
+use clap::Args;
+use collectors::Progress;
+use miette::{IntoDiagnostic, Result, miette};
+use pipelines::IndexError;
+use pipelines::index::{self, Indexed};
+use schemas::Dataset;
+use serde::Serialize;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use store::Store;
+use store::embedder::{EmbedError, Embedder, Tokens, static_of};
+use store::vectors::{VectorError, Vectors};
+use tokio_util::sync::CancellationToken;
+
+/// Indexes what is new, and lets the model read all that it has not read, the newest first. When it is stopped, the next
+/// time goes on from there.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc index build\n  dkc index build emails --anew")]
+pub struct Arguments {
+    /// Datasets; all that can be searched without one
+    #[arg(value_name = "DATASET")]
+    datasets: Vec<String>,
+    /// Make the index again from the lake, whatever state it is in. Vectors that can be read are kept
+    #[arg(long)]
+    anew: bool,
+}
+
+/// What was done for a dataset.
+#[derive(Debug, Serialize)]
+pub struct Built {
+    dataset: &'static str,
+    #[serde(flatten)]
+    indexed: Indexed,
+    embedded: usize,
+}
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    let search = config::search(context)?;
+    super::chosen(&arguments.datasets)?;
+    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
+    let cancel = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(cancel.clone()));
+    let fresh = Fresh {
+        store: &store,
+        context,
+        search: &search,
+        waits: true,
+        cancel: &cancel,
+    };
+    if arguments.anew {
+        fresh.forget(&arguments.datasets).await?;
+    }
+    let built = fresh.all(&arguments.datasets).await;
+    store.close().await;
+    let built = built?;
+    if cancel.is_cancelled() {
+        return Err(miette!(
+            help = "`dkc index build` goes on from there",
+            "stopped; what was indexed stays"
+        ));
+    }
+    if context.json {
+        return print::json(&built);
+    }
+    let count = |count: usize| count.to_string();
+    print::table(
+        ["dataset", "rows indexed", "rows removed", "texts embedded"],
+        built.into_iter().map(|built| {
+            [
+                built.dataset.to_owned(),
+                count(built.indexed.rows),
+                count(built.indexed.removed),
+                count(built.embedded),
+            ]
+        }),
+    )
+}
+
+/// Makes the index as new as the lake.
+pub struct Fresh<'a> {
+    /// The lake, open for writing.
+    pub store: &'a Store,
+    /// Where models are, what the user wants to see.
+    pub context: &'a Context,
+    /// Which model.
+    pub search: &'a Search,
+    /// Whether to wait for the model, which may take hours; else only for the static one, which takes moments.
+    pub waits: bool,
+    /// Says when to stop.
+    pub cancel: &'a CancellationToken,
+}
+
+impl Fresh<'_> {
+    /// Indexes the datasets of these names; all without one.
+    ///
+    /// # Errors
+    /// Whatever stopped it, in words for the user; what was done stays.
+    pub async fn all(&self, names: &[String]) -> Result<Vec<Built>> {
+        let models = self.context.models()?;
+        let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
+        let model = self.search.model.clone();
+        let tokens = Arc::new(Tokens::of(&models, &model));
+        let datasets = super::chosen(names)?;
+        let mut built = Vec::new();
+        for (dataset, search) in &datasets {
+            let follow = || index::follow(self.store, &vectors, dataset, search, &tokens, self.cancel);
+            let indexed = match follow().await {
+                // It holds nothing that the lake does not, and nobody may be there to ask for it.
+                Err(IndexError::Vector(
+                    error @ (VectorError::Lance { .. } | VectorError::Outdated { .. }),
+                )) => {
+                    let report = Err::<(), _>(error).into_diagnostic();
+                    if let Err(report) = report {
+                        let name = dataset.name;
+                        print::error(
+                            &report.wrap_err(format!("the index of {name} is made again from the lake")),
+                            self.context.json,
+                        );
+                    }
+                    vectors.forget_chunks(dataset.name).into_diagnostic()?;
+                    follow().await
+                }
+                followed => followed,
+            };
+            built.push(Built {
+                dataset: dataset.name,
+                indexed: indexed.into_diagnostic()?,
+                embedded: 0,
+            });
+        }
+        if !self.waits && built.iter().all(|built| built.indexed == Indexed::default()) {
+            return Ok(built);
+        }
+        // The one that takes moments reads everything before the one that takes hours begins.
+        let mut names = vec![static_of(&model)];
+        names.extend(self.waits.then_some(model));
+        for name in names {
+            let Some(embedder) = self.open(&name).await? else {
+                continue;
+            };
+            for ((dataset, _), built) in datasets.iter().zip(&mut built) {
+                built.embedded += self.embed(&vectors, dataset, &embedder).await?;
+            }
+        }
+        Ok(built)
+    }
+
+    /// Opens a model, if it is there.
+    async fn open(&self, name: &str) -> Result<Option<Arc<Embedder>>> {
+        let (models, name) = (self.context.models()?, name.to_owned());
+        let threads = config::query_limits(self.context)?.threads;
+        let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        let opened = tokio::task::spawn_blocking(move || Embedder::open(&models, &name, threads));
+        match opened.await.into_diagnostic()? {
+            Ok(embedder) => Ok(Some(Arc::new(embedder))),
+            Err(error @ EmbedError::Absent { .. }) => {
+                if self.waits {
+                    print::note(&error.to_string(), self.context);
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error).into_diagnostic(),
+        }
+    }
+
+    /// Lets a model read what it has not read of a dataset.
+    async fn embed(&self, vectors: &Vectors, dataset: &Dataset, embedder: &Arc<Embedder>) -> Result<usize> {
+        let chunks = vectors.chunks(dataset.name).await.into_diagnostic()?;
+        let Some(chunks) = chunks.filter(|_| !self.cancel.is_cancelled()) else {
+            return Ok(0);
+        };
+        let space = vectors
+            .space_or_new(dataset.name, embedder.stamp())
+            .await
+            .into_diagnostic()?;
+        let progress = Arc::new(Progress::default());
+        let shown = show(
+            &format!("{}, {}", dataset.name, embedder.stamp().name),
+            &progress,
+            self.context,
+        );
+        let embedded = index::embed(&chunks, &space, embedder, &progress, self.cancel).await;
+        shown.abort();
+        let embedded = embedded.into_diagnostic()?;
+        if embedded > 0 {
+            space.optimize(&chunks).await.into_diagnostic()?;
+        }
+        Ok(embedded)
+    }
+
+    /// Forgets chunks, and vectors that cannot be read or are of other files by the name of the model.
+    async fn forget(&self, names: &[String]) -> Result<()> {
+        let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
+        let model = &self.search.model;
+        let mut embedders = Vec::new();
+        for name in [static_of(model), model.clone()] {
+            embedders.extend(self.open(&name).await?);
+        }
+        for (dataset, _) in super::chosen(names)? {
+            vectors.forget_chunks(dataset.name).into_diagnostic()?;
+            vectors.forget_unreadable(dataset.name).await.into_diagnostic()?;
+            for embedder in &embedders {
+                let stamp = embedder.stamp();
+                if let Err(VectorError::OtherModel { .. }) = vectors.space(dataset.name, stamp).await {
+                    vectors
+                        .forget_space(dataset.name, &stamp.name)
+                        .into_diagnostic()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

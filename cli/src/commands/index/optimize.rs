@@ -1,0 +1,50 @@
+//! `dkc index optimize`: an index that answers fast.
+
+use crate::context::Context;
+use crate::print;
+use clap::Args;
+use miette::{IntoDiagnostic, Result};
+use store::Store;
+use store::vectors::Vectors;
+
+/// Merges small files of the index, puts words into it that are read one by one, and forgets vectors of texts that no row
+/// says any more.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc index optimize\n  dkc index optimize emails")]
+pub struct Arguments {
+    /// Datasets; all that can be searched without one
+    #[arg(value_name = "DATASET")]
+    datasets: Vec<String>,
+}
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    let datasets = super::chosen(&arguments.datasets)?;
+    // Nobody else may write meanwhile.
+    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
+    let vectors = Vectors::open(&context.data).await.into_diagnostic()?;
+    let mut lines = Vec::new();
+    for (dataset, _) in datasets {
+        let Some(chunks) = vectors.chunks(dataset.name).await.into_diagnostic()? else {
+            continue;
+        };
+        chunks.optimize().await.into_diagnostic()?;
+        for stamp in vectors.models(dataset.name).await.into_diagnostic()? {
+            if let Some(space) = vectors.space(dataset.name, &stamp).await.into_diagnostic()? {
+                space.optimize(&chunks).await.into_diagnostic()?;
+            }
+        }
+        let state = chunks.state().await.into_diagnostic()?;
+        lines.push(serde_json::json!({
+            "dataset": dataset.name,
+            "chunks": state.chunks,
+            "unindexed": state.unindexed,
+        }));
+    }
+    store.close().await;
+    if context.json {
+        return print::json(&lines);
+    }
+    print::note(&format!("{} datasets are optimized", lines.len()), context);
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! `dkc index status`: how much is indexed.
+
+use crate::config;
+use crate::context::Context;
+use crate::print;
+use clap::Args;
+use miette::{IntoDiagnostic, Result};
+use serde::Serialize;
+use store::Store;
+use store::vectors::Vectors;
+
+/// Says of each dataset that can be searched how many chunks there are, how many of them are not in the index of words
+/// yet, whether the index is as new as the lake, and what each model has read.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc index status\n  dkc index status --json")]
+pub struct Arguments {}
+
+#[derive(Serialize)]
+struct Status {
+    dataset: &'static str,
+    chunks: usize,
+    unindexed: usize,
+    snapshot: Option<i64>,
+    newest: i64,
+    models: Vec<Model>,
+}
+
+#[derive(Serialize)]
+struct Model {
+    name: String,
+    dimension: usize,
+    digest: String,
+    is_asked_first: bool,
+    vectors: usize,
+    pending: usize,
+    stale: usize,
+}
+
+/// Runs it.
+pub async fn run(_: Arguments, context: &Context) -> Result<()> {
+    let model = config::search(context)?.model;
+    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let newest = store.catalog().head().await.into_diagnostic()?.id;
+    store.close().await;
+    let vectors = Vectors::open(&context.data).await.into_diagnostic()?;
+    let mut all = Vec::new();
+    for (dataset, _) in super::chosen(&[])? {
+        let Some(chunks) = vectors.chunks(dataset.name).await.into_diagnostic()? else {
+            continue;
+        };
+        let state = chunks.state().await.into_diagnostic()?;
+        let mut models = Vec::new();
+        for stamp in vectors.models(dataset.name).await.into_diagnostic()? {
+            if let Some(space) = vectors.space(dataset.name, &stamp).await.into_diagnostic()? {
+                let of = space.state(&chunks).await.into_diagnostic()?;
+                models.push(Model {
+                    is_asked_first: stamp.name == model,
+                    name: stamp.name,
+                    dimension: stamp.dimension,
+                    digest: stamp.digest,
+                    vectors: of.vectors,
+                    pending: of.pending,
+                    stale: of.stale,
+                });
+            }
+        }
+        all.push(Status {
+            dataset: dataset.name,
+            chunks: state.chunks,
+            unindexed: state.unindexed,
+            snapshot: state.followed.map(|followed| followed.snapshot),
+            newest,
+            models,
+        });
+    }
+    if context.json {
+        return print::json(&all);
+    }
+    if all.is_empty() {
+        print::note(
+            "nothing is indexed yet; `dkc index build` does it, and so does each `dkc run`",
+            context,
+        );
+        return Ok(());
+    }
+    print::table(
+        ["dataset", "chunks", "words pending", "snapshot", "models"],
+        all.into_iter().map(|status| {
+            let snapshot = match status.snapshot {
+                Some(snapshot) if snapshot == status.newest => format!("{snapshot}, the newest"),
+                Some(snapshot) => format!("{snapshot} of {}", status.newest),
+                None => format!("none of {}", status.newest),
+            };
+            let models = status.models.iter().map(|model| {
+                format!(
+                    "{} {:.8}: {} vectors, {} pending, {} stale",
+                    model.name, model.digest, model.vectors, model.pending, model.stale
+                )
+            });
+            [
+                status.dataset.to_owned(),
+                status.chunks.to_string(),
+                status.unindexed.to_string(),
+                snapshot,
+                models.collect::<Vec<_>>().join("\n"),
+            ]
+        }),
+    )
+}

@@ -1,0 +1,234 @@
+//! `dkc search`: rows by their words and by what they mean.
+
+mod eval;
+
+use crate::context::Context;
+use crate::{config, print};
+use clap::{Args, Subcommand};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use miette::{Diagnostic, IntoDiagnostic, Result, SourceSpan, miette};
+use serde_json::{Value, json};
+use store::search::language::{Analysis, Condition, Query, WrongQuery};
+use store::search::{Hit, Mode, Searcher};
+
+/// Finds rows of mails, documents, photos and commits. See docs/guides/search.md for the language of queries.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Example:\n  dkc search invoice hosting\n  dkc search 'from:jane has:attachment after:2024'\n  \
+                  dkc search --meaning 'where did I decide to drop Docker Swarm' --in documents\n  \
+                  dkc search -- -draft \"annual report\""
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// What to look for: words, \"phrases\", operators such as from:jane
+    #[arg(required = true, value_name = "QUERY")]
+    query: Vec<String>,
+    /// By words alone
+    #[arg(long, conflicts_with_all = ["meaning", "best"])]
+    words: bool,
+    /// By what they mean alone
+    #[arg(long, conflicts_with = "best")]
+    meaning: bool,
+    /// By both, which is the default
+    #[arg(long)]
+    best: bool,
+    /// Datasets to look in, with commas between
+    #[arg(long = "in", value_name = "DATASETS", value_delimiter = ',')]
+    datasets: Vec<String>,
+    /// How many rows to list
+    #[arg(long, default_value_t = 10, value_name = "ROWS", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    limit: u16,
+    /// Say how the query was understood, and do not search
+    #[arg(long)]
+    analyze: bool,
+    /// Say of each row how it came to its place
+    #[arg(long)]
+    explain: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure how good answers are, by queries whose answers people judged
+    Eval(eval::Arguments),
+}
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    if let Some(Command::Eval(arguments)) = arguments.command {
+        return eval::run(arguments, context).await;
+    }
+    let text = arguments.query.join(" ");
+    let query = Query::parse(&text, &Zoned::now()).map_err(|wrong| Mistake::of(wrong, &text))?;
+    let query = within(query, &arguments.datasets)?;
+    if arguments.analyze {
+        return match context.json {
+            true => print::json(&Analysis(&query).json()),
+            false => print::text(&Analysis(&query).to_string()),
+        };
+    }
+    let mode = match (arguments.words, arguments.meaning) {
+        (true, _) => Mode::Words,
+        (_, true) => Mode::Meaning,
+        _ => Mode::Best,
+    };
+    let searcher = searcher(context).await?;
+    let zone = TimeZone::system();
+    let answer = searcher.search(&query, mode, arguments.limit.into(), &zone).await;
+    let answer = answer.into_diagnostic()?;
+    for note in &answer.notes {
+        print::note(note, context);
+    }
+    if context.json {
+        let hits: Vec<Value> = answer.hits.iter().map(|hit| as_json(hit, &zone)).collect();
+        return print::json(&json!({ "hits": hits, "notes": answer.notes }));
+    }
+    if answer.hits.is_empty() {
+        print::note("nothing fits", context);
+        return Ok(());
+    }
+    let hits = answer.hits.iter().enumerate();
+    let lines: Vec<String> = hits
+        .map(|(at, hit)| as_text(at + 1, hit, &zone, arguments.explain))
+        .collect();
+    print::text(&lines.join("\n"))
+}
+
+/// The index, opened.
+async fn searcher(context: &Context) -> Result<Searcher> {
+    let limits = config::query_limits(context)?;
+    let models = super::models(context)?;
+    if !context.data.join("lake").is_dir() {
+        return Err(miette!(
+            help = "`dkc run` collects and indexes what the configuration names",
+            "there is nothing to search in `{}`",
+            context.data.display()
+        ));
+    }
+    Searcher::open(&context.data, &models, limits)
+        .await
+        .into_diagnostic()
+}
+
+/// The query, of these datasets only.
+fn within(query: Query, datasets: &[String]) -> Result<Query> {
+    if datasets.is_empty() {
+        return Ok(query);
+    }
+    let mut chosen = Vec::new();
+    for name in datasets {
+        let dataset = super::dataset(name)?;
+        if dataset.search.is_none() {
+            let searchable = schemas::datasets::ALL
+                .iter()
+                .filter(|dataset| dataset.search.is_some());
+            let names: Vec<&str> = searchable.map(|dataset| dataset.name).collect();
+            return Err(miette!(
+                help = format!("these can: {}", names.join(", ")),
+                "`{name}` cannot be searched"
+            ));
+        }
+        chosen.push(dataset);
+    }
+    let only = Query::Where(Condition::In(chosen));
+    let conjuncts = query.conjuncts().iter().cloned();
+    Ok(Query::all(conjuncts.chain([only]).collect()).unwrap_or(query))
+}
+
+/// A query that cannot be read, with the place pointed at.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{wrong}")]
+#[diagnostic(help("docs/guides/search.md tells what a query may have; `--analyze` how one is understood"))]
+pub struct Mistake {
+    wrong: WrongQuery,
+    #[source_code]
+    text: String,
+    #[label]
+    span: SourceSpan,
+}
+
+impl Mistake {
+    fn of(wrong: WrongQuery, text: &str) -> Self {
+        Self {
+            span: wrong.span.clone().into(),
+            wrong,
+            text: text.to_owned(),
+        }
+    }
+}
+
+fn date(hit: &Hit, zone: &TimeZone) -> Option<String> {
+    let moment = Timestamp::from_microsecond(hit.date?).ok()?;
+    // A photo says what the clock there showed.
+    let is_local = hit
+        .dataset
+        .search
+        .as_ref()
+        .is_some_and(|search| search.wall_clock);
+    let zone = if is_local { TimeZone::UTC } else { zone.clone() };
+    Some(moment.to_zoned(zone).strftime("%Y-%m-%d %H:%M").to_string())
+}
+
+fn as_json(hit: &Hit, zone: &TimeZone) -> Value {
+    let key: serde_json::Map<String, Value> = hit
+        .dataset
+        .key
+        .iter()
+        .zip(&hit.key)
+        .map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
+        .collect();
+    json!({
+        "dataset": hit.dataset.name,
+        "key": key,
+        "title": hit.title,
+        "date": date(hit, zone),
+        "heading": hit.heading,
+        "part": hit.part,
+        "snippet": hit.snippet.text,
+        "matches": hit.snippet.matches,
+        "score": hit.score,
+        "why": hit.why,
+    })
+}
+
+fn as_text(number: usize, hit: &Hit, zone: &TimeZone, explains: bool) -> String {
+    let title = hit.title.as_deref().unwrap_or("(no title)");
+    let date = date(hit, zone).unwrap_or_else(|| "undated".to_owned());
+    let mut lines = format!(
+        "{number:>3}. {title}\n     {} · {date} · {}\n",
+        hit.dataset.name,
+        hit.key.join(" ")
+    );
+    if let Some(heading) = hit.heading.as_deref().filter(|heading| *heading != title) {
+        lines.push_str(&format!("     § {heading}\n"));
+    }
+    let snippet = hit.snippet.marked("**", "**");
+    if !snippet.is_empty() {
+        let part = if hit.part == "body" {
+            String::new()
+        } else {
+            format!("({}) ", hit.part)
+        };
+        lines.push_str(&format!("     {part}{snippet}\n"));
+    }
+    if explains {
+        let why = &hit.why;
+        let rank = |name: &str, rank: Option<usize>, measure: &str, value: Option<f64>| {
+            rank.zip(value)
+                .map(|(rank, value)| format!("{name} {rank} ({measure} {value:.3})"))
+        };
+        let mut parts: Vec<String> = [
+            rank("by words", why.words_rank, "BM25", why.bm25),
+            rank("by meaning", why.meaning_rank, "cosine", why.cosine),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        parts.extend(why.model.clone());
+        lines.push_str(&format!("     score {:.4}: {}\n", hit.score, parts.join(", ")));
+    }
+    lines
+}

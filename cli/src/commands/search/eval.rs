@@ -1,0 +1,167 @@
+//! `dkc search eval`: how good answers are, by queries whose answers people judged.
+
+use crate::commands;
+use crate::context::Context;
+use crate::print;
+use clap::Args;
+use jiff::tz::TimeZone;
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use schemas::Dataset;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use store::Store;
+use store::lake::index::texts;
+use store::search::evaluate::{CUT, Figures, Judgements, Topic};
+use store::search::language::{Condition, Query};
+use store::search::{Mode, SearchError, Searcher};
+
+/// The columns by which judgements name rows, the first that a dataset has.
+const NAMES: [&str; 3] = ["path", "message_id", "commit"];
+
+/// Searches for each topic and compares what it finds with what was judged relevant: nDCG@10, recall@10 and the mean
+/// reciprocal rank, as trec_eval defines them.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc search eval topics.tsv --in documents\n\n\
+                  TOPICS has lines of an id, a tab and a query, or is as TREC writes topics. QRELS has lines of topic, \
+                  iteration, document and relevance. A document is named by its path, its file name with or without \
+                  ending, or its Message-ID or commit.")]
+pub struct Arguments {
+    /// The topics
+    #[arg(value_name = "TOPICS")]
+    topics: PathBuf,
+    /// The judgements; the file beside the topics that ends in .qrels if absent
+    #[arg(value_name = "QRELS")]
+    judgements: Option<PathBuf>,
+    /// The dataset that was judged
+    #[arg(long = "in", value_name = "DATASET", default_value = "documents")]
+    dataset: String,
+}
+
+#[derive(Serialize)]
+struct Row {
+    mode: Mode,
+    topics: usize,
+    #[serde(flatten)]
+    figures: Figures,
+    p50_ms: f64,
+}
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    let dataset = commands::dataset(&arguments.dataset)?;
+    let read = |path: &Path| {
+        fs::read_to_string(path)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot read `{}`", path.display()))
+    };
+    let judged = arguments
+        .judgements
+        .unwrap_or_else(|| arguments.topics.with_extension("qrels"));
+    let topics = Topic::read(&read(&arguments.topics)?)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("`{}`", arguments.topics.display()))?;
+    let judgements = Judgements::read(&read(&judged)?)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("`{}`", judged.display()))?;
+    let names = names(dataset, context).await?;
+    let searcher = super::searcher(context).await?;
+    let mut rows = Vec::new();
+    for mode in [Mode::Words, Mode::Meaning, Mode::Best] {
+        match measure(&searcher, mode, dataset, &topics, &judgements, &names).await {
+            Ok(row) => rows.push(row),
+            Err(SearchError::Embed(error)) => print::note(&format!("{error}"), context),
+            Err(error) => return Err(error).into_diagnostic(),
+        }
+    }
+    if context.json {
+        return print::json(&rows);
+    }
+    let rows = rows.into_iter().map(|row| {
+        let figures = row.figures;
+        [
+            format!("{:?}", row.mode).to_lowercase(),
+            row.topics.to_string(),
+            format!("{:.4}", figures.ndcg_at_10),
+            format!("{:.4}", figures.recall_at_10),
+            format!("{:.4}", figures.reciprocal_rank),
+            format!("{:.1}", row.p50_ms),
+        ]
+    });
+    print::table(["mode", "topics", "nDCG@10", "recall@10", "MRR", "p50, ms"], rows)
+}
+
+/// How judgements may name each row, by its key.
+async fn names(dataset: &'static Dataset, context: &Context) -> Result<HashMap<Vec<String>, Vec<String>>> {
+    let Some(column) = NAMES
+        .into_iter()
+        .find(|name| dataset.columns.iter().any(|column| column.name == *name))
+    else {
+        return Err(miette!(
+            "rows of `{}` have no name that judgements could use",
+            dataset.name
+        ));
+    };
+    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let mut batches = store.scan(dataset, None, None).await.into_diagnostic()?;
+    let mut names = HashMap::new();
+    while let Some(batch) = batches.recv().await {
+        let batch = batch.into_diagnostic()?;
+        let keys: Option<Vec<_>> = dataset.key.iter().map(|key| texts(&batch, key)).collect();
+        let (Some(keys), Some(named)) = (keys, texts(&batch, column)) else {
+            continue;
+        };
+        for (row, name) in named.iter().enumerate() {
+            let path = Path::new(name.unwrap_or_default());
+            let parts = [Some(path.as_os_str()), path.file_name(), path.file_stem()];
+            let parts = parts.into_iter().flatten().filter_map(|part| part.to_str());
+            let key = keys.iter().map(|column| column.value(row).to_owned()).collect();
+            names.insert(key, parts.map(str::to_owned).collect());
+        }
+    }
+    store.close().await;
+    Ok(names)
+}
+
+async fn measure(
+    searcher: &Searcher,
+    mode: Mode,
+    dataset: &'static Dataset,
+    topics: &[Topic],
+    judgements: &Judgements,
+    names: &HashMap<Vec<String>, Vec<String>>,
+) -> Result<Row, SearchError> {
+    let mut figures = Vec::new();
+    let mut times: Vec<Duration> = Vec::new();
+    for topic in topics {
+        let judged: Vec<&str> = judgements.documents(&topic.id).collect();
+        let Some(query) = Query::of_words(&topic.query).filter(|_| !judged.is_empty()) else {
+            continue;
+        };
+        let only = Query::Where(Condition::In(vec![dataset]));
+        let query = Query::all(query.conjuncts().iter().cloned().chain([only]).collect()).unwrap_or(query);
+        let began = Instant::now();
+        // More than are judged by their place, for the rank of the first that is relevant.
+        let answer = searcher.search(&query, mode, CUT * 10, &TimeZone::UTC).await?;
+        times.push(began.elapsed());
+        // By that of its names which the judgements use.
+        let found = answer.hits.iter().filter_map(|hit| {
+            let names = names.get(&hit.key)?;
+            names
+                .iter()
+                .find(|name| judged.contains(&name.as_str()))
+                .or_else(|| names.first())
+        });
+        figures.push(judgements.figures(&topic.id, found.map(String::as_str)));
+    }
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    Ok(Row {
+        mode,
+        topics: figures.len(),
+        figures: Figures::mean(&figures),
+        p50_ms: median.as_secs_f64() * 1e3,
+    })
+}

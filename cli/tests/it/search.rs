@@ -1,0 +1,369 @@
+//! Search: what is found, by words, by meaning and in SQL; what becomes of it when the lake changes, when a process is
+//! killed, when files are damaged; what a hostile query gets.
+
+use crate::it::lab::{self, Lab, MAIL};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const NOTES: &str =
+    "[[pipeline]]\nname = \"notes\"\nsource = { kind = \"documents\", roots = [\"notes\"] }\n";
+
+fn mail(from: &str, date: &str, subject: &str, body: &str) -> String {
+    format!(
+        "From: {from}\r\nTo: Me <me@example.org>\r\nDate: {date}\r\nSubject: {subject}\r\n\
+         Message-ID: <{}@example.org>\r\n\r\n{body}\r\n",
+        subject.replace([' ', ':'], "-")
+    )
+}
+
+/// Mails and notes, collected.
+fn collected() -> Lab {
+    let lab = Lab::new(&format!("{MAIL}{NOTES}"));
+    lab.deliver(
+        "",
+        &[
+            mail(
+                "Acme Hosting <billing@acme.example>",
+                "Tue, 12 Mar 2024 10:00:00 +0000",
+                "Your invoice for March",
+                "Please find the invoice for your hosting plan attached.",
+            ),
+            mail(
+                "Jane Doe <jane@example.org>",
+                "Wed, 13 Mar 2024 10:00:00 +0000",
+                "Re: Your invoice for March",
+                "This is too expensive.\r\n\r\nOn Tue, 12 Mar 2024, Acme Hosting wrote:\r\n\
+                 > Please find the invoice for your hosting plan attached.",
+            ),
+            mail(
+                "Jane Doe <jane@example.org>",
+                "Thu, 14 Mar 2024 10:00:00 +0000",
+                "Holidays",
+                "The harbour of Lisbon at night was beautiful.",
+            ),
+        ],
+    );
+    lab.write(
+        "notes/plan.md",
+        "# Plan\n\nBuy a boat.\n\n## Swarm\n\nWe decided to drop Docker Swarm, since nobody maintains it.\n",
+    );
+    lab.write(
+        "notes/other.md",
+        "# Other\n\nThe hosting of the site moves in spring.\n",
+    );
+    lab.runs();
+    lab
+}
+
+fn hits(lab: &Lab, arguments: &[&str]) -> Vec<Value> {
+    // Behind `--` an option would be a word.
+    let out = lab.output(&[&["search", "--json"], arguments].concat());
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    answer["hits"].as_array().unwrap().clone()
+}
+
+fn titles(lab: &Lab, arguments: &[&str]) -> Vec<String> {
+    let hits = hits(lab, arguments);
+    let title = |hit: &Value| hit["title"].as_str().unwrap_or_default().to_owned();
+    hits.iter().map(title).collect()
+}
+
+/// How much is indexed of a dataset.
+fn status(lab: &Lab, dataset: &str) -> Value {
+    let all = lab.json(&["index", "status"]);
+    let all = all.as_array().unwrap();
+    all.iter()
+        .find(|status| status["dataset"] == dataset)
+        .unwrap_or_else(|| panic!("{all:#?}"))
+        .clone()
+}
+
+#[test]
+fn words_and_operators_find_rows_of_every_dataset() {
+    let lab = collected();
+    // Those with all words first, then those with some; a text that is only repeated counts less.
+    let found = titles(&lab, &["invoice", "hosting"]);
+    assert_eq!(
+        found[..2],
+        ["Your invoice for March", "Re: Your invoice for March"]
+    );
+    assert_eq!(found[2..], ["Other"]);
+    assert_eq!(
+        titles(&lab, &["from:jane"]),
+        ["Holidays", "Re: Your invoice for March"]
+    );
+    assert_eq!(
+        titles(&lab, &["invoice from:jane"]),
+        ["Re: Your invoice for March"]
+    );
+    assert_eq!(
+        titles(&lab, &["before:2024-03-13 in:emails"]),
+        ["Your invoice for March"]
+    );
+    assert_eq!(
+        titles(&lab, &["invoice", "--", "-expensive"]),
+        ["Your invoice for March"]
+    );
+    assert_eq!(titles(&lab, &["(boat OR from:acme)"]).len(), 2);
+    assert_eq!(titles(&lab, &["\"docker swarm\"", "--in", "documents"]), ["Plan"]);
+    assert_eq!(titles(&lab, &["swarm path:notes/*.md"]), ["Plan"]);
+    assert_eq!(titles(&lab, &["filename:*.pdf"]), Vec::<String>::new());
+    let swarm = &hits(&lab, &["swarm"])[0];
+    assert_eq!(swarm["heading"], "Swarm");
+    assert!(
+        swarm["snippet"].as_str().unwrap().contains("Docker Swarm"),
+        "{swarm:#}"
+    );
+    assert!(!swarm["matches"].as_array().unwrap().is_empty());
+    assert_eq!(swarm["why"]["words_rank"], 1);
+    let text = lab.output(&["search", "swarm", "--explain"]);
+    assert!(
+        text.contains("Docker **Swarm**") && text.contains("BM25"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_changed_a_moved_and_a_deleted_document_are_right_after_the_next_run() {
+    let lab = collected();
+    lab.write(
+        "notes/plan.md",
+        "# Plan\n\nSell the boat, said the harbourmaster.\n",
+    );
+    fs::rename(lab.path("notes/other.md"), lab.path("notes/moved.md")).unwrap();
+    lab.write("notes/third.md", "# Third\n\nA lighthouse.\n");
+    lab.runs();
+    assert_eq!(titles(&lab, &["swarm", "in:documents"]), Vec::<String>::new());
+    assert_eq!(titles(&lab, &["harbourmaster"]), ["Plan"]);
+    assert_eq!(titles(&lab, &["spring path:moved.md"]), ["Other"]);
+    assert_eq!(titles(&lab, &["path:other.md"]), Vec::<String>::new());
+    fs::remove_file(lab.path("notes/third.md")).unwrap();
+    lab.runs();
+    assert_eq!(titles(&lab, &["lighthouse"]), Vec::<String>::new());
+    let all = status(&lab, "documents");
+    assert_eq!(
+        (&all["chunks"], &all["snapshot"]),
+        (&2.into(), &all["newest"]),
+        "{all:#}"
+    );
+    // A compaction moves all rows and changes none.
+    lab.output(&["compact", "--expire-older-than", "0d"]);
+    lab.output(&["index", "build"]);
+    assert_eq!(titles(&lab, &["harbourmaster"]), ["Plan"]);
+    assert_eq!(status(&lab, "documents")["chunks"], 2);
+}
+
+#[test]
+fn without_a_model_words_find_and_meaning_says_how_to_turn_it_on() {
+    let lab = collected();
+    let answer = lab.json(&["search", "boat"]);
+    assert_eq!(answer["hits"].as_array().unwrap().len(), 1);
+    let note = answer["notes"][0].as_str().unwrap();
+    assert!(note.contains("dkc index model --install"), "{note}");
+    let said = lab.said(&["search", "--meaning", "boat"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("dkc index model --install"), "{said:#?}");
+    let empty = Lab::new(NOTES);
+    assert_eq!(empty.said(&["search", "boat"]).code, Some(1));
+}
+
+#[test]
+fn a_build_that_is_killed_again_and_again_ends_with_every_chunk_once() {
+    let lab = Lab::new(NOTES);
+    for number in 0..300 {
+        let text = format!(
+            "# Note {number}\n\n{}",
+            format!("word{number} and more. ").repeat(60)
+        );
+        lab.write(format!("notes/{number}.md"), text);
+    }
+    lab.runs();
+    let whole = status(&lab, "documents");
+    for after in [5, 20, 60, 120, 200, 350, 600] {
+        let mut build = lab
+            .command::<&str>(&[], &["index", "build", "--anew"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The moment is what is tried; nothing waits for it.
+        std::thread::sleep(Duration::from_millis(after));
+        build.kill().unwrap();
+        build.wait().unwrap();
+    }
+    lab.output(&["index", "build"]);
+    let after = status(&lab, "documents");
+    assert_eq!(after["chunks"], whole["chunks"]);
+    for number in [0, 150, 299] {
+        let word = format!("word{number}");
+        assert_eq!(titles(&lab, &[word.as_str()]), [format!("Note {number}")]);
+    }
+}
+
+#[test]
+fn a_damaged_index_is_made_again_by_one_command() {
+    let lab = collected();
+    let mut harmed = 0;
+    for entry in walk(&lab.data().join("vectors")) {
+        if entry
+            .extension()
+            .is_some_and(|kind| kind == "lance" || kind == "manifest")
+            && entry.is_file()
+        {
+            fs::write(&entry, b"rot").unwrap();
+            harmed += 1;
+        }
+    }
+    assert!(harmed > 2);
+    let said = lab.said(&["search", "boat"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("dkc index build --anew"), "{said:#?}");
+    let damaged = lab.copied_to("damaged");
+    lab.output(&["index", "build", "--anew"]);
+    assert_eq!(titles(&lab, &["boat"]), ["Plan"]);
+    // Nobody may be there to say it: the next run does it too, and tells.
+    lab.write("notes/new.md", "# New\n\nA lighthouse.\n");
+    let run = damaged.said(&["run"]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert!(run.err.contains("made again from the lake"), "{run:#?}");
+    assert_eq!(titles(&damaged, &["boat"]), ["Plan"]);
+    assert_eq!(titles(&damaged, &["lighthouse"]), ["New"]);
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(walk(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
+#[test]
+fn hostile_queries_are_answered_or_refused_within_a_second() {
+    let lab = collected();
+    let many = |what: &str, times: usize| what.repeat(times);
+    let hostile = [
+        "'; DROP TABLE emails; --".to_owned(),
+        "\" OR 1=1 UNION SELECT * FROM raw".to_owned(),
+        "\u{1b}[31mred\u{7} \u{202e}txet \u{0b}".to_owned(),
+        many("a", 100_000),
+        many("invoice ", 10_000),
+        many("from:jane ", 10_000),
+        many("from:jane ", 200),
+        many("(", 5_000),
+        many("-", 5_000),
+        many("\"invoice hosting\" ", 900),
+        "(a OR from:b) ".repeat(190),
+        "* ** *.* from:* subject:**".to_owned(),
+        "from:".to_owned(),
+        "near:1,2,3,4,5 date:99999 has:nothing in:nowhere".to_owned(),
+        "日本語 مرحبا 👩‍👩‍👧‍👦 ﷽".to_owned(),
+        "... --- ...".to_owned(),
+        "search('emails', 'x')".to_owned(),
+    ];
+    for query in hostile {
+        let shown: String = query.chars().take(60).collect();
+        let began = Instant::now();
+        let said = lab.said(&["search", "--json", "--", &query]);
+        let took = began.elapsed();
+        assert!(matches!(said.code, Some(0 | 1 | 2)), "{shown}: {said:#?}");
+        assert!(!said.err.contains("panicked"), "{shown}: {said:#?}");
+        assert!(took < Duration::from_secs(2), "{shown}: {took:?}");
+        match said.code {
+            Some(0) => assert!(serde_json::from_str::<Value>(&said.out).is_ok()),
+            _ => assert!(!said.err.is_empty()),
+        }
+    }
+    let wrong = lab.said(&["search", "form:jane"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:#?}");
+}
+
+#[test]
+fn sql_joins_what_a_search_finds() {
+    let lab = collected();
+    let rows = lab.sql(
+        "SELECT e.subject, s.score > 0 AS scored, s.snippet FROM text_search('emails', 'invoice -expensive', 5) s
+         JOIN emails e USING (_source, _item) ORDER BY s.score DESC",
+    );
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["subject"], "Your invoice for March");
+    assert_eq!(rows[0]["scored"], true);
+    assert_eq!(
+        lab.number(
+            "SELECT count(*) FROM search('documents', 'boat') JOIN document_sections USING (_source, _item)"
+        ),
+        2
+    );
+    let said = lab.said(&[
+        "sql",
+        "-c",
+        "SELECT * FROM search('emails', :q, 1)",
+        "--param",
+        "q=from:jane",
+    ]);
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    for (query, wanted) in [
+        (
+            "SELECT * FROM vector_search('emails', 'x')",
+            "dkc index model --install",
+        ),
+        ("SELECT * FROM search('email', 'x')", "no dataset `email`"),
+        ("SELECT * FROM search('runs', 'x')", "no dataset `runs`"),
+        ("SELECT * FROM search('emails', 'form:x')", "column"),
+        ("SELECT * FROM search('emails', 'x', 0)", "a number from 1"),
+        (
+            "SELECT * FROM search('emails', subject) JOIN emails USING (_item)",
+            "write search(",
+        ),
+    ] {
+        let said = lab.said(&["sql", "-c", query]);
+        assert_eq!(said.code, Some(1), "{query}: {said:#?}");
+        let err = said.err.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(err.contains(wanted), "{query}: {err}");
+    }
+}
+
+/// The floor of quality: judged answers over a public corpus, with the static model, which reads it in seconds.
+#[test]
+fn judged_answers_are_no_worse_than_they_were() {
+    let cache = std::env::var_os("DKC_CACHE").map_or_else(
+        || Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/dkc"),
+        Into::into,
+    );
+    let judged = cache.join("judged");
+    let lab = Lab::new(&format!(
+        "[search]\nmodel = \"all-minilm-l6-v2-static\"\n[[pipeline]]\nname = \"judged\"\n\
+         source = {{ kind = \"documents\", roots = [{:?}] }}\n",
+        judged.join("documents")
+    ));
+    let with_model = |arguments: &[&str]| {
+        let mut command = lab.command::<&str>(&[], arguments);
+        command.env("DKC_MODELS", cache.join("models"));
+        let said = lab::said(command);
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        said.out
+    };
+    with_model(&["index", "model", "--install"]);
+    with_model(&["run"]);
+    with_model(&["index", "build"]);
+    let topics = judged.join("test.tsv");
+    let rows = with_model(&["search", "eval", topics.to_str().unwrap(), "--json"]);
+    let rows: Vec<Value> = serde_json::from_str(&rows).unwrap();
+    let ndcg = |mode: &str| {
+        let row = rows.iter().find(|row| row["mode"] == mode).unwrap();
+        row["ndcg_at_10"].as_f64().unwrap()
+    };
+    let (words, meaning, best) = (ndcg("words"), ndcg("meaning"), ndcg("best"));
+    assert!(
+        best >= words.max(meaning),
+        "best {best}, words {words}, meaning {meaning}"
+    );
+    assert!(words > 0.3 && meaning > 0.2 && best > 0.3, "{rows:#?}");
+}

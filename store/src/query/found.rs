@@ -1,0 +1,217 @@
+//! Search in FROM: `search('emails', 'from:jane invoice')` is a table of the rows that a search finds, by key.
+//!
+//! - In: a parsed statement. Out: the same with these calls replaced by names of tables, and the tables.
+//! - The dataset, the query and the number of rows must stand there as they are, or as parameters: what is to be found
+//!   is known before the statement is planned. Operators of the query reach the index; the tables are small.
+//! - Not here: how rows are found (`search`).
+
+use super::parameters::{Parameters, text_of};
+use super::{QueryError, Reader};
+use crate::search::language::{Condition, Query};
+use crate::search::{Hit, Mode, Searcher};
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use datafusion::catalog::{
+    CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider,
+};
+use datafusion::sql::sqlparser::ast::{
+    self, Ident, ObjectName, ObjectNamePart, TableAlias, TableFactor, VisitMut, VisitorMut,
+};
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use schemas::{Dataset, datasets};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// The functions, and how each searches.
+const FUNCTIONS: &[(&str, Mode)] = &[
+    ("search", Mode::Best),
+    ("text_search", Mode::Words),
+    ("vector_search", Mode::Meaning),
+];
+
+/// The catalog of what was found.
+pub(super) const CATALOG: &str = "found";
+
+/// Rows that are found unless the call says how many, and at most.
+const ROWS: (usize, usize) = (100, 10_000);
+
+/// Searches in one statement at most: each opens the index.
+const MOST_CALLS: usize = 8;
+
+/// One call.
+struct Call {
+    function: &'static str,
+    mode: Mode,
+    dataset: &'static Dataset,
+    query: Query,
+    most: usize,
+}
+
+/// Replaces the calls in a statement, and searches. `None` if there are none.
+pub(super) async fn rewrite(
+    statement: &mut ast::Statement,
+    reader: &Reader,
+    parameters: &Parameters,
+) -> Result<Option<Arc<dyn CatalogProvider>>, QueryError> {
+    let mut calls = Calls {
+        parameters,
+        calls: Vec::new(),
+    };
+    if let ControlFlow::Break(error) = statement.visit(&mut calls) {
+        return Err(error);
+    }
+    if calls.calls.is_empty() {
+        return Ok(None);
+    }
+    let failed = |error: crate::search::SearchError| QueryError::Search(with_causes(&error));
+    let (data, models) = reader.index();
+    let searcher = Searcher::open(data, models, reader.limits())
+        .await
+        .map_err(failed)?;
+    let (tables, zone) = (Arc::new(MemorySchemaProvider::new()), TimeZone::system());
+    for (number, call) in calls.calls.iter().enumerate() {
+        let found = searcher.search(&call.query, call.mode, call.most, &zone);
+        let found = found.await.map_err(failed)?;
+        let rows = rows(call.dataset, &found.hits)?;
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+        tables.register_table(number.to_string(), Arc::new(table))?;
+    }
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    catalog.register_schema(super::session::MAIN, tables)?;
+    Ok(Some(catalog))
+}
+
+struct Calls<'a> {
+    parameters: &'a Parameters,
+    calls: Vec<Call>,
+}
+
+impl VisitorMut for Calls<'_> {
+    type Break = QueryError;
+
+    fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<QueryError> {
+        match self.replaced(table) {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(replaced)) => {
+                *table = replaced;
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+impl Calls<'_> {
+    fn replaced(&mut self, table: &TableFactor) -> Result<Option<TableFactor>, QueryError> {
+        let TableFactor::Table {
+            name,
+            args: Some(arguments),
+            alias,
+            ..
+        } = table
+        else {
+            return Ok(None);
+        };
+        let called = match name.0.as_slice() {
+            [part] => part.as_ident().map(|ident| ident.value.as_str()),
+            _ => None,
+        };
+        let Some((function, mode)) = FUNCTIONS
+            .iter()
+            .copied()
+            .find(|(function, _)| called.is_some_and(|called| called.eq_ignore_ascii_case(function)))
+        else {
+            return Ok(None);
+        };
+        let wrong = |what: String| {
+            QueryError::Search(format!(
+                "{what}; write {function}('emails', 'words and operators') or {function}('emails', 'words', ROWS)"
+            ))
+        };
+        let arguments: Option<Vec<String>> = arguments
+            .args
+            .iter()
+            .map(|argument| text_of(argument, self.parameters))
+            .collect();
+        let (name, text, most) = match arguments.as_deref() {
+            Some([name, text]) => (name, text, ROWS.0),
+            Some([name, text, most]) => {
+                let most = most.parse().ok().filter(|most| (1..=ROWS.1).contains(most));
+                let most = most.ok_or_else(|| wrong(format!("rows are a number from 1 to {}", ROWS.1)))?;
+                (name, text, most)
+            }
+            _ => return Err(wrong(format!("`{table}` cannot be read"))),
+        };
+        let dataset = datasets::by_name(name).filter(|dataset| dataset.search.is_some());
+        let dataset =
+            dataset.ok_or_else(|| wrong(format!("there is no dataset `{name}` that can be searched")))?;
+        let query =
+            Query::parse(text, &Zoned::now()).map_err(|error| QueryError::Search(error.to_string()))?;
+        let only = Query::Where(Condition::In(vec![dataset]));
+        let conjuncts = query.conjuncts().iter().cloned();
+        let query = Query::all(conjuncts.chain([only]).collect()).unwrap_or(query);
+        if self.calls.len() >= MOST_CALLS {
+            return Err(QueryError::TooLarge {
+                what: format!("more than {MOST_CALLS} searches"),
+                most: MOST_CALLS,
+            });
+        }
+        let number = self.calls.len();
+        self.calls.push(Call {
+            function,
+            mode,
+            dataset,
+            query,
+            most,
+        });
+        Ok(Some(self.table(number, alias.clone())))
+    }
+
+    /// The name of a table of what was found.
+    fn table(&self, number: usize, alias: Option<TableAlias>) -> TableFactor {
+        let parts = [CATALOG, super::session::MAIN, &number.to_string()]
+            .map(|part| ObjectNamePart::Identifier(Ident::with_quote('"', part)));
+        let function = self.calls.get(number).map_or("search", |call| call.function);
+        let alias = alias.unwrap_or_else(|| TableAlias {
+            explicit: true,
+            name: Ident::new(function),
+            columns: Vec::new(),
+            at: None,
+        });
+        TableFactor::Table {
+            name: ObjectName(parts.to_vec()),
+            alias: Some(alias),
+            args: None,
+            with_hints: Vec::new(),
+            version: None,
+            with_ordinality: false,
+            partitions: Vec::new(),
+            json_path: None,
+            sample: None,
+            index_hints: Vec::new(),
+        }
+    }
+}
+
+/// Rows as a table: the columns of the key, then `title`, `score`, `snippet`.
+fn rows(dataset: &'static Dataset, hits: &[Hit]) -> Result<RecordBatch, QueryError> {
+    let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
+    for (at, name) in dataset.key.iter().enumerate() {
+        let values = hits.iter().map(|hit| hit.key.get(at).cloned());
+        columns.push((name, Arc::new(values.collect::<StringArray>())));
+    }
+    let titles: StringArray = hits.iter().map(|hit| hit.title.as_deref()).collect();
+    let scores: Float64Array = hits.iter().map(|hit| hit.score).collect();
+    let snippets = hits.iter().map(|hit| Some(hit.snippet.text.as_str()));
+    let snippets: StringArray = snippets.collect();
+    columns.push(("title", Arc::new(titles)));
+    columns.push(("score", Arc::new(scores)));
+    columns.push(("snippet", Arc::new(snippets)));
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+        .map_err(|error| QueryError::Engine(error.to_string()))
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

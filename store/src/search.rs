@@ -1,0 +1,26 @@
+//! Search: what was asked, what fits it, how good the answers are.
+//!
+//! - In: a query as a person writes it. Out: a tree; hits by words, by meaning, or both, best first; figures of judged
+//!   answers.
+//! - Reading order: `language` reads a query, [`Searcher`] answers it: `words` and `filter` say which part of it an index
+//!   and which a column answers, `ranking` puts lists together, `snippet` shows why a hit is one. `evaluate` judges.
+//! - Not here: what is indexed, and when (`pipelines::index`); chunks and vectors themselves (`vectors`).
+
+mod error;
+pub mod evaluate;
+pub mod filter;
+pub mod language;
+mod lists;
+mod opened;
+mod ranking;
+mod searcher;
+mod snippet;
+mod words;
+
+pub use error::SearchError;
+pub use ranking::Why;
+pub use searcher::{Answer, Hit, Mode, Models, Searcher};
+pub use snippet::Snippet;
+
+/// What comes before the name of a column of the row itself among a chunk's columns: what a filter asks for.
+pub const FACT: &str = "its_";

@@ -1,0 +1,31 @@
+//! Why a search has no answer.
+
+use crate::embedder::EmbedError;
+use crate::error::StoreError;
+use crate::vectors::VectorError;
+
+/// Why a search has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The index cannot be read.
+    #[error(transparent)]
+    Vector(#[from] VectorError),
+    /// Search by meaning was asked for, and there is no model.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// The lake cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What an operator asks for cannot be computed.
+    #[error("cannot tell which rows fit")]
+    Filter(#[from] datafusion::error::DataFusionError),
+    /// A thread ended early.
+    #[error("a thread ended early")]
+    Thread(#[from] tokio::task::JoinError),
+    /// It would read too much for an answer while somebody waits.
+    #[error("the query has {0} words within OR or NOT beside operators; {1} at most: each reads all texts")]
+    TooMany(usize, usize),
+    /// Nothing has been indexed.
+    #[error("nothing is indexed yet; `dkc index build` does it, and so does each `dkc run`")]
+    Empty,
+}

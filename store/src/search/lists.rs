@@ -1,0 +1,169 @@
+//! The rows of one dataset that a query finds, as a list: by words, or the newest.
+//!
+//! - In: an open index, a query, which rows may be found. Out: chunks with a score.
+//! - Not here: several lists as one (`ranking`).
+
+use super::language::Query;
+use super::opened::Opened;
+use super::{SearchError, words};
+use crate::vectors::VectorError;
+use crate::vectors::chunks::BODY;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{Array as _, RecordBatch, StringArray};
+use arrow_buffer::BooleanBuffer;
+use lancedb::index::scalar::FtsQuery;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// What a word in a text that a mail repeats, or in a signature, is worth beside one of its own.
+const REPEATED: f64 = 0.4;
+
+/// So many more chunks than rows are asked for: a row has several, and some count less than they seem to.
+pub(super) const CHUNKS_A_ROW: usize = 4;
+
+/// A row of a list.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) place: Place,
+    /// The chunk that was found.
+    pub(super) address: u64,
+    /// Those with all words before those with some.
+    pub(super) tier: u8,
+    pub(super) score: f64,
+    /// How much it counts beside words; of words themselves nothing.
+    pub(super) weight: f64,
+}
+
+/// Which row: number of the dataset among those that are open, key.
+pub(super) type Place = (usize, Arc<str>);
+
+/// A dataset, and which of its rows may be found.
+pub(super) struct Scope<'a> {
+    pub(super) at: usize,
+    pub(super) opened: &'a Opened,
+    pub(super) fitting: Option<BooleanBuffer>,
+    pub(super) refused: HashSet<String>,
+    pub(super) most: usize,
+}
+
+impl Scope<'_> {
+    /// Rows with the words of a query: those with all of them, then, if these are too few, those with some.
+    pub(super) async fn by_words(&self, query: &Query) -> Result<Vec<Found>, SearchError> {
+        let mut found = match words::all_of(query.words()) {
+            Some(all) => self.with(all, 0).await?,
+            None => return Ok(Vec::new()),
+        };
+        let rows: HashSet<&str> = found.iter().map(|found| &*found.place.1).collect();
+        let several = query.words().nth(1).is_some() || matches!(query.words().next(), Some(Query::All(_)));
+        if several
+            && rows.len() < self.most
+            && let Some(some) = words::any_of(query.words())
+        {
+            found.extend(self.with(some, 1).await?);
+        }
+        Ok(found)
+    }
+
+    async fn with(&self, words: FtsQuery, tier: u8) -> Result<Vec<Found>, SearchError> {
+        let chunks = &self.opened.chunks;
+        // Those that do not fit may all be better.
+        let most = match self.fitting.is_some() || !self.refused.is_empty() {
+            true => chunks.count().await?,
+            false => self.most.saturating_mul(CHUNKS_A_ROW),
+        };
+        let mut hits = chunks.words(words, most).await?;
+        if let Some(fitting) = &self.fitting {
+            let facts = self.opened.facts().await?;
+            hits.retain(|hit| {
+                facts
+                    .position(hit.address)
+                    .is_some_and(|chunk| fitting.value(chunk))
+            });
+        }
+        let addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
+        let rows = chunks.at(&addresses, &["row_key", "part"]).await?;
+        let (keys, parts) = (texts(&rows, "row_key")?, texts(&rows, "part")?);
+        let hits = hits
+            .into_iter()
+            .zip(keys.iter().flatten())
+            .zip(parts.iter().flatten());
+        let hits = hits.filter(|((_, key), _)| !self.refused.contains(*key));
+        Ok(hits
+            .map(|((hit, key), part)| Found {
+                place: (self.at, key.into()),
+                address: hit.address,
+                tier,
+                score: f64::from(hit.score) * if part == BODY { 1.0 } else { REPEATED },
+                weight: 0.0,
+            })
+            .collect())
+    }
+
+    /// Rows that fit, the newest first.
+    pub(super) async fn newest(&self) -> Result<Vec<Found>, SearchError> {
+        let facts = self.opened.facts().await?;
+        let keys = texts(facts.batch(), "row_key")?;
+        let dates = facts
+            .batch()
+            .column_by_name("date")
+            .and_then(|dates| dates.as_primitive_opt::<TimestampMicrosecondType>());
+        let fits = |chunk: &usize| self.fitting.as_ref().is_none_or(|fitting| fitting.value(*chunk));
+        let date = |chunk| match dates.filter(|dates| dates.is_valid(chunk)) {
+            Some(dates) => dates.value(chunk) as f64,
+            None => f64::MIN,
+        };
+        let chunks = (0..facts.len()).filter(fits);
+        let mut chunks: Vec<usize> = chunks
+            .filter(|&chunk| !self.refused.contains(keys.value(chunk)))
+            .collect();
+        chunks.sort_by(|&a, &b| date(b).total_cmp(&date(a)));
+        chunks.dedup_by(|a, b| keys.value(*a) == keys.value(*b));
+        chunks.truncate(self.most.saturating_mul(CHUNKS_A_ROW));
+        let found = chunks.into_iter().filter_map(|chunk| {
+            Some(Found {
+                place: (self.at, keys.value(chunk).into()),
+                address: facts.address(chunk)?,
+                tier: 0,
+                score: date(chunk),
+                weight: 0.0,
+            })
+        });
+        Ok(found.collect())
+    }
+}
+
+/// The best chunk of each row, best first. Where some rows have only some of the words, their scores are made smaller,
+/// so that they are below those of rows with all.
+pub(super) fn best_of_rows(mut found: Vec<Found>) -> Vec<Found> {
+    found.sort_by(|a, b| {
+        a.tier
+            .cmp(&b.tier)
+            .then_with(|| b.score.total_cmp(&a.score))
+            .then_with(|| a.place.cmp(&b.place))
+    });
+    let mut seen = HashSet::new();
+    found.retain(|found| seen.insert(found.place.clone()));
+    let with_all = found.iter().filter(|found| found.tier == 0);
+    let lowest = with_all.map(|found| found.score).reduce(f64::min);
+    let highest = found.iter().find(|found| found.tier > 0).map(|found| found.score);
+    if let (Some(lowest), Some(highest)) = (lowest, highest)
+        && lowest < highest
+    {
+        let part = lowest / highest;
+        for some in found.iter_mut().filter(|found| found.tier > 0) {
+            some.score *= part;
+        }
+    }
+    found
+}
+
+pub(super) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, VectorError> {
+    let column = batch
+        .column_by_name(name)
+        .and_then(|column| column.as_string_opt::<i32>());
+    column.ok_or_else(|| VectorError::Outdated {
+        table: "the index".to_owned(),
+        reason: format!("it has no column `{name}`"),
+    })
+}

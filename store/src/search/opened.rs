@@ -1,0 +1,209 @@
+//! The index of one dataset, opened: as much of it as was needed so far.
+//!
+//! - In: the vector store, a query. Out: chunks that fit what its operators ask.
+//! - Not here: words and meaning (`searcher`).
+
+use super::filter::filter;
+use super::language::Query;
+use super::{FACT, SearchError};
+use crate::query::Reader;
+use crate::vectors::{Chunks, Facts, Hot, Vectors};
+use arrow_buffer::BooleanBuffer;
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::common::{Column, DataFusionError};
+use datafusion::logical_expr::{Expr, LogicalPlan, lit};
+use datafusion::prelude::ident;
+use jiff::tz::TimeZone;
+use schemas::{Dataset, Search};
+use std::collections::HashMap;
+use tokio::sync::OnceCell;
+
+/// So many words may stand beside operators within OR or NOT: each is looked for in all texts.
+const MOST_MIXED: usize = 16;
+
+/// What a chunk says.
+const TEXT: &str = "text";
+
+/// The index of a dataset.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) dataset: &'static Dataset,
+    pub(super) search: &'static Search,
+    pub(super) chunks: Chunks,
+    facts: OnceCell<Facts>,
+    hots: OnceCell<Vec<Hot>>,
+}
+
+impl Opened {
+    /// Opens the chunks of a dataset, if there are any.
+    pub(super) async fn open(
+        vectors: &Vectors,
+        dataset: &'static Dataset,
+        search: &'static Search,
+    ) -> Result<Option<Self>, SearchError> {
+        let chunks = vectors.chunks(dataset.name).await?;
+        Ok(chunks.map(|chunks| Self {
+            dataset,
+            search,
+            chunks,
+            facts: OnceCell::new(),
+            hots: OnceCell::new(),
+        }))
+    }
+
+    /// Sees what was written since.
+    pub(super) async fn see_latest(&mut self) -> Result<(), SearchError> {
+        self.chunks.see_latest().await?;
+        let Some(facts) = self.facts.get_mut() else {
+            return Ok(());
+        };
+        facts.refresh().await?;
+        for hot in self.hots.get_mut().into_iter().flatten() {
+            hot.refresh(facts).await?;
+        }
+        Ok(())
+    }
+
+    /// What is known of the chunks.
+    pub(super) async fn facts(&self) -> Result<&Facts, SearchError> {
+        self.facts
+            .get_or_try_init(async || self.load(&["row_key", "part", "date"]).await)
+            .await
+    }
+
+    async fn load(&self, columns: &[&str]) -> Result<Facts, SearchError> {
+        let schema = self.chunks.columns().await?;
+        let facts = schema.fields().iter().map(|field| field.name().as_str());
+        let facts = facts.filter(|name| name.starts_with(FACT));
+        let columns: Vec<&str> = columns.iter().copied().chain(facts).collect();
+        Ok(Facts::load(self.chunks.clone(), &columns).await?)
+    }
+
+    /// The vectors, those of `model` first, then those of another for chunks that have none of it.
+    pub(super) async fn hots(&self, vectors: &Vectors, model: &str) -> Result<&[Hot], SearchError> {
+        let load = async || {
+            let facts = self.facts().await?;
+            let mut hots = Vec::new();
+            for stamp in vectors.models(self.dataset.name).await? {
+                if let Some(space) = vectors.space(self.dataset.name, &stamp).await? {
+                    hots.push(Hot::load(facts, space).await?);
+                }
+            }
+            hots.sort_by_key(|hot| (hot.space().model().name != model, usize::MAX - hot.with_vector()));
+            hots.truncate(2);
+            Ok::<_, SearchError>(hots)
+        };
+        Ok(self.hots.get_or_try_init(load).await?)
+    }
+
+    /// The chunks that fit what a query asks beside words; `None` if it asks nothing.
+    pub(super) async fn fitting(
+        &self,
+        query: &Query,
+        zone: &TimeZone,
+        reader: &Reader,
+    ) -> Result<Option<BooleanBuffer>, SearchError> {
+        if query.conditions().next().is_none() {
+            return Ok(None);
+        }
+        let mixed: usize = query.conditions().map(count_words).sum();
+        if mixed > MOST_MIXED {
+            return Err(SearchError::TooMany(mixed, MOST_MIXED));
+        }
+        let others: Vec<&str> = self.search.fields.iter().filter_map(|field| field.of).collect();
+        let engine = match others.is_empty() {
+            true => None,
+            false => Some(
+                reader
+                    .session_now()
+                    .await
+                    .map_err(|error| DataFusionError::External(Box::new(error)))?,
+            ),
+        };
+        let mut scans: HashMap<&str, LogicalPlan> = HashMap::new();
+        for (other, engine) in others.iter().zip(engine.iter().cycle()) {
+            let scan = engine.table(*other).await?.into_unoptimized_plan();
+            scans.insert(other, scan);
+        }
+        let scan = |dataset: &'static Dataset| match scans.get(dataset.name) {
+            Some(scan) => Ok(scan.clone()),
+            None => Err(DataFusionError::Plan(format!(
+                "`{}` is not at hand",
+                dataset.name
+            ))),
+        };
+        let Some(mut expr) = filter(query, self.dataset, zone, &scan)? else {
+            return Ok(None);
+        };
+        for plan in subqueries(&expr)? {
+            let Some(engine) = &engine else { break };
+            let rows = engine.execute_logical_plan(plan.clone()).await?.collect().await?;
+            let mut items = Vec::new();
+            for row in rows.iter().filter_map(|batch| batch.columns().first()) {
+                for at in 0..row.len() {
+                    let item = datafusion::common::ScalarValue::try_from_array(row, at)?;
+                    items.push(lit(item.cast_to(&arrow_schema::DataType::Utf8)?));
+                }
+            }
+            expr = expr
+                .transform_up(|expr| {
+                    Ok(match expr {
+                        Expr::InSubquery(asked) if *asked.subquery.subquery == plan => {
+                            Transformed::yes(asked.expr.in_list(items.clone(), asked.negated))
+                        }
+                        other => Transformed::no(other),
+                    })
+                })?
+                .data;
+        }
+        let expr = expr
+            .transform_up(|expr| {
+                Ok(match &expr {
+                    Expr::Column(column) => Transformed::yes(self.column_of(column)),
+                    // A list that is read is part of the text of a chunk.
+                    Expr::ScalarFunction(call) if call.args.first() == Some(&ident(TEXT)) => {
+                        Transformed::yes(ident(TEXT))
+                    }
+                    _ => Transformed::no(expr),
+                })
+            })?
+            .data;
+        let fitting = match mixed {
+            0 => self.facts().await?.fitting(&expr)?,
+            _ => self.load(&["title", TEXT]).await?.fitting(&expr)?,
+        };
+        Ok(Some(fitting))
+    }
+
+    /// A column of the dataset as chunks have it. Of what is read a chunk has its own part.
+    fn column_of(&self, column: &Column) -> Expr {
+        let name = column.name.as_str();
+        let asked = self.search.fields.iter().filter(|field| field.of.is_none());
+        let is_fact = asked.flat_map(|field| field.columns).chain(self.search.date);
+        match is_fact.chain(&["_source", "_item"]).any(|fact| *fact == name) {
+            true => ident(format!("{FACT}{name}")),
+            false if self.search.title.contains(&name) => ident("title"),
+            false => ident(TEXT),
+        }
+    }
+}
+
+fn count_words(query: &Query) -> usize {
+    match query {
+        Query::All(queries) | Query::Any(queries) => queries.iter().map(count_words).sum(),
+        Query::Not(query) => count_words(query),
+        Query::Word(_) | Query::Phrase(_) => 1,
+        Query::Where(_) => 0,
+    }
+}
+
+fn subqueries(expr: &Expr) -> Result<Vec<LogicalPlan>, DataFusionError> {
+    let mut plans: Vec<LogicalPlan> = Vec::new();
+    expr.apply(|expr| {
+        if let Expr::InSubquery(asked) = expr {
+            plans.push(asked.subquery.subquery.as_ref().clone());
+        }
+        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+    })?;
+    Ok(plans)
+}

@@ -1,0 +1,378 @@
+//! Answers queries from the index.
+
+use super::language::Query;
+use super::lists::{CHUNKS_A_ROW, Found, Place, Scope, best_of_rows, texts};
+use super::opened::Opened;
+use super::ranking::{Fused, READ, STATIC, Why, fuse};
+use super::snippet::{Finder, Snippet};
+use super::{SearchError, words};
+use crate::embedder::Embedder;
+use crate::query::{Limits, Reader};
+use crate::vectors::{VectorError, Vectors};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{Array as _, StringArray};
+use jiff::tz::TimeZone;
+use schemas::{Dataset, datasets};
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// What separates the values of a row's key.
+const SEPARATOR: char = '\u{1f}';
+
+/// How to look for rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// By their words.
+    Words,
+    /// By what they mean.
+    Meaning,
+    /// By both.
+    #[default]
+    Best,
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "words" => Ok(Self::Words),
+            "meaning" => Ok(Self::Meaning),
+            "best" => Ok(Self::Best),
+            _ => Err(format!("`{name}` is none of words, meaning, best")),
+        }
+    }
+}
+
+/// A row that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// Its dataset.
+    pub dataset: &'static Dataset,
+    /// The values of its key columns.
+    pub key: Vec<String>,
+    /// Its title.
+    pub title: Option<String>,
+    /// When it was: microseconds since 1970, UTC, or as the clock there showed it where the dataset says so.
+    pub date: Option<i64>,
+    /// The heading of the section that was found.
+    pub heading: Option<String>,
+    /// What part of it was found: body, quoted, signature.
+    pub part: String,
+    /// Some of what it says.
+    pub snippet: Snippet,
+    /// More is better; of the same mode only.
+    pub score: f64,
+    /// How it came to its place.
+    pub why: Why,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answer {
+    /// Rows, best first.
+    pub hits: Vec<Hit>,
+    /// What the asker should know of how it was found.
+    pub notes: Vec<String>,
+}
+
+/// Which model is asked what texts mean, and where it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Models {
+    /// The folder of models.
+    pub folder: PathBuf,
+    /// The one that is asked first.
+    pub first: String,
+}
+
+/// Answers queries over one data directory.
+#[derive(Debug)]
+pub struct Searcher {
+    vectors: Vectors,
+    opened: Vec<Opened>,
+    reader: Reader,
+    models: Models,
+    threads: NonZeroUsize,
+    embedders: Mutex<HashMap<String, Arc<Embedder>>>,
+}
+
+impl Searcher {
+    /// Opens the index of a data directory.
+    ///
+    /// # Errors
+    /// [`SearchError`] when the index cannot be read.
+    pub async fn open(data: &Path, models: &Models, limits: Limits) -> Result<Self, SearchError> {
+        if !Vectors::is_at(data) {
+            return Err(SearchError::Empty);
+        }
+        let vectors = Vectors::open(data).await?;
+        let mut opened = Vec::new();
+        for dataset in datasets::ALL {
+            if let Some(search) = &dataset.search {
+                opened.extend(Opened::open(&vectors, dataset, search).await?);
+            }
+        }
+        Ok(Self {
+            vectors,
+            opened,
+            reader: Reader::open(data, limits, std::env::temp_dir(), models.clone()).await?,
+            models: models.clone(),
+            threads: NonZeroUsize::new(limits.threads).unwrap_or(NonZeroUsize::MIN),
+            embedders: Mutex::default(),
+        })
+    }
+
+    /// Sees what was indexed since.
+    ///
+    /// # Errors
+    /// [`SearchError`] when the index cannot be read.
+    pub async fn see_latest(&mut self) -> Result<(), SearchError> {
+        for opened in &mut self.opened {
+            opened.see_latest().await?;
+        }
+        Ok(())
+    }
+
+    /// The best `most` rows for a query. Dates in the query are of `zone`.
+    ///
+    /// # Errors
+    /// [`SearchError`]; of [`Mode::Best`], a model that is missing is told by a note.
+    pub async fn search(
+        &self,
+        query: &Query,
+        mode: Mode,
+        most: usize,
+        zone: &TimeZone,
+    ) -> Result<Answer, SearchError> {
+        if self.opened.is_empty() {
+            return Err(SearchError::Empty);
+        }
+        let mut notes = Vec::new();
+        let asked = query.datasets();
+        let (mut by_words, mut by_meaning) = (Vec::new(), Vec::new());
+        let wants_words = mode != Mode::Meaning && query.words().next().is_some();
+        let wanted = query.wanted();
+        let mut embedded = HashMap::new();
+        let mut wants_meaning = mode != Mode::Words && !wanted.is_empty();
+        if wants_meaning && let Err(error) = Embedder::look_for(&self.models.folder, &self.models.first) {
+            if mode == Mode::Meaning {
+                return Err(error.into());
+            }
+            notes.push(format!("searched by words only: {error}"));
+            wants_meaning = false;
+        }
+        for (at, opened) in self.opened.iter().enumerate() {
+            if !asked.iter().any(|dataset| dataset.name == opened.dataset.name) {
+                continue;
+            }
+            let fitting = opened.fitting(query, zone, &self.reader).await?;
+            let refused = self.refused(opened, query).await?;
+            let scope = Scope {
+                at,
+                opened,
+                fitting,
+                refused,
+                most,
+            };
+            if wants_words {
+                by_words.extend(scope.by_words(query).await?);
+            } else if !wants_meaning {
+                by_words.extend(scope.newest().await?);
+            }
+            if wants_meaning {
+                by_meaning.extend(self.by_meaning(&scope, &wanted, &mut embedded).await?);
+            }
+        }
+        let by_words = best_of_rows(by_words);
+        let (by_meaning, models): (Vec<Found>, Vec<String>) = by_meaning.into_iter().unzip();
+        let models: HashMap<Place, String> = by_meaning
+            .iter()
+            .map(|found| found.place.clone())
+            .zip(models)
+            .collect();
+        let by_meaning = best_of_rows(by_meaning);
+        let mut hits = self.hits(query, [&by_words, &by_meaning], &models, most).await?;
+        if !wants_words && !wants_meaning {
+            // They are in the order of their dates, and none is better than another.
+            for hit in &mut hits {
+                (hit.score, hit.why) = (0.0, Why::default());
+            }
+        }
+        Ok(Answer { hits, notes })
+    }
+
+    /// Rows that have what the query says must not be there.
+    async fn refused(&self, opened: &Opened, query: &Query) -> Result<HashSet<String>, SearchError> {
+        let mut refused = HashSet::new();
+        for unwanted in query.unwanted() {
+            let Some(words) = words::all_of(std::iter::once(unwanted)) else {
+                continue;
+            };
+            let hits = opened.chunks.words(words, opened.chunks.count().await?).await?;
+            let addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
+            let rows = opened.chunks.at(&addresses, &["row_key"]).await?;
+            refused.extend(texts(&rows, "row_key")?.iter().flatten().map(str::to_owned));
+        }
+        Ok(refused)
+    }
+
+    /// Rows near what the query means, with the models that say so.
+    async fn by_meaning(
+        &self,
+        scope: &Scope<'_>,
+        wanted: &str,
+        embedded: &mut HashMap<String, (Vec<f32>, f64)>,
+    ) -> Result<Vec<(Found, String)>, SearchError> {
+        let hots = scope.opened.hots(&self.vectors, &self.models.first).await?;
+        if hots.is_empty() {
+            return Ok(Vec::new());
+        }
+        let facts = scope.opened.facts().await?;
+        let keys = texts(facts.batch(), "row_key")?;
+        let chunks = scope.most.saturating_mul(CHUNKS_A_ROW);
+        let mut found = Vec::new();
+        for (number, hot) in hots.iter().enumerate() {
+            let model = hot.space().model();
+            let (vector, weight) = match embedded.get(&model.name) {
+                Some(embedded) => embedded.clone(),
+                None => {
+                    let embedder = self.embedder(&model.name).await?;
+                    if embedder.stamp() != model {
+                        return Err(VectorError::OtherModel {
+                            table: scope.opened.dataset.name.to_owned(),
+                            there: Box::new(model.clone()),
+                            asked: Box::new(embedder.stamp().clone()),
+                        }
+                        .into());
+                    }
+                    let weight = if embedder.is_static() { STATIC } else { READ };
+                    let text = vec![wanted.to_owned()];
+                    let vector = tokio::task::spawn_blocking(move || embedder.embed(&text)).await??;
+                    embedded.insert(model.name.clone(), (vector.clone(), weight));
+                    (vector, weight)
+                }
+            };
+            // What the better model knows already.
+            let known = hots.get(..number).unwrap_or_default();
+            let near = hot.nearest(&vector, chunks, scope.fitting.as_ref());
+            let near = near
+                .into_iter()
+                .filter(|near| known.iter().all(|better| !better.has(near.chunk)));
+            for near in near {
+                let key = keys.value(near.chunk);
+                if let Some(address) = facts.address(near.chunk)
+                    && !scope.refused.contains(key)
+                {
+                    let of = Found {
+                        place: (scope.at, key.into()),
+                        address,
+                        tier: 0,
+                        score: f64::from(near.cosine),
+                        weight,
+                    };
+                    found.push((of, model.name.clone()));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn embedder(&self, model: &str) -> Result<Arc<Embedder>, SearchError> {
+        let mut embedders = self.embedders.lock().await;
+        if let Some(embedder) = embedders.get(model) {
+            return Ok(embedder.clone());
+        }
+        let (models, name, threads) = (self.models.folder.clone(), model.to_owned(), self.threads);
+        let opened = tokio::task::spawn_blocking(move || Embedder::open(&models, &name, threads)).await??;
+        let opened = Arc::new(opened);
+        embedders.insert(model.to_owned(), opened.clone());
+        Ok(opened)
+    }
+
+    async fn hits(
+        &self,
+        query: &Query,
+        [by_words, by_meaning]: [&[Found]; 2],
+        models: &HashMap<Place, String>,
+        most: usize,
+    ) -> Result<Vec<Hit>, SearchError> {
+        let words = by_words.iter().map(|found| (found.place.clone(), found.score));
+        let meaning = by_meaning
+            .iter()
+            .map(|found| (found.place.clone(), found.score, found.weight));
+        let mut fused = fuse(&words.collect::<Vec<_>>(), &meaning.collect::<Vec<_>>());
+        fused.truncate(most);
+        let is_fused = !by_words.is_empty() && !by_meaning.is_empty();
+        let mut hits: Vec<Option<Hit>> = vec![None; fused.len()];
+        let finder = Finder::new(query.wanted().split_whitespace());
+        for (at, opened) in self.opened.iter().enumerate() {
+            let (mut addresses, mut of) = (Vec::new(), Vec::new());
+            for (place, of_row) in fused.iter().enumerate() {
+                let [word, meaning] = of_row.ranks;
+                // The words show best why it was found.
+                let by_word = word.and_then(|rank| by_words.get(rank - 1));
+                let found = by_word.or_else(|| meaning.and_then(|rank| by_meaning.get(rank - 1)));
+                if let Some(found) = found.filter(|_| of_row.key.0 == at) {
+                    addresses.push(found.address);
+                    of.push(place);
+                }
+            }
+            if addresses.is_empty() {
+                continue;
+            }
+            let columns = ["row_key", "part", "heading", "title", "text", "date"];
+            let rows = opened.chunks.at(&addresses, &columns).await?;
+            let text = |name| texts(&rows, name);
+            let (keys, parts, headings) = (text("row_key")?, text("part")?, text("heading")?);
+            let (titles, said) = (text("title")?, text("text")?);
+            let dates = rows
+                .column_by_name("date")
+                .and_then(|dates| dates.as_primitive_opt::<TimestampMicrosecondType>());
+            for (row, place) in of.into_iter().enumerate().take(rows.num_rows()) {
+                let Some(Fused {
+                    key,
+                    score,
+                    ranks: [word, meaning],
+                }) = fused.get(place)
+                else {
+                    continue;
+                };
+                let [by_word, by_meaning] = [(by_words, word), (by_meaning, meaning)]
+                    .map(|(list, rank)| rank.and_then(|rank| list.get(rank - 1)).map(|found| found.score));
+                let some = |column: &StringArray| column.is_valid(row).then(|| column.value(row).to_owned());
+                let hit = Hit {
+                    dataset: opened.dataset,
+                    key: keys.value(row).split(SEPARATOR).map(str::to_owned).collect(),
+                    title: some(titles),
+                    date: dates
+                        .filter(|dates| dates.is_valid(row))
+                        .map(|dates| dates.value(row)),
+                    heading: some(headings),
+                    part: parts.value(row).to_owned(),
+                    snippet: finder.snippet(said.value(row)),
+                    score: match is_fused {
+                        true => *score,
+                        false => by_word.or(by_meaning).unwrap_or_default(),
+                    },
+                    why: Why {
+                        words_rank: *word,
+                        bm25: by_word,
+                        meaning_rank: *meaning,
+                        cosine: by_meaning,
+                        model: models.get(key).cloned(),
+                    },
+                };
+                if let Some(place) = hits.get_mut(place) {
+                    *place = Some(hit);
+                }
+            }
+        }
+        Ok(hits.into_iter().flatten().collect())
+    }
+}

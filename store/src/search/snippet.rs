@@ -1,0 +1,131 @@
+//! The part of a text that shows why it was found.
+//!
+//! - In: a text, the words of a query. Out: some of its words, and where in them those of the query stand.
+
+use regex::{Regex, RegexBuilder};
+use serde::Serialize;
+
+/// Characters of a snippet, about.
+const LENGTH: usize = 200;
+
+/// Characters before the first word that was found.
+const BEFORE: usize = 60;
+
+/// Part of a text, on one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Snippet {
+    /// The text.
+    pub text: String,
+    /// Characters of it that the query asked for: from, until.
+    pub matches: Vec<(usize, usize)>,
+}
+
+impl Snippet {
+    /// With marks around what was asked for.
+    pub fn marked(&self, before: &str, after: &str) -> String {
+        let mut marked = String::with_capacity(self.text.len());
+        let mut bounds = self.matches.iter().copied().peekable();
+        for (at, char) in self.text.chars().enumerate() {
+            if bounds.peek().is_some_and(|&(from, _)| from == at) {
+                marked.push_str(before);
+            }
+            marked.push(char);
+            if bounds.next_if(|&(_, until)| until == at + 1).is_some() {
+                marked.push_str(after);
+            }
+        }
+        marked
+    }
+}
+
+/// Finds words of a query in texts.
+#[derive(Debug)]
+pub(super) struct Finder(Option<Regex>);
+
+impl Finder {
+    /// Finds these words, whatever their case and ending.
+    pub(super) fn new<'a>(words: impl Iterator<Item = &'a str>) -> Self {
+        let words: Vec<String> = words
+            .flat_map(|word| word.split(|char: char| !char.is_alphanumeric()))
+            .filter(|word| !word.is_empty())
+            .map(regex::escape)
+            .collect();
+        if words.is_empty() {
+            return Self(None);
+        }
+        let pattern = format!(r"\b(?:{})\w*", words.join("|"));
+        Self(RegexBuilder::new(&pattern).case_insensitive(true).build().ok())
+    }
+
+    /// The part of a text that has the first of the words, or its beginning.
+    pub(super) fn snippet(&self, text: &str) -> Snippet {
+        let first = self.0.as_ref().and_then(|words| words.find(text));
+        let first = first.map_or(0, |first| first.start());
+        let from = floor(text, first, BEFORE);
+        let mut shown = String::new();
+        if from > 0 {
+            shown.push('…');
+        }
+        let rest = text.get(from..).unwrap_or_default();
+        for word in rest.split_whitespace() {
+            if shown.chars().count() > LENGTH {
+                shown.push('…');
+                break;
+            }
+            if !shown.is_empty() && shown != "…" {
+                shown.push(' ');
+            }
+            // A word of a machine may be longer than all that is shown.
+            shown.extend(word.chars().take(LENGTH));
+        }
+        let matches = self.0.iter().flat_map(|words| words.find_iter(&shown));
+        let chars = |bytes: usize| shown.get(..bytes).map_or(0, |before| before.chars().count());
+        let matches = matches
+            .map(|found| (chars(found.start()), chars(found.end())))
+            .collect();
+        Snippet { text: shown, matches }
+    }
+}
+
+/// The byte of a beginning of a word at most `most` characters before another.
+fn floor(text: &str, at: usize, most: usize) -> usize {
+    let before = text.get(..at).unwrap_or_default();
+    let from = before.char_indices().rev().take(most).last();
+    let from = match from {
+        Some((from, _)) if from > 0 => from,
+        _ => return 0,
+    };
+    let cut = before.get(from..).and_then(|cut| cut.find(char::is_whitespace));
+    cut.map_or(from, |blank| from + blank + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snippet_begins_a_little_before_the_first_word() {
+        let text = format!(
+            "{} Der Würfel\n  ist gefallen. {}",
+            "vorher ".repeat(40),
+            "nachher ".repeat(40)
+        );
+        let snippet = Finder::new(["WÜRF", "gefallen"].into_iter()).snippet(&text);
+        assert!(snippet.text.starts_with("…vorher "), "{}", snippet.text);
+        assert!(snippet.text.ends_with('…'));
+        assert!(
+            snippet
+                .marked("[", "]")
+                .contains("Der [Würfel] ist [gefallen]. nachher")
+        );
+    }
+
+    #[test]
+    fn without_words_a_snippet_is_the_beginning() {
+        let finder = Finder::new(["..."].into_iter());
+        assert_eq!(finder.snippet(" a\n\nb ").text, "a b");
+        assert_eq!(finder.snippet("").text, "");
+        let long = "x".repeat(1_000);
+        assert!(finder.snippet(&long).text.chars().count() <= 201);
+    }
+}

@@ -1,0 +1,371 @@
+//! The chunks of a dataset, and the index of their words.
+//!
+//! - In: all chunks of the rows that changed. Out: which chunks have the words of a query, best first (BM25).
+//! - Not here: vectors (`space`), filters (`hot`).
+//!
+//! Columns that must be there: `id` (32 bytes, no two chunks share it), `row_key` and `text`. If there are `title`,
+//! `date` and `part`, the title is searched too, the newest chunks are embedded first, and those that are not `body` not
+//! at all. Any others are kept for filters and snippets. `digest`, of what a model reads of a chunk, is added here.
+
+use super::VectorError;
+use super::digest::{add_digest, with_digest};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Float32Type, UInt64Type};
+use arrow_array::{RecordBatch, RecordBatchIterator};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use datafusion::logical_expr::{Expr, col, lit};
+use futures::TryStreamExt as _;
+use lancedb::database::CreateTableMode;
+use lancedb::index::Index;
+use lancedb::index::scalar::{FtsIndexBuilder, FtsQuery, FullTextSearchQuery};
+use lancedb::query::{ExecutableQuery as _, QueryBase as _, Select};
+use lancedb::table::{Duration, NativeTable, OptimizeAction, OptimizeOptions};
+use lancedb::{Connection, Table};
+use std::sync::Arc;
+
+/// Bytes of an id or digest.
+pub const DIGEST_BYTES: i32 = 32;
+
+/// The address of a chunk in one version of the table.
+pub(super) const ADDRESS: &str = "_rowid";
+
+/// The column that says what part of a row a chunk is of.
+pub(super) const PART: &str = "part";
+
+/// What its author wrote, as [`PART`].
+pub const BODY: &str = "body";
+
+/// The columns whose words are indexed.
+const WORDS: [&str; 2] = ["text", "title"];
+
+/// Where the table says what it follows.
+const FOLLOWED: &str = "dkc.followed";
+
+/// Longer words are what a machine wrote; nobody asks for them.
+const LONGEST_WORD: usize = 40;
+
+/// The chunks of one dataset, as they were when this was opened or last wrote.
+#[derive(Clone, Debug)]
+pub struct Chunks {
+    table: Table,
+}
+
+/// A chunk that has words of a query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WordHit {
+    /// Its address.
+    pub address: u64,
+    /// BM25.
+    pub score: f32,
+}
+
+/// How much is there, and how much of it a query finds fast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WordState {
+    /// Chunks.
+    pub chunks: usize,
+    /// Chunks that the index of words does not know yet; a query reads them one by one.
+    pub unindexed: usize,
+    /// What the chunks follow.
+    pub followed: Option<Followed>,
+}
+
+/// What chunks were made of, and how.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Followed {
+    /// The snapshot of the lake up to which they are right.
+    pub snapshot: i64,
+    /// What counted their tokens: with another, texts are cut elsewhere.
+    pub tokens: String,
+}
+
+impl Chunks {
+    pub(super) async fn open(connection: &Connection, dataset: &str) -> Result<Self, VectorError> {
+        let table = connection
+            .open_table(dataset)
+            .execute()
+            .await
+            .map_err(VectorError::of(dataset))?;
+        Ok(Self { table })
+    }
+
+    pub(super) async fn create(
+        connection: &Connection,
+        dataset: &str,
+        columns: SchemaRef,
+    ) -> Result<Self, VectorError> {
+        let schema = with_digest(&columns);
+        let made = connection
+            .create_empty_table(dataset, schema)
+            .mode(CreateTableMode::Overwrite)
+            .execute()
+            .await;
+        Ok(Self {
+            table: made.map_err(VectorError::of(dataset))?,
+        })
+    }
+
+    pub(super) async fn check(&self, columns: &Schema) -> Result<(), VectorError> {
+        let kinds = |schema: &Schema| -> Vec<(String, DataType)> {
+            let fields = schema.fields().iter();
+            fields
+                .map(|field| (field.name().clone(), field.data_type().clone()))
+                .collect()
+        };
+        let there = self.table.schema().await.map_err(self.failed())?;
+        match kinds(&there) == kinds(&with_digest(columns)) {
+            true => Ok(()),
+            false => Err(VectorError::Outdated {
+                table: self.table.name().to_owned(),
+                reason: "it has other columns".to_owned(),
+            }),
+        }
+    }
+
+    fn failed(&self) -> impl FnOnce(lancedb::Error) -> VectorError + use<> {
+        VectorError::of(self.table.name().to_owned())
+    }
+
+    fn native(&self) -> Result<&NativeTable, VectorError> {
+        self.table.as_native().ok_or_else(|| VectorError::Outdated {
+            table: self.table.name().to_owned(),
+            reason: "it is not on this machine".to_owned(),
+        })
+    }
+
+    /// Puts `chunks` in the place of all chunks of the rows with the keys `rows`. To do so twice is as good as once.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be written.
+    pub async fn replace(&self, rows: &[String], chunks: &RecordBatch) -> Result<(), VectorError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let chunks = add_digest(chunks)?;
+        let schema = chunks.schema();
+        let keys = rows.iter().map(|key| lit(key.as_str())).collect();
+        let mut merge = self.table.merge_insert(&["id"]);
+        merge
+            .when_matched_update_all(None)
+            .when_not_matched_insert_all()
+            .when_not_matched_by_source_delete_expr(col("row_key").in_list(keys, false));
+        let source = RecordBatchIterator::new([Ok(chunks)], schema);
+        merge.execute(Box::new(source)).await.map_err(self.failed())?;
+        Ok(())
+    }
+
+    /// Says what the chunks follow. Until it says so, they are replaced again.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be written.
+    pub async fn set_followed(&self, followed: &Followed) -> Result<(), VectorError> {
+        let followed = serde_json::to_string(followed).unwrap_or_default();
+        let entry = (FOLLOWED.to_owned(), followed);
+        self.native()?.update_config([entry]).await.map_err(self.failed())
+    }
+
+    /// What the chunks follow; `None` before the first.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read.
+    pub async fn followed(&self) -> Result<Option<Followed>, VectorError> {
+        let manifest = self.native()?.manifest().await.map_err(self.failed())?;
+        let followed = manifest.config.get(FOLLOWED);
+        Ok(followed.and_then(|followed| serde_json::from_str(followed).ok()))
+    }
+
+    /// Its columns.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read.
+    pub async fn columns(&self) -> Result<SchemaRef, VectorError> {
+        self.table.schema().await.map_err(self.failed())
+    }
+
+    /// Whether there is a column of this name.
+    pub(super) async fn has(&self, column: &str) -> Result<bool, VectorError> {
+        Ok(self.columns().await?.field_with_name(column).is_ok())
+    }
+
+    /// Sees what others wrote since.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read.
+    pub async fn see_latest(&self) -> Result<(), VectorError> {
+        self.table.checkout_latest().await.map_err(self.failed())
+    }
+
+    /// The chunks that fit a query of words, best first, at most `most`.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read, or the query asks for a column that has no index.
+    pub async fn words(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
+        let batches: Vec<RecordBatch> = self
+            .table
+            .query()
+            .full_text_search(FullTextSearchQuery::new_query(query))
+            .select(Select::columns(&["_score"]))
+            .with_row_id()
+            .limit(most)
+            .execute()
+            .await
+            .map_err(self.failed())?
+            .try_collect()
+            .await
+            .map_err(self.failed())?;
+        let mut hits = Vec::new();
+        for batch in &batches {
+            let column = |name| batch.column_by_name(name);
+            let (Some(addresses), Some(scores)) = (
+                column(ADDRESS).and_then(|column| column.as_primitive_opt::<UInt64Type>()),
+                column("_score").and_then(|column| column.as_primitive_opt::<Float32Type>()),
+            ) else {
+                continue;
+            };
+            let found = addresses.values().iter().zip(scores.values());
+            hits.extend(found.map(|(&address, &score)| WordHit { address, score }));
+        }
+        Ok(hits)
+    }
+
+    /// Columns of the chunks at these addresses, in that order, of the version that this sees.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read.
+    pub async fn at(&self, addresses: &[u64], columns: &[&str]) -> Result<RecordBatch, VectorError> {
+        let batches: Vec<RecordBatch> = self
+            .table
+            .take_row_ids(addresses.to_vec())
+            .select(Select::columns(columns))
+            .with_row_id()
+            .execute()
+            .await
+            .map_err(self.failed())?
+            .try_collect()
+            .await
+            .map_err(self.failed())?;
+        let found = self.concat(&batches, columns).await?;
+        // Lance sorts addresses to read them.
+        let at = found
+            .column_by_name(ADDRESS)
+            .and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        let at: hashbrown::HashMap<u64, u32> = at
+            .map(|at| at.values().iter().copied().zip(0..).collect())
+            .unwrap_or_default();
+        let order: arrow_array::UInt32Array = addresses
+            .iter()
+            .filter_map(|address| at.get(address).copied())
+            .collect();
+        Ok(arrow::compute::take_record_batch(&found, &order)?)
+    }
+
+    /// Columns of all chunks, with their addresses, that fit `filter` if there is one.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read.
+    pub async fn all(&self, columns: &[&str], filter: Option<Expr>) -> Result<RecordBatch, VectorError> {
+        let query = self.table.query().select(Select::columns(columns)).with_row_id();
+        let query = match filter {
+            Some(filter) => query.only_if_expr(filter),
+            None => query,
+        };
+        let batches: Vec<RecordBatch> = query
+            .execute()
+            .await
+            .map_err(self.failed())?
+            .try_collect()
+            .await
+            .map_err(self.failed())?;
+        self.concat(&batches, columns).await
+    }
+
+    async fn concat(&self, batches: &[RecordBatch], columns: &[&str]) -> Result<RecordBatch, VectorError> {
+        let schema = match batches.first() {
+            Some(batch) => batch.schema(),
+            None => {
+                let schema = self.table.schema().await.map_err(self.failed())?;
+                let fields = columns.iter().map(|name| schema.field_with_name(name).cloned());
+                let mut fields = fields.collect::<Result<Vec<Field>, _>>()?;
+                fields.push(Field::new(ADDRESS, DataType::UInt64, true));
+                Arc::new(Schema::new(fields))
+            }
+        };
+        Ok(arrow::compute::concat_batches(&schema, batches)?)
+    }
+
+    /// Makes queries fast again: few files, all words indexed, versions that nobody reads any more deleted. Only for
+    /// whoever holds the writer's lock.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read or written.
+    pub async fn optimize(&self) -> Result<(), VectorError> {
+        compact(&self.table).await?;
+        let there = self.table.list_indices().await.map_err(self.failed())?;
+        let schema = self.table.schema().await.map_err(self.failed())?;
+        for column in WORDS {
+            let is_indexed = there.iter().any(|index| index.columns == [column]);
+            if is_indexed || schema.field_with_name(column).is_err() {
+                continue;
+            }
+            // Words that mean little stay, for phrases; BM25 makes little of them.
+            let index = FtsIndexBuilder::default()
+                .with_position(true)
+                .remove_stop_words(false)
+                .max_token_length(Some(LONGEST_WORD));
+            self.table
+                .create_index(&[column], Index::FTS(index))
+                .execute()
+                .await
+                .map_err(self.failed())?;
+        }
+        let action = OptimizeAction::Index(OptimizeOptions::default());
+        self.table.optimize(action).await.map_err(self.failed())?;
+        Ok(())
+    }
+
+    /// How many chunks there are.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read.
+    pub async fn count(&self) -> Result<usize, VectorError> {
+        self.table.count_rows(None).await.map_err(self.failed())
+    }
+
+    /// How much is there.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read.
+    pub async fn state(&self) -> Result<WordState, VectorError> {
+        let chunks = self.count().await?;
+        let mut unindexed = chunks;
+        for index in self.table.list_indices().await.map_err(self.failed())? {
+            if index.columns == ["text"] {
+                let stats = self.table.index_stats(&index.name).await.map_err(self.failed())?;
+                unindexed = stats.map_or(chunks, |stats| stats.num_unindexed_rows);
+            }
+        }
+        Ok(WordState {
+            chunks,
+            unindexed,
+            followed: self.followed().await?,
+        })
+    }
+}
+
+/// Merges small files, and deletes versions that are older than any reader's.
+pub(super) async fn compact(table: &Table) -> Result<(), VectorError> {
+    let failed = || VectorError::of(table.name());
+    let compact = OptimizeAction::Compact {
+        options: lancedb::table::CompactionOptions::default(),
+        remap_options: None,
+    };
+    table.optimize(compact).await.map_err(failed())?;
+    // A reader sees the latest version again with each refresh; ten minutes are long for a query.
+    let prune = OptimizeAction::Prune {
+        older_than: Some(Duration::minutes(10)),
+        delete_unverified: Some(true),
+        error_if_tagged_old_versions: None,
+    };
+    table.optimize(prune).await.map_err(failed())?;
+    Ok(())
+}
