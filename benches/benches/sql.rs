@@ -63,7 +63,6 @@ async fn main() -> Outcome {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "it is what the guard is compared with")]
 async fn run_alone(engine: &SessionContext, query: &str) -> Outcome<SendableRecordBatchStream> {
     Ok(engine.sql(query).await?.execute_stream().await?)
 }

@@ -28,7 +28,6 @@ pub use error::QueryError;
 pub use functions::ALLOWED as FUNCTIONS;
 pub use parameters::{Parameters, parameter};
 pub use session::Reader;
-use session::Shares;
 
 use crate::lake::as_of::AsOf;
 use datafusion::execution::SendableRecordBatchStream;
@@ -40,6 +39,7 @@ use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use session::Shares;
 use std::sync::Arc;
 use std::time::Duration;
 

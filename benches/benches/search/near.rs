@@ -188,7 +188,8 @@ impl Bench {
             let mut noise = Noise(7);
             for part in space.pending(&chunks).await?.chunks(20_000) {
                 let found = part.iter().flat_map(|_| {
-                    let seed = seeds[(noise.next() * seeds.len() as f32) as usize % seeds.len()];
+                    let at = (noise.next() * seeds.len() as f32) as usize;
+                    let seed = seeds.get(at).or(seeds.last()).copied().unwrap_or_default();
                     let moved: Vec<f32> = seed
                         .iter()
                         .map(|number| number + (noise.next() - 0.5) * 0.08)
@@ -219,6 +220,7 @@ impl Bench {
         print("500,000 vectors, memory after queries", resident(), "MB");
         for (name, filter) in filters() {
             measure(
+                &facts,
                 &hot,
                 &questions,
                 &format!("500,000 vectors, by {name}"),

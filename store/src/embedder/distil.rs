@@ -208,7 +208,8 @@ fn principal(rows: &DMatrix<f32>, dimension: usize) -> Result<DMatrix<f32>, Embe
     let spread = around.tr_mul(&around).cast::<f64>() / rows.nrows().max(1) as f64;
     let found = SymmetricEigen::new(spread);
     let mut order: Vec<usize> = (0..found.eigenvalues.len()).collect();
-    order.sort_by(|&a, &b| found.eigenvalues[b].total_cmp(&found.eigenvalues[a]));
+    let value = |place: usize| found.eigenvalues.get(place).copied().unwrap_or_default();
+    order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
     let directions: Vec<DVector<f64>> = order
         .iter()
         .take(dimension)

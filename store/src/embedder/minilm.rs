@@ -96,7 +96,7 @@ pub(super) fn faster(packed: &[u8]) -> Result<Vec<u8>, EmbedError> {
         let name = |part: &str| format!("{part}{layer}");
         let of = |part: &str| format!("inner.encoder.layer.{layer}.{part}");
         let x = name("x");
-        let bytes = graph.to_bytes(&x);
+        let bytes = graph.add_bytes(&x);
         for (part, weight) in [("query", query), ("key", key), ("value", value)] {
             graph.multiply(&bytes, weight, &name(part));
         }
@@ -120,7 +120,7 @@ pub(super) fn faster(packed: &[u8]) -> Result<Vec<u8>, EmbedError> {
             &name("attention"),
             &[Attribute::int("num_heads", HEADS)],
         );
-        let bytes = graph.to_bytes(&name("attention"));
+        let bytes = graph.add_bytes(&name("attention"));
         graph.multiply(&bytes, context, &name("context"));
         graph.take(
             weights.tensor(&of("attention.output.dense.bias"))?,
@@ -139,7 +139,7 @@ pub(super) fn faster(packed: &[u8]) -> Result<Vec<u8>, EmbedError> {
             &name("y"),
         )?;
 
-        let bytes = graph.to_bytes(&name("y"));
+        let bytes = graph.add_bytes(&name("y"));
         graph.multiply(&bytes, inner, &name("inner"));
         graph.take(
             weights.tensor(&of("intermediate.dense.bias"))?,
@@ -152,7 +152,7 @@ pub(super) fn faster(packed: &[u8]) -> Result<Vec<u8>, EmbedError> {
             &name("gelu"),
             &[],
         );
-        let bytes = graph.to_bytes(&name("gelu"));
+        let bytes = graph.add_bytes(&name("gelu"));
         graph.multiply(&bytes, outer, &name("outer"));
         graph.take(weights.tensor(&of("output.dense.bias"))?, &name("outer_bias"));
         graph.node("Add", &[&name("outer"), &name("outer_bias")], &name("outer_sum"));
@@ -307,7 +307,7 @@ impl Builder {
 
     /// Each token's row as bytes around 128, in steps of 1/127 of its largest value. Returns the name of the
     /// bytes; the largest values are that name with `_largest`.
-    fn to_bytes(&mut self, x: &str) -> String {
+    fn add_bytes(&mut self, x: &str) -> String {
         let name = |part: &str| format!("{x}_{part}");
         let row = [Attribute::ints("axes", &[-1]), Attribute::int("keepdims", 1)];
         self.node("Abs", &[x], &name("size"));

@@ -18,7 +18,7 @@ use schemas::{Dataset, Field, Kind, Operator, Search, datasets};
 use std::sync::Arc;
 
 /// The mean radius of the Earth in kilometres (IUGG).
-const EARTH_KM: f64 = 6_371.0088;
+const EARTH_KM: f64 = 6_371.008_8;
 
 /// A scan of a dataset, as the session has it.
 pub type Scan<'a> = dyn Fn(&'static Dataset) -> Result<LogicalPlan> + 'a;

@@ -137,7 +137,7 @@ impl Query {
     }
 
     /// Not a query; twice not is it again.
-    pub fn not(query: Self) -> Self {
+    pub fn without(query: Self) -> Self {
         match query {
             Self::Not(inner) => *inner,
             other => Self::Not(Box::new(other)),

@@ -139,8 +139,8 @@ fn term(input: &mut Input<'_>) -> Outcome<Query> {
     let dash = ('-', peek(none_of(|c| c == '-' || is_blank(c)))).void();
     let not = preceded((keyword("NOT"), blanks), deeper(term));
     alt((
-        preceded(dash, positive).map(Query::not),
-        not.map(Query::not),
+        preceded(dash, positive).map(Query::without),
+        not.map(Query::without),
         positive,
     ))
     .parse_next(input)

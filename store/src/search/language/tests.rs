@@ -385,7 +385,7 @@ fn tree() -> impl Strategy<Value = Query> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 1..4).prop_map(|queries| Query::all(queries).unwrap()),
             prop::collection::vec(inner.clone(), 1..4).prop_map(|queries| Query::any(queries).unwrap()),
-            inner.prop_map(Query::not),
+            inner.prop_map(Query::without),
         ]
     })
 }
