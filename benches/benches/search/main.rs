@@ -3,7 +3,7 @@
 //! - Out: a line a figure: what, number, unit, with tabs between.
 //! - In: what is to be done, as arguments: `static`, `transformer`, `near`, `words`, `large` measure; all of them if none
 //!   is given. `fill`, which `near`, `large` and `peers` need, embeds 60,000 chunks of the corpus, and resumes where it was
-//!   stopped; `peers` writes what `search_peers.py` reads.
+//!   stopped; `peers` writes what `search_peers.py` reads; `answers` asks the data directory `DKC_BENCH_LAKE`.
 //! - The data stay in `DKC_BENCH_SEARCH`, else in `bench-search` of the cache directory.
 
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
@@ -29,6 +29,7 @@ use store::embedder::{DEFAULT_STATIC, DEFAULT_TRANSFORMER, Embedder, ModelStamp}
 use store::vectors::chunks::Followed;
 use store::vectors::{Chunks, Facts, Hot, Space, Vectors};
 
+mod answers;
 mod corpus;
 mod near;
 mod words;
@@ -58,7 +59,7 @@ fn main() -> Outcome {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     let is_chosen = |what: &str| match chosen.is_empty() {
-        true => !["fill", "peers"].contains(&what),
+        true => !["answers", "fill", "peers"].contains(&what),
         false => chosen.iter().any(|chosen| chosen == what),
     };
     let bench = Bench::new()?;
@@ -80,6 +81,9 @@ fn main() -> Outcome {
     }
     if is_chosen("words") {
         runtime.block_on(bench.words())?;
+    }
+    if is_chosen("answers") {
+        runtime.block_on(bench.answers())?;
     }
     if is_chosen("large") {
         runtime.block_on(bench.large())?;

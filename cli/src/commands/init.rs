@@ -117,6 +117,9 @@ const TEMPLATE: &str = r#"# What dkc collects. `dkc add KIND key=value…` appen
 # query_seconds   = 60    # when a query is stopped
 # threads         = 2     # all cores without it
 
+# [search]
+# model = "all-minilm-l6-v2"   # by which texts are compared; see `dkc index model`
+
 # [[pipeline]]
 # name = "mail"
 # source = { kind = "maildir", path = "~/Maildir" }

@@ -83,27 +83,43 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         );
         return Ok(());
     }
-    print::table(
-        ["dataset", "chunks", "words pending", "snapshot", "models"],
-        all.into_iter().map(|status| {
-            let snapshot = match status.snapshot {
-                Some(snapshot) if snapshot == status.newest => format!("{snapshot}, the newest"),
-                Some(snapshot) => format!("{snapshot} of {}", status.newest),
-                None => format!("none of {}", status.newest),
-            };
-            let models = status.models.iter().map(|model| {
-                format!(
-                    "{} {:.8}: {} vectors, {} pending, {} stale",
-                    model.name, model.digest, model.vectors, model.pending, model.stale
-                )
-            });
+    let mut rows = Vec::new();
+    for status in all {
+        let snapshot = match status.snapshot {
+            Some(snapshot) if snapshot == status.newest => format!("{snapshot}, the newest"),
+            Some(snapshot) => format!("{snapshot} of {}", status.newest),
+            None => format!("none of {}", status.newest),
+        };
+        let of_dataset = [
+            status.dataset.to_owned(),
+            status.chunks.to_string(),
+            status.unindexed.to_string(),
+            snapshot,
+        ];
+        let none = || [const { String::new() }; 4];
+        let mut of_models = status.models.iter().map(|model| {
             [
-                status.dataset.to_owned(),
-                status.chunks.to_string(),
-                status.unindexed.to_string(),
-                snapshot,
-                models.collect::<Vec<_>>().join("\n"),
+                format!("{} {:.8}", model.name, model.digest),
+                model.vectors.to_string(),
+                model.pending.to_string(),
+                model.stale.to_string(),
             ]
-        }),
+        });
+        rows.push((of_dataset, of_models.next().unwrap_or_else(none)));
+        rows.extend(of_models.map(|of_model| (none(), of_model)));
+    }
+    print::table(
+        [
+            "dataset",
+            "chunks",
+            "words pending",
+            "snapshot",
+            "model",
+            "vectors",
+            "pending",
+            "stale",
+        ],
+        rows.into_iter()
+            .map(|([a, b, c, d], [e, f, g, h])| [a, b, c, d, e, f, g, h]),
     )
 }
