@@ -23,8 +23,9 @@ use crate::config;
 use crate::context::Context;
 use clap::Subcommand;
 use miette::{Result, miette};
+use pipelines::index::searchable;
 use schemas::{Dataset, datasets};
-use store::query::Workers;
+use store::query::{Limits, Workers};
 use store::search::Models;
 
 /// The dataset that the user named.
@@ -41,6 +42,22 @@ pub fn dataset(name: &str) -> Result<&'static Dataset> {
     })
 }
 
+/// The dataset that the user named to search it.
+///
+/// # Errors
+/// That there is none, or that it cannot be searched, with those that can.
+fn searchable_dataset(name: &str) -> Result<&'static Dataset> {
+    let dataset = dataset(name)?;
+    if dataset.search.is_none() {
+        let can: Vec<&str> = searchable().map(|(dataset, _)| dataset.name).collect();
+        return Err(miette!(
+            help = format!("these can: {}", can.join(", ")),
+            "`{name}` cannot be searched"
+        ));
+    }
+    Ok(dataset)
+}
+
 /// Who answers queries. Make it first: its process gets ready while the store is opened.
 ///
 /// # Errors
@@ -48,8 +65,7 @@ pub fn dataset(name: &str) -> Result<&'static Dataset> {
 fn workers(context: &Context, keeps_ready: bool) -> Result<Workers> {
     let program = std::env::current_exe()
         .map_err(|error| miette!("cannot tell which program I am, to start it for the query: {error}"))?;
-    let limits = config::query_limits(context)?;
-    let models = models(context)?;
+    let (limits, models) = asking(context)?;
     Ok(Workers::start(
         &program,
         &context.data,
@@ -59,15 +75,17 @@ fn workers(context: &Context, keeps_ready: bool) -> Result<Workers> {
     ))
 }
 
-/// Which model says what texts mean.
+/// What a query may use, and which model says what texts mean.
 ///
 /// # Errors
 /// That the configuration has a mistake.
-fn models(context: &Context) -> Result<Models> {
-    Ok(Models {
+fn asking(context: &Context) -> Result<(Limits, Models)> {
+    let (limits, search) = config::settings(context)?;
+    let models = Models {
         folder: context.models()?,
-        first: config::search(context)?.model,
-    })
+        first: search.model,
+    };
+    Ok((limits.of_a_query(), models))
 }
 
 /// What dkc can be asked to do.

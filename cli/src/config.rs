@@ -62,6 +62,20 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What a query may use.
+    pub fn of_a_query(self) -> store::query::Limits {
+        let cores = std::thread::available_parallelism();
+        store::query::Limits {
+            memory_bytes: usize::try_from(self.query_memory_bytes()).unwrap_or(usize::MAX),
+            time: std::time::Duration::from_secs(self.query_seconds.get()),
+            threads: self
+                .threads
+                .map_or_else(|| cores.map_or(2, NonZeroUsize::get), NonZeroUsize::get),
+            rows: None,
+            bytes: None,
+        }
+    }
+
     fn query_memory_bytes(self) -> u64 {
         let by_default = || (machine_memory() / 8).max(512 << 20);
         self.query_memory_mb
@@ -97,37 +111,16 @@ impl Default for Search {
     }
 }
 
-/// How search works: as the configuration says, or by default when there is none.
+/// What the configuration says beside pipelines, or would say by default when there is none.
 ///
 /// # Errors
 /// Every mistake of a configuration that is there.
-pub fn search(context: &crate::context::Context) -> Result<Search> {
-    match context.config_path()?.exists() {
-        true => Ok(context.load_config()?.search),
-        false => Ok(Search::default()),
+pub fn settings(context: &crate::context::Context) -> Result<(Limits, Search)> {
+    if !context.config_path()?.exists() {
+        return Ok(Default::default());
     }
-}
-
-/// What a query may use: as the configuration says, or as it would say by default when there is none.
-///
-/// # Errors
-/// Every mistake of a configuration that is there.
-pub fn query_limits(context: &crate::context::Context) -> Result<store::query::Limits> {
-    let limits = if context.config_path()?.exists() {
-        context.load_config()?.limits
-    } else {
-        Limits::default()
-    };
-    let cores = std::thread::available_parallelism();
-    Ok(store::query::Limits {
-        memory_bytes: usize::try_from(limits.query_memory_bytes()).unwrap_or(usize::MAX),
-        time: std::time::Duration::from_secs(limits.query_seconds.get()),
-        threads: limits
-            .threads
-            .map_or_else(|| cores.map_or(2, NonZeroUsize::get), NonZeroUsize::get),
-        rows: None,
-        bytes: None,
-    })
+    let config = context.load_config()?;
+    Ok((config.limits, config.search))
 }
 
 /// One `[[pipeline]]`.

@@ -24,8 +24,11 @@ pub use hot::{Hot, Near};
 pub use space::Space;
 
 use crate::embedder::ModelStamp;
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use lancedb::{Connection, ObjectStoreRegistry, Session};
+use futures::TryStreamExt as _;
+use lancedb::query::ExecutableQuery;
+use lancedb::{Connection, ObjectStoreRegistry, Session, Table};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -193,6 +196,13 @@ impl Vectors {
             _ => Ok(()),
         }
     }
+}
+
+/// All that a query of a table gives.
+async fn collect(table: &Table, query: &impl ExecutableQuery) -> Result<Vec<RecordBatch>, VectorError> {
+    let failed = || VectorError::of(table.name());
+    let batches = query.execute().await.map_err(failed())?;
+    batches.try_collect().await.map_err(failed())
 }
 
 /// A folder that a crash left before there was a table in it is none.

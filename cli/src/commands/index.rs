@@ -9,7 +9,7 @@ pub use build::Fresh;
 
 use crate::context::Context;
 use clap::{Args, Subcommand};
-use miette::{Result, miette};
+use miette::Result;
 use pipelines::index::searchable;
 use schemas::{Dataset, Search};
 
@@ -46,13 +46,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 /// The datasets of these names that can be searched; all without one.
 fn chosen(names: &[String]) -> Result<Vec<(&'static Dataset, &'static Search)>> {
     for name in names {
-        if super::dataset(name)?.search.is_none() {
-            let can: Vec<&str> = searchable().map(|(dataset, _)| dataset.name).collect();
-            return Err(miette!(
-                help = format!("these can: {}", can.join(", ")),
-                "`{name}` cannot be searched"
-            ));
-        }
+        super::searchable_dataset(name)?;
     }
     let is_chosen = |name: &str| names.is_empty() || names.iter().any(|chosen| chosen == name);
     Ok(searchable()

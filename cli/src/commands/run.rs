@@ -86,6 +86,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         let fresh = index::Fresh {
             store: &store,
             context,
+            limits: config.limits,
             search: &config.search,
             waits: false,
             cancel: &cancel,

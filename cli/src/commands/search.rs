@@ -3,13 +3,13 @@
 mod eval;
 
 use crate::context::Context;
-use crate::{config, print};
+use crate::print;
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use miette::{Diagnostic, IntoDiagnostic, Result, SourceSpan, miette};
 use serde_json::{Value, json};
-use store::search::language::{Analysis, Condition, Query, WrongQuery};
+use store::search::language::{Analysis, Query, WrongQuery};
 use store::search::{Hit, Mode, Searcher};
 
 /// Finds rows of mails, documents, photos and commits. See docs/guides/search.md for the language of queries.
@@ -99,8 +99,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 
 /// The index, opened.
 async fn searcher(context: &Context) -> Result<Searcher> {
-    let limits = config::query_limits(context)?;
-    let models = super::models(context)?;
+    let (limits, models) = super::asking(context)?;
     if !context.data.join("lake").is_dir() {
         return Err(miette!(
             help = "`dkc run` collects and indexes what the configuration names",
@@ -118,24 +117,8 @@ fn within(query: Query, datasets: &[String]) -> Result<Query> {
     if datasets.is_empty() {
         return Ok(query);
     }
-    let mut chosen = Vec::new();
-    for name in datasets {
-        let dataset = super::dataset(name)?;
-        if dataset.search.is_none() {
-            let searchable = schemas::datasets::ALL
-                .iter()
-                .filter(|dataset| dataset.search.is_some());
-            let names: Vec<&str> = searchable.map(|dataset| dataset.name).collect();
-            return Err(miette!(
-                help = format!("these can: {}", names.join(", ")),
-                "`{name}` cannot be searched"
-            ));
-        }
-        chosen.push(dataset);
-    }
-    let only = Query::Where(Condition::In(chosen));
-    let conjuncts = query.conjuncts().iter().cloned();
-    Ok(Query::all(conjuncts.chain([only]).collect()).unwrap_or(query))
+    let chosen = datasets.iter().map(|name| super::searchable_dataset(name));
+    Ok(query.within(chosen.collect::<Result<_>>()?))
 }
 
 /// A query that cannot be read, with the place pointed at.

@@ -7,7 +7,7 @@
 
 use super::parameters::{Parameters, text_of};
 use super::{QueryError, Reader};
-use crate::search::language::{Condition, Query};
+use crate::search::language::Query;
 use crate::search::{Hit, Mode, Searcher};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use datafusion::catalog::{
@@ -147,9 +147,6 @@ impl Calls<'_> {
             dataset.ok_or_else(|| wrong(format!("there is no dataset `{name}` that can be searched")))?;
         let query =
             Query::parse(text, &Zoned::now()).map_err(|error| QueryError::Search(error.to_string()))?;
-        let only = Query::Where(Condition::In(vec![dataset]));
-        let conjuncts = query.conjuncts().iter().cloned();
-        let query = Query::all(conjuncts.chain([only]).collect()).unwrap_or(query);
         if self.calls.len() >= MOST_CALLS {
             return Err(QueryError::TooLarge {
                 what: format!("more than {MOST_CALLS} searches"),
@@ -161,7 +158,7 @@ impl Calls<'_> {
             function,
             mode,
             dataset,
-            query,
+            query: query.within(vec![dataset]),
             most,
         });
         Ok(Some(self.table(number, alias.clone())))

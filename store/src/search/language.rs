@@ -124,6 +124,18 @@ impl Query {
         one_or(flat, Self::All)
     }
 
+    /// The query, of rows of these datasets only.
+    pub fn within(self, datasets: Vec<&'static Dataset>) -> Self {
+        let only = Self::Where(Condition::In(datasets));
+        match self {
+            Self::All(mut queries) => {
+                queries.push(only);
+                Self::All(queries)
+            }
+            query => Self::All(vec![query, only]),
+        }
+    }
+
     /// Any of some queries, which may themselves be any of some.
     pub fn any(queries: Vec<Self>) -> Option<Self> {
         let mut flat = Vec::with_capacity(queries.len());

@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) score: f64,
     /// How much it counts beside words; of words themselves nothing.
     pub(super) weight: f64,
+    /// The model that found it.
+    pub(super) model: Option<Arc<str>>,
 }
 
 /// Which row: number of the dataset among those that are open, key.
@@ -96,6 +98,7 @@ impl Scope<'_> {
                 tier,
                 score: f64::from(hit.score) * if part == BODY { 1.0 } else { REPEATED },
                 weight: 0.0,
+                model: None,
             })
             .collect())
     }
@@ -127,6 +130,7 @@ impl Scope<'_> {
                 tier: 0,
                 score: date(chunk),
                 weight: 0.0,
+                model: None,
             })
         });
         Ok(found.collect())

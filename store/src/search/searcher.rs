@@ -1,7 +1,7 @@
 //! Answers queries from the index.
 
 use super::language::Query;
-use super::lists::{CHUNKS_A_ROW, Found, Place, Scope, best_of_rows, texts};
+use super::lists::{CHUNKS_A_ROW, Found, Scope, best_of_rows, texts};
 use super::opened::Opened;
 use super::ranking::{Fused, READ, STATIC, Why, fuse};
 use super::snippet::{Finder, Snippet};
@@ -17,7 +17,6 @@ use schemas::{Dataset, datasets};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -25,7 +24,7 @@ use tokio::sync::Mutex;
 const SEPARATOR: char = '\u{1f}';
 
 /// How to look for rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// By their words.
@@ -35,19 +34,6 @@ pub enum Mode {
     /// By both.
     #[default]
     Best,
-}
-
-impl FromStr for Mode {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "words" => Ok(Self::Words),
-            "meaning" => Ok(Self::Meaning),
-            "best" => Ok(Self::Best),
-            _ => Err(format!("`{name}` is none of words, meaning, best")),
-        }
-    }
 }
 
 /// A row that was found.
@@ -190,14 +176,8 @@ impl Searcher {
             }
         }
         let by_words = best_of_rows(by_words);
-        let (by_meaning, models): (Vec<Found>, Vec<String>) = by_meaning.into_iter().unzip();
-        let models: HashMap<Place, String> = by_meaning
-            .iter()
-            .map(|found| found.place.clone())
-            .zip(models)
-            .collect();
         let by_meaning = best_of_rows(by_meaning);
-        let mut hits = self.hits(query, [&by_words, &by_meaning], &models, most).await?;
+        let mut hits = self.hits(query, [&by_words, &by_meaning], most).await?;
         if !wants_words && !wants_meaning {
             // They are in the order of their dates, and none is better than another.
             for hit in &mut hits {
@@ -222,13 +202,13 @@ impl Searcher {
         Ok(refused)
     }
 
-    /// Rows near what the query means, with the models that say so.
+    /// Rows near what the query means.
     async fn by_meaning(
         &self,
         scope: &Scope<'_>,
         wanted: &str,
         embedded: &mut HashMap<String, (Vec<f32>, f64)>,
-    ) -> Result<Vec<(Found, String)>, SearchError> {
+    ) -> Result<Vec<Found>, SearchError> {
         let hots = scope.opened.hots(&self.vectors, &self.models.first).await?;
         if hots.is_empty() {
             return Ok(Vec::new());
@@ -258,6 +238,7 @@ impl Searcher {
                     (vector, weight)
                 }
             };
+            let name: Arc<str> = model.name.as_str().into();
             // What the better model knows already.
             let known = hots.get(..number).unwrap_or_default();
             let near = hot.nearest(&vector, chunks, scope.fitting.as_ref());
@@ -269,14 +250,14 @@ impl Searcher {
                 if let Some(address) = facts.address(near.chunk)
                     && !scope.refused.contains(key)
                 {
-                    let of = Found {
+                    found.push(Found {
                         place: (scope.at, key.into()),
                         address,
                         tier: 0,
                         score: f64::from(near.cosine),
                         weight,
-                    };
-                    found.push((of, model.name.clone()));
+                        model: Some(name.clone()),
+                    });
                 }
             }
         }
@@ -299,7 +280,6 @@ impl Searcher {
         &self,
         query: &Query,
         [by_words, by_meaning]: [&[Found]; 2],
-        models: &HashMap<Place, String>,
         most: usize,
     ) -> Result<Vec<Hit>, SearchError> {
         let words = by_words.iter().map(|found| (found.place.clone(), found.score));
@@ -335,16 +315,14 @@ impl Searcher {
                 .column_by_name("date")
                 .and_then(|dates| dates.as_primitive_opt::<TimestampMicrosecondType>());
             for (row, place) in of.into_iter().enumerate().take(rows.num_rows()) {
-                let Some(Fused {
-                    key,
-                    score,
-                    ranks: [word, meaning],
-                }) = fused.get(place)
-                else {
+                let Some(Fused { score, ranks, .. }) = fused.get(place) else {
                     continue;
                 };
-                let [by_word, by_meaning] = [(by_words, word), (by_meaning, meaning)]
-                    .map(|(list, rank)| rank.and_then(|rank| list.get(rank - 1)).map(|found| found.score));
+                let [word, meaning] = *ranks;
+                let ranked = |list: &'_ [Found], rank: Option<usize>| list.get(rank? - 1).cloned();
+                let (by_word, by_meaning) = (ranked(by_words, word), ranked(by_meaning, meaning));
+                let score_of = |found: &Option<Found>| found.as_ref().map(|found| found.score);
+                let (bm25, cosine) = (score_of(&by_word), score_of(&by_meaning));
                 let some = |column: &StringArray| column.is_valid(row).then(|| column.value(row).to_owned());
                 let hit = Hit {
                     dataset: opened.dataset,
@@ -358,14 +336,14 @@ impl Searcher {
                     snippet: finder.snippet(said.value(row)),
                     score: match is_fused {
                         true => *score,
-                        false => by_word.or(by_meaning).unwrap_or_default(),
+                        false => bm25.or(cosine).unwrap_or_default(),
                     },
                     why: Why {
-                        words_rank: *word,
-                        bm25: by_word,
-                        meaning_rank: *meaning,
-                        cosine: by_meaning,
-                        model: models.get(key).cloned(),
+                        words_rank: word,
+                        bm25,
+                        meaning_rank: meaning,
+                        cosine,
+                        model: by_meaning.and_then(|found| Some(found.model?.to_string())),
                     },
                 };
                 if let Some(place) = hits.get_mut(place) {

@@ -7,18 +7,17 @@
 //! `date` and `part`, the title is searched too, the newest chunks are embedded first, and those that are not `body` not
 //! at all. Any others are kept for filters and snippets. `digest`, of what a model reads of a chunk, is added here.
 
-use super::VectorError;
 use super::digest::{add_digest, with_digest};
+use super::{VectorError, collect};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float32Type, UInt64Type};
 use arrow_array::{RecordBatch, RecordBatchIterator};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::{Expr, col, lit};
-use futures::TryStreamExt as _;
 use lancedb::database::CreateTableMode;
 use lancedb::index::Index;
 use lancedb::index::scalar::{FtsIndexBuilder, FtsQuery, FullTextSearchQuery};
-use lancedb::query::{ExecutableQuery as _, QueryBase as _, Select};
+use lancedb::query::{QueryBase as _, Select};
 use lancedb::table::{Duration, NativeTable, OptimizeAction, OptimizeOptions};
 use lancedb::{Connection, Table};
 use std::sync::Arc;
@@ -200,19 +199,14 @@ impl Chunks {
     /// # Errors
     /// [`VectorError`] when the table cannot be read, or the query asks for a column that has no index.
     pub async fn words(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
-        let batches: Vec<RecordBatch> = self
+        let query = self
             .table
             .query()
             .full_text_search(FullTextSearchQuery::new_query(query))
             .select(Select::columns(&["_score"]))
             .with_row_id()
-            .limit(most)
-            .execute()
-            .await
-            .map_err(self.failed())?
-            .try_collect()
-            .await
-            .map_err(self.failed())?;
+            .limit(most);
+        let batches = collect(&self.table, &query).await?;
         let mut hits = Vec::new();
         for batch in &batches {
             let column = |name| batch.column_by_name(name);
@@ -233,17 +227,12 @@ impl Chunks {
     /// # Errors
     /// [`VectorError`] when the table cannot be read.
     pub async fn at(&self, addresses: &[u64], columns: &[&str]) -> Result<RecordBatch, VectorError> {
-        let batches: Vec<RecordBatch> = self
+        let query = self
             .table
             .take_row_ids(addresses.to_vec())
             .select(Select::columns(columns))
-            .with_row_id()
-            .execute()
-            .await
-            .map_err(self.failed())?
-            .try_collect()
-            .await
-            .map_err(self.failed())?;
+            .with_row_id();
+        let batches = collect(&self.table, &query).await?;
         let found = self.concat(&batches, columns).await?;
         // Lance sorts addresses to read them.
         let at = found
@@ -269,13 +258,7 @@ impl Chunks {
             Some(filter) => query.only_if_expr(filter),
             None => query,
         };
-        let batches: Vec<RecordBatch> = query
-            .execute()
-            .await
-            .map_err(self.failed())?
-            .try_collect()
-            .await
-            .map_err(self.failed())?;
+        let batches = collect(&self.table, &query).await?;
         self.concat(&batches, columns).await
     }
 

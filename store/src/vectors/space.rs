@@ -4,9 +4,9 @@
 //! - In: the chunks of a dataset, vectors. Out: which chunks have none yet; vectors.
 //! - Not here: computing them (`embedder`), searching in memory (`hot`).
 
-use super::VectorError;
 use super::chunks::{ADDRESS, BODY, Chunks, DIGEST_BYTES, PART, compact};
 use super::digest::what_models_read;
+use super::{VectorError, collect};
 use crate::embedder::ModelStamp;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float32Type, TimestampMicrosecondType, UInt64Type};
@@ -213,7 +213,7 @@ impl Space {
     /// # Errors
     /// [`VectorError`] when the table cannot be read.
     pub async fn nearest(&self, vector: &[f32], most: usize) -> Result<Vec<(Digest, f32)>, VectorError> {
-        let batches: Vec<RecordBatch> = self
+        let query = self
             .table
             .query()
             .nearest_to(vector)
@@ -223,13 +223,8 @@ impl Space {
             .refine_factor(4)
             .ef(most.max(1) * 16)
             .select(Select::columns(&["digest", "_distance"]))
-            .limit(most)
-            .execute()
-            .await
-            .map_err(self.failed())?
-            .try_collect()
-            .await
-            .map_err(self.failed())?;
+            .limit(most);
+        let batches = collect(&self.table, &query).await?;
         let mut found = Vec::new();
         for batch in &batches {
             let digests = batch

@@ -1,7 +1,7 @@
 //! `dkc index build`: the index as the lake and the model are now.
 
 use crate::commands::run::{cancel_on_signal, show};
-use crate::config::{self, Search};
+use crate::config::{self, Limits, Search};
 use crate::context::Context;
 use crate::print;
 use clap::Args;
@@ -42,7 +42,7 @@ pub struct Built {
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
-    let search = config::search(context)?;
+    let (limits, search) = config::settings(context)?;
     super::chosen(&arguments.datasets)?;
     let store = Store::open_writer(&context.data).await.into_diagnostic()?;
     let cancel = CancellationToken::new();
@@ -50,6 +50,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let fresh = Fresh {
         store: &store,
         context,
+        limits,
         search: &search,
         waits: true,
         cancel: &cancel,
@@ -89,6 +90,8 @@ pub struct Fresh<'a> {
     pub store: &'a Store,
     /// Where models are, what the user wants to see.
     pub context: &'a Context,
+    /// Bounds on what a model may use.
+    pub limits: Limits,
     /// Which model.
     pub search: &'a Search,
     /// Whether to wait for the model, which may take hours; else only for the static one, which takes moments.
@@ -155,8 +158,7 @@ impl Fresh<'_> {
     /// Opens a model, if it is there.
     async fn open(&self, name: &str) -> Result<Option<Arc<Embedder>>> {
         let (models, name) = (self.context.models()?, name.to_owned());
-        let threads = config::query_limits(self.context)?.threads;
-        let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        let threads = NonZeroUsize::new(self.limits.of_a_query().threads).unwrap_or(NonZeroUsize::MIN);
         let opened = tokio::task::spawn_blocking(move || Embedder::open(&models, &name, threads));
         match opened.await.into_diagnostic()? {
             Ok(embedder) => Ok(Some(Arc::new(embedder))),

@@ -38,7 +38,7 @@ struct Model {
 
 /// Runs it.
 pub async fn run(_: Arguments, context: &Context) -> Result<()> {
-    let model = config::search(context)?.model;
+    let (_, search) = config::settings(context)?;
     let store = Store::open(&context.data).await.into_diagnostic()?;
     let newest = store.catalog().head().await.into_diagnostic()?.id;
     store.close().await;
@@ -54,7 +54,7 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
             if let Some(space) = vectors.space(dataset.name, &stamp).await.into_diagnostic()? {
                 let of = space.state(&chunks).await.into_diagnostic()?;
                 models.push(Model {
-                    is_asked_first: stamp.name == model,
+                    is_asked_first: stamp.name == search.model,
                     name: stamp.name,
                     dimension: stamp.dimension,
                     digest: stamp.digest,

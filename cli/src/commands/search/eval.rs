@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use store::Store;
 use store::lake::index::texts;
 use store::search::evaluate::{CUT, Figures, Judgements, Topic};
-use store::search::language::{Condition, Query};
+use store::search::language::Query;
 use store::search::{Mode, SearchError, Searcher};
 
 /// The columns by which judgements name rows, the first that a dataset has.
@@ -140,8 +140,7 @@ async fn measure(
         let Some(query) = Query::of_words(&topic.query).filter(|_| !judged.is_empty()) else {
             continue;
         };
-        let only = Query::Where(Condition::In(vec![dataset]));
-        let query = Query::all(query.conjuncts().iter().cloned().chain([only]).collect()).unwrap_or(query);
+        let query = query.within(vec![dataset]);
         let began = Instant::now();
         // More than are judged by their place, for the rank of the first that is relevant.
         let answer = searcher.search(&query, mode, CUT * 10, &TimeZone::UTC).await?;
