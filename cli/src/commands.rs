@@ -1,6 +1,7 @@
 //! The commands, each in its file: its arguments, with an example, and `run`.
 
 mod add;
+mod audit;
 mod changes;
 mod compact;
 pub mod convert_worker;
@@ -14,8 +15,10 @@ mod rebuild;
 mod run;
 mod runs;
 mod schema;
+mod serve;
 pub mod search;
 mod sql;
+mod token;
 mod verify;
 mod why;
 
@@ -107,6 +110,8 @@ pub enum Command {
     Changes(changes::Arguments),
     /// Write a dataset, or the answer to a query, to a file
     Export(export::Arguments),
+    /// Serve all of it over HTTP: REST with Swagger UI
+    Serve(serve::Arguments),
     /// Show what a row was made from, and by which run
     Why(why::Arguments),
     /// Describe the datasets and their columns
@@ -123,6 +128,10 @@ pub enum Command {
     Verify(verify::Arguments),
     /// Check configuration, sources and data directory, and say what to do
     Doctor(doctor::Arguments),
+    /// Make, list and revoke the tokens of programs that ask
+    Token(token::Arguments),
+    /// Show and check the log of what was asked
+    Audit(audit::Arguments),
     /// Answer one query that comes on standard input, for another dkc
     #[command(hide = true)]
     QueryWorker(query_worker::Arguments),
@@ -146,6 +155,7 @@ impl Command {
             Self::Sql(arguments) => sql::run(arguments, context).await,
             Self::Changes(arguments) => changes::run(arguments, context).await,
             Self::Export(arguments) => export::run(arguments, context).await,
+            Self::Serve(arguments) => serve::run(arguments, context).await,
             Self::Why(arguments) => why::run(arguments, context).await,
             Self::Schema(arguments) => schema::run(arguments, context).await,
             Self::Cursor(arguments) => cursor::run(arguments, context).await,
@@ -154,6 +164,8 @@ impl Command {
             Self::Index(arguments) => index::run(arguments, context).await,
             Self::Verify(arguments) => verify::run(arguments, context).await,
             Self::Doctor(arguments) => doctor::run(arguments, context).await,
+            Self::Token(arguments) => token::run(arguments, context).await,
+            Self::Audit(arguments) => audit::run(arguments, context).await,
             // `main` runs them, outside of its runtime.
             Self::QueryWorker(_) | Self::ConvertWorker => Ok(()),
         }

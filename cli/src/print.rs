@@ -50,6 +50,11 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
     text(&table.to_string())
 }
 
+/// A moment to the second, as tables show it.
+pub fn moment(instant: schemas::Instant) -> String {
+    jiff::Timestamp::from_microsecond(instant).map_or_else(|_| String::new(), |t| format!("{t:.0}"))
+}
+
 /// Prints the rows of a query as they come, as JSON with `--json`, and notes about them on standard error.
 ///
 /// # Errors

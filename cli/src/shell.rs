@@ -172,6 +172,7 @@ impl Shell<'_> {
             text: text.to_owned(),
             parameters: self.parameters.clone(),
             as_of: self.as_of,
+            ..Query::default()
         };
         let rows = self.workers.run_user_sql(&query).await.into_diagnostic()?;
         let width = match file {

@@ -38,6 +38,7 @@ mod it {
     mod search;
     mod shell;
     mod sources;
+    mod token;
 }
 
 use assert_cmd::Command;

@@ -4,6 +4,7 @@
 //! them twice.
 
 use crate::search::Search;
+use serde::{Deserialize, Serialize};
 
 /// One table that dkc keeps.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,6 +65,18 @@ pub enum Kind {
     Bytes,
 }
 
+/// For whom a column is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Privacy {
+    /// For whoever may see the dataset.
+    Open,
+    /// What a person wrote, or is known by.
+    Private,
+    /// What may hold a password or a key.
+    Secret,
+}
+
 /// One column of a dataset.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
@@ -77,8 +90,8 @@ pub struct Column {
     pub nullable: bool,
     /// The standard or program that defines it.
     pub source: Option<&'static str>,
-    /// Whether it holds what a person wrote or is known by: masked for roles that may not see it.
-    pub private: bool,
+    /// For whom it is: masked for roles that may not see it.
+    pub privacy: Privacy,
 }
 
 impl Column {
@@ -90,7 +103,7 @@ impl Column {
             doc,
             nullable: false,
             source: None,
-            private: false,
+            privacy: Privacy::Open,
         }
     }
 
@@ -108,7 +121,13 @@ impl Column {
 
     /// The same column, marked as private.
     pub const fn private(mut self) -> Self {
-        self.private = true;
+        self.privacy = Privacy::Private;
+        self
+    }
+
+    /// The same column, marked as one that may hold secrets.
+    pub const fn secret(mut self) -> Self {
+        self.privacy = Privacy::Secret;
         self
     }
 }

@@ -8,12 +8,16 @@ pub mod datasets;
 pub mod item;
 pub mod media_type;
 pub mod names;
+pub mod role;
 pub mod rows;
 pub mod search;
 pub mod to_arrow;
+pub mod view;
 
-pub use dataset::{Column, Dataset, Home, Kind};
+pub use dataset::{Column, Dataset, Home, Kind, Privacy};
 pub use item::{Attributes, Location, Original, RawItem, Reject, Touched};
 pub use names::{Cursor, Digest, Instant, RunId, SourceName};
+pub use role::Role;
 pub use rows::{Misfit, Provenance, Row, Rows, Value};
 pub use search::{Field, Operator, Search};
+pub use view::View;

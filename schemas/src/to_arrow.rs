@@ -1,6 +1,6 @@
 //! Dataset → Arrow schema, its words as field metadata.
 
-use crate::dataset::{Column, Dataset, Kind};
+use crate::dataset::{Column, Dataset, Kind, Privacy};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub fn json_schema(dataset: &Dataset) -> serde_json::Value {
             if let Some(source) = column.source {
                 object.insert("x-source".to_owned(), source.into());
             }
-            if column.private {
+            if column.privacy > Privacy::Open {
                 object.insert("x-private".to_owned(), true.into());
             }
             if column.nullable {

@@ -30,7 +30,9 @@ pub use visible::{is_unsafe, visible};
 
 use crate::query::QueryError;
 use arrow::error::ArrowError;
+use arrow_array::RecordBatch;
 pub use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use digest::RowsDigest;
 use futures::StreamExt;
 use parquet::errors::ParquetError;
@@ -225,6 +227,26 @@ pub enum ExportError {
     /// A manifest cannot be written as JSON.
     #[error("cannot write the manifest")]
     Manifest(#[from] serde_json::Error),
+}
+
+/// The bytes of some rows.
+///
+/// # Errors
+/// [`ExportError`] when they have no form in the format.
+pub fn encode(rows: &RecordBatch, format: Format) -> Result<Vec<u8>, ExportError> {
+    let (schema, _) = cells::open_schema(&rows.schema());
+    let mut bytes = Vec::new();
+    let mut writer = encode::writer(Form::from(format), &schema, &mut bytes)?;
+    writer.write(&cells::open(rows, &schema)?)?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+/// The rest of a stream with its first batch, which was taken, before it.
+pub fn chained(first: Option<RecordBatch>, rest: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let schema = rest.schema();
+    let rows = futures::stream::iter(first.map(Ok)).chain(rest);
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
 
 /// Writes all rows of `stream` to `out`.

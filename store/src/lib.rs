@@ -1,20 +1,26 @@
 //! The only crate that keeps anything. Reading order: [`Store`], `commit`, `lake`, `runs`, `query`, `search`,
-//! `snapshot`, `export`.
+//! `snapshot`, `export`; for the gateway `tokens`, `audit`.
 //!
 //! - In: batches of rows with a cursor. Out: snapshots of a lake, answers to queries.
 //! - Not here: where rows come from, what they mean, who may ask.
 
+pub mod audit;
 pub mod commit;
 pub mod embedder;
 pub mod error;
 pub mod export;
+mod keys;
+pub mod inventory;
 pub mod lake;
 mod locations;
+pub mod page;
 pub mod query;
 pub mod runs;
 pub mod search;
 pub mod snapshot;
+pub mod tokens;
 pub mod vectors;
+pub mod watch;
 
 pub use commit::{Commit, Committed, Committer, Items, Merged, SNAPSHOT_WAITS, Staged};
 pub use error::StoreError;

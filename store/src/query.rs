@@ -38,6 +38,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
+use schemas::View;
 use serde::{Deserialize, Serialize};
 use session::Shares;
 use std::sync::Arc;
@@ -67,6 +68,9 @@ pub struct Query {
     pub parameters: Parameters,
     /// The lake as it was then; the newest snapshot if absent.
     pub as_of: Option<AsOf>,
+    /// What of it may be seen.
+    #[serde(default)]
+    pub view: View,
 }
 
 impl From<&str> for Query {
@@ -104,12 +108,12 @@ impl Reader {
         let current = self.snapshot(query.as_of).await?;
         let (mut past, mut values, mut found) = Default::default();
         if let Statement::Statement(inner) = guard::innermost(&mut statement) {
-            found = found::rewrite(inner, self, &query.parameters).await?;
-            past = past::rewrite(inner, self.catalog(), &query.parameters, current).await?;
+            found = found::rewrite(inner, self, query).await?;
+            past = past::rewrite(inner, self.catalog(), query, current).await?;
             values = parameters::bind(inner, &query.parameters)?;
         }
         let session = |threads, shares| {
-            let context = self.session(current, &past, threads, shares)?;
+            let context = self.session(current, &past, &query.view, threads, shares)?;
             if let Some(found) = &found {
                 context.register_catalog(found::CATALOG, Arc::clone(found));
             }

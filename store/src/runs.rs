@@ -166,10 +166,15 @@ impl Runs {
         }
         for finding in &mut findings {
             finding.push_str(
-                "; restore it from a backup, or move it away: it holds the history of runs, no mail",
+                "; restore it from a backup, or move it away: it holds the history of runs and the tokens, no mail",
             );
         }
         findings
+    }
+
+    /// The connection pool.
+    pub(crate) fn pool(&self) -> SqlitePool {
+        self.pool.clone()
     }
 
     /// Ends all use of the database.

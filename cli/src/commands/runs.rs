@@ -28,9 +28,6 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if context.json {
         return print::json(&serde_json::json!({ "runs": runs }));
     }
-    let moment = |instant| {
-        jiff::Timestamp::from_microsecond(instant).map_or_else(|_| String::new(), |t| format!("{t:.0}"))
-    };
     let header = [
         "started",
         "pipeline",
@@ -47,7 +44,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         header,
         runs.into_iter().map(|run| {
             [
-                moment(run.started_at),
+                print::moment(run.started_at),
                 run.pipeline.to_string(),
                 run.state.as_str().to_owned(),
                 run.counts.items_seen.to_string(),

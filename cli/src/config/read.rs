@@ -14,7 +14,7 @@ use std::path::Path;
 use toml_edit::{Document, Item, Table, TableLike, Value};
 
 /// The keys at the top.
-const TOP: [&str; 4] = ["store", "limits", "search", "pipeline"];
+const TOP: [&str; 5] = ["store", "limits", "search", "serve", "pipeline"];
 
 /// The keys of a `[[pipeline]]`.
 const PIPELINE: [&str; 3] = ["name", "schedule", "source"];
@@ -66,6 +66,7 @@ impl Reader<'_> {
         }
         let limits = self.table(top, "limits");
         let search = self.table(top, "search");
+        let serve = self.table(top, "serve");
         let pipelines = top
             .get("pipeline")
             .map_or_else(Vec::new, |pipelines| self.pipelines(pipelines));
@@ -73,6 +74,7 @@ impl Reader<'_> {
             path: path.to_owned(),
             limits,
             search,
+            serve,
             pipelines,
         }
     }

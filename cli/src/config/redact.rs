@@ -96,6 +96,22 @@ fn is_harmless(key: &str) -> bool {
     !is_secret
         && (matches!(
             key,
-            "name" | "schedule" | "kind" | "query_memory_mb" | "query_seconds" | "threads" | "model"
+            "name"
+                | "schedule"
+                | "kind"
+                | "query_memory_mb"
+                | "query_seconds"
+                | "threads"
+                | "model"
+                | "listen"
+                | "remote"
+                | "hosts"
+                | "origins"
+                | "answer_rows"
+                | "answer_mb"
+                | "addresses"
+                | "user_header"
+                | "groups_header"
+                | "about"
         ) || collectors::ALL.iter().any(of_source))
 }

@@ -1,6 +1,6 @@
 //! The JSON Schema of `dkc.toml`, for editors, put together from what each collector says of itself.
 
-use super::{Limits, Search};
+use super::{Limits, Search, Serve};
 use collectors::Descriptor;
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
@@ -12,11 +12,14 @@ pub fn json_schema() -> Value {
         .iter()
         .map(|descriptor| source_schema(descriptor, &mut definitions))
         .collect();
-    let [limits, search] = [schema_for!(Limits), schema_for!(Search)].map(|schema| {
+    let [limits, search, serve] = [schema_for!(Limits), schema_for!(Search), schema_for!(Serve)].map(|schema| {
         let mut table = schema.to_value();
         if let Some(table) = table.as_object_mut() {
             table.remove("$schema");
             table.remove("title");
+            if let Some(Value::Object(own)) = table.remove("$defs") {
+                definitions.extend(own);
+            }
         }
         table
     });
@@ -29,6 +32,7 @@ pub fn json_schema() -> Value {
         "properties": {
             "limits": limits,
             "search": search,
+            "serve": serve,
             "store": {
                 "description": "Where the lake is kept. Nothing can be set yet: it is in the data directory.",
                 "type": "object",

@@ -3,7 +3,7 @@
 use crate::said;
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 31] = [
     &["init"],
     &["add"],
     &["run"],
@@ -28,6 +28,13 @@ const COMMANDS: [&[&str]; 24] = [
     &["index", "model"],
     &["verify"],
     &["doctor"],
+    &["token"],
+    &["token", "create"],
+    &["token", "list"],
+    &["token", "revoke"],
+    &["audit"],
+    &["audit", "list"],
+    &["audit", "verify"],
 ];
 
 #[test]

@@ -21,13 +21,14 @@ pub const DATASET: Dataset = Dataset {
             "The original; absent for local files kept by reference.",
         )
         .nullable()
-        .private(),
+        .secret(),
         Column::new(
             "path",
             Kind::Text,
             "Absolute path of a local file kept by reference.",
         )
-        .nullable(),
+        .nullable()
+        .private(),
     ],
     home: Home::Lake,
     search: None,

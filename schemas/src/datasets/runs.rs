@@ -53,8 +53,11 @@ pub const DATASET: Dataset = Dataset {
             Kind::Text,
             "Where it began; JSON of the collector's own making.",
         )
-        .nullable(),
-        Column::new("cursor_after", Kind::Text, "Where it ended.").nullable(),
+        .nullable()
+        .private(),
+        Column::new("cursor_after", Kind::Text, "Where it ended.")
+            .nullable()
+            .private(),
         Column::new("error", Kind::Text, "Why it failed, with causes.").nullable(),
     ],
     home: Home::Relational,

@@ -5,7 +5,7 @@
 //!   is known before the statement is planned. Operators of the query reach the index; the tables are small.
 //! - Not here: how rows are found (`search`).
 
-use super::parameters::{Parameters, text_of};
+use super::parameters::text_of;
 use super::{QueryError, Reader};
 use crate::search::language::Query;
 use crate::search::{Hit, Mode, Searcher};
@@ -51,10 +51,10 @@ struct Call {
 pub(super) async fn rewrite(
     statement: &mut ast::Statement,
     reader: &Reader,
-    parameters: &Parameters,
+    asked: &super::Query,
 ) -> Result<Option<Arc<dyn CatalogProvider>>, QueryError> {
     let mut calls = Calls {
-        parameters,
+        asked,
         calls: Vec::new(),
     };
     if let ControlFlow::Break(error) = statement.visit(&mut calls) {
@@ -82,7 +82,7 @@ pub(super) async fn rewrite(
 }
 
 struct Calls<'a> {
-    parameters: &'a Parameters,
+    asked: &'a super::Query,
     calls: Vec<Call>,
 }
 
@@ -131,7 +131,7 @@ impl Calls<'_> {
         let arguments: Option<Vec<String>> = arguments
             .args
             .iter()
-            .map(|argument| text_of(argument, self.parameters))
+            .map(|argument| text_of(argument, &self.asked.parameters))
             .collect();
         let (name, text, most) = match arguments.as_deref() {
             Some([name, text]) => (name, text, ROWS.0),
@@ -142,7 +142,7 @@ impl Calls<'_> {
             }
             _ => return Err(wrong(format!("`{table}` cannot be read"))),
         };
-        let dataset = datasets::by_name(name).filter(|dataset| dataset.search.is_some());
+        let dataset = datasets::by_name(name).filter(|dataset| self.asked.view.searches(dataset));
         let dataset =
             dataset.ok_or_else(|| wrong(format!("there is no dataset `{name}` that can be searched")))?;
         let query =

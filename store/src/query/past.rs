@@ -8,7 +8,7 @@
 //! - A column that was added later was null before.
 
 use super::QueryError;
-use super::parameters::{Parameters, text_of};
+use super::parameters::text_of;
 use crate::error::StoreError;
 use crate::lake::as_of::AsOf;
 use crate::lake::catalog::Catalog;
@@ -38,7 +38,7 @@ pub(super) fn catalog_of(snapshot: i64) -> String {
 pub(super) async fn rewrite(
     statement: &mut ast::Statement,
     catalog: &Catalog,
-    parameters: &Parameters,
+    asked: &super::Query,
     current: i64,
 ) -> Result<BTreeSet<i64>, QueryError> {
     if !mentions(statement) {
@@ -48,7 +48,7 @@ pub(super) async fn rewrite(
     let mut past = Past {
         snapshots: catalog.snapshot_times().await.map_err(failed)?,
         columns: catalog.column_lives().await.map_err(failed)?,
-        parameters,
+        asked,
         current,
         bound: BTreeSet::new(),
     };
@@ -94,7 +94,7 @@ struct Past<'a> {
     snapshots: Vec<(i64, String)>,
     /// Table, column, the snapshot that brought it, and the one that took it away.
     columns: Vec<(String, String, i64, Option<i64>)>,
-    parameters: &'a Parameters,
+    asked: &'a super::Query,
     current: i64,
     bound: BTreeSet<i64>,
 }
@@ -135,10 +135,11 @@ impl Past<'_> {
         let arguments = arguments
             .args
             .iter()
-            .map(|argument| text_of(argument, self.parameters));
+            .map(|argument| text_of(argument, &self.asked.parameters));
         let arguments: Vec<String> = arguments.collect::<Option<_>>().ok_or_else(wrong)?;
         let (name, moments) = arguments.split_first().ok_or_else(wrong)?;
         let dataset = datasets::by_name(name)
+            .filter(|dataset| self.asked.view.shows(dataset.name))
             .ok_or_else(|| QueryError::Past(format!("there is no dataset `{name}`; {usage}")))?;
         if dataset.home != Home::Lake {
             return Err(QueryError::NotInLake(dataset.name.to_owned()));

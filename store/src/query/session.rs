@@ -15,15 +15,19 @@ use crate::runs::Runs;
 use crate::search::Models;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvider};
+use datafusion::common::ScalarValue;
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, GreedyMemoryPool, MemoryPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use datafusion::prelude::{SessionConfig, SessionContext, ident};
 use datafusion_ducklake::{DuckLakeCatalog, SqliteMetadataProvider};
 use object_store::path::Path as ObjectPath;
+use schemas::{View, datasets};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -141,6 +145,7 @@ impl Reader {
         self.session(
             self.snapshot(None).await?,
             &BTreeSet::new(),
+            &View::default(),
             self.threads(),
             Shares::Equal,
         )
@@ -151,6 +156,7 @@ impl Reader {
         &self,
         current: i64,
         past: &BTreeSet<i64>,
+        view: &View,
         threads: usize,
         shares: Shares,
     ) -> Result<SessionContext, QueryError> {
@@ -193,12 +199,14 @@ impl Reader {
         let lake = Tables {
             lake: bound(current)?,
             runs: Some(self.runs.clone()),
+            view: view.clone(),
         };
         context.register_catalog("lake", Arc::new(lake));
         for snapshot in past {
             let lake = Tables {
                 lake: bound(*snapshot)?,
                 runs: None,
+                view: view.clone(),
             };
             context.register_catalog(past::catalog_of(*snapshot), Arc::new(lake));
         }
@@ -211,6 +219,7 @@ impl Reader {
 struct Tables {
     lake: DuckLakeCatalog,
     runs: Option<Runs>,
+    view: View,
 }
 
 impl CatalogProvider for Tables {
@@ -221,6 +230,7 @@ impl CatalogProvider for Tables {
         let tables = Arc::new(TablesOfSchema {
             lake: self.lake.schema(MAIN)?,
             runs: self.runs.clone(),
+            view: self.view.clone(),
         });
         match name {
             MAIN => Some(tables),
@@ -235,6 +245,30 @@ impl CatalogProvider for Tables {
 struct TablesOfSchema {
     lake: Arc<dyn SchemaProvider>,
     runs: Option<Runs>,
+    view: View,
+}
+
+impl TablesOfSchema {
+    /// The table without what its reader may not see: these columns are null.
+    fn masked(&self, name: &str, table: Arc<dyn TableProvider>) -> DataFusionResult<Arc<dyn TableProvider>> {
+        let dataset = datasets::by_name(name);
+        let reads = |column: &str| {
+            let column = dataset.and_then(|dataset| dataset.all_columns().find(|known| known.name == column));
+            // One that no dataset has is of nobody's making: whoever may not see all does not see it.
+            column.map_or(self.view.hidden.is_none(), |column| self.view.reads(column))
+        };
+        let schema = table.schema();
+        if schema.fields().iter().all(|field| reads(field.name())) {
+            return Ok(table);
+        }
+        let columns = schema.fields().iter().map(|field| match reads(field.name()) {
+            true => Ok(ident(field.name().as_str())),
+            false => Ok(lit(ScalarValue::try_new_null(field.data_type())?).alias(field.name().as_str())),
+        });
+        let columns = columns.collect::<DataFusionResult<Vec<Expr>>>()?;
+        let plan = LogicalPlanBuilder::scan(name, provider_as_source(table), None)?.project(columns)?;
+        Ok(Arc::new(ViewTable::new(plan.build()?, None)))
+    }
 }
 
 #[async_trait]
@@ -242,27 +276,30 @@ impl SchemaProvider for TablesOfSchema {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.lake.table_names();
         let runs = self.runs.as_ref();
-        names.extend(runs.map(|_| schemas::datasets::runs::DATASET.name.to_owned()));
+        names.extend(runs.map(|_| datasets::runs::DATASET.name.to_owned()));
+        names.retain(|name| self.view.shows(name));
         names
     }
 
     async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
-        match &self.runs {
-            Some(runs) if name == schemas::datasets::runs::DATASET.name => {
+        if !self.view.shows(name) {
+            return Ok(None);
+        }
+        let table: Option<Arc<dyn TableProvider>> = match &self.runs {
+            Some(runs) if name == datasets::runs::DATASET.name => {
                 let batch = runs
                     .as_batch()
                     .await
                     .map_err(|e| DataFusionError::External(Box::new(e)))?;
-                Ok(Some(Arc::new(MemTable::try_new(
-                    batch.schema(),
-                    vec![vec![batch]],
-                )?)))
+                let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+                Some(Arc::new(table))
             }
             _ => {
                 let table = self.lake.table(name).await?;
-                Ok(table.map(|table| Arc::new(Table(table)) as _))
+                table.map(|table| Arc::new(Table(table)) as _)
             }
-        }
+        };
+        table.map(|table| self.masked(name, table)).transpose()
     }
 
     fn table_exist(&self, name: &str) -> bool {

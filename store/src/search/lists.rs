@@ -7,6 +7,7 @@ use super::language::Query;
 use super::opened::Opened;
 use super::{SearchError, words};
 use crate::vectors::VectorError;
+use crate::vectors::WordHit;
 use crate::vectors::chunks::BODY;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
@@ -21,6 +22,10 @@ const REPEATED: f64 = 0.4;
 
 /// So many more chunks than rows are asked for: a row has several, and some count less than they seem to.
 pub(super) const CHUNKS_A_ROW: usize = 4;
+
+/// Where not every chunk may be found, so many are looked at first; where they were too few, so many times more.
+const FIRST_STEP: usize = 1_024;
+const LONGER_STEP: usize = 16;
 
 /// A row of a list.
 #[derive(Debug, Clone)]
@@ -68,28 +73,43 @@ impl Scope<'_> {
     }
 
     async fn with(&self, words: FtsQuery, tier: u8) -> Result<Vec<Found>, SearchError> {
-        let chunks = &self.opened.chunks;
-        // Those that do not fit may all be better.
-        let most = match self.fitting.is_some() || !self.refused.is_empty() {
-            true => chunks.count().await?,
-            false => self.most.saturating_mul(CHUNKS_A_ROW),
-        };
-        let mut hits = chunks.words(words, most).await?;
-        if let Some(fitting) = &self.fitting {
-            let facts = self.opened.facts().await?;
-            hits.retain(|hit| {
-                facts
-                    .position(hit.address)
-                    .is_some_and(|chunk| fitting.value(chunk))
-            });
+        let wanted = self.most.saturating_mul(CHUNKS_A_ROW);
+        if self.fitting.is_none() && self.refused.is_empty() {
+            let hits = self.opened.chunks.words(words, wanted).await?;
+            return self.found(&hits, tier).await;
         }
+        // Those that do not fit may all be better.
+        let all = self.opened.chunks.count().await?;
+        let mut most = wanted.max(FIRST_STEP);
+        loop {
+            let mut hits = self.opened.chunks.words(words.clone(), most.min(all)).await?;
+            let is_last = hits.len() < most;
+            if let Some(fitting) = &self.fitting {
+                let facts = self.opened.facts().await?;
+                hits.retain(|hit| {
+                    let chunk = facts.position(hit.address);
+                    chunk.is_some_and(|chunk| fitting.value(chunk))
+                });
+            }
+            if is_last || hits.len() >= wanted {
+                let found = self.found(&hits, tier).await?;
+                if is_last || found.len() >= wanted {
+                    return Ok(found);
+                }
+            }
+            most = most.saturating_mul(LONGER_STEP);
+        }
+    }
+
+    /// The rows of chunks that have words, without those that are refused.
+    async fn found(&self, hits: &[WordHit], tier: u8) -> Result<Vec<Found>, SearchError> {
         let addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
-        let rows = chunks.at(&addresses, &["row_key", "part"]).await?;
+        let rows = match self.opened.facts_at_hand() {
+            Some(facts) => facts.at(&addresses)?,
+            None => self.opened.chunks.at(&addresses, &["row_key", "part"]).await?,
+        };
         let (keys, parts) = (texts(&rows, "row_key")?, texts(&rows, "part")?);
-        let hits = hits
-            .into_iter()
-            .zip(keys.iter().flatten())
-            .zip(parts.iter().flatten());
+        let hits = hits.iter().zip(keys.iter().flatten()).zip(parts.iter().flatten());
         let hits = hits.filter(|((_, key), _)| !self.refused.contains(*key));
         Ok(hits
             .map(|((hit, key), part)| Found {

@@ -71,6 +71,11 @@ impl Opened {
             .await
     }
 
+    /// What is known of the chunks, if it was needed before: whoever needs little of it does better to read that.
+    pub(super) fn facts_at_hand(&self) -> Option<&Facts> {
+        self.facts.get()
+    }
+
     async fn load(&self, columns: &[&str]) -> Result<Facts, SearchError> {
         let schema = self.chunks.columns().await?;
         let facts = schema.fields().iter().map(|field| field.name().as_str());

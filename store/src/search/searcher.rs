@@ -114,6 +114,17 @@ impl Searcher {
         })
     }
 
+    /// Keeps in memory what is known of the chunks, for whoever answers more than one query.
+    ///
+    /// # Errors
+    /// [`SearchError`] when the index cannot be read.
+    pub async fn keep_facts(&self) -> Result<(), SearchError> {
+        for opened in &self.opened {
+            opened.facts().await?;
+        }
+        Ok(())
+    }
+
     /// Sees what was indexed since.
     ///
     /// # Errors

@@ -173,6 +173,11 @@ impl Chunks {
         Ok(followed.and_then(|followed| serde_json::from_str(followed).ok()))
     }
 
+    /// Its dataset.
+    pub(super) fn name(&self) -> &str {
+        self.table.name()
+    }
+
     /// Its columns.
     ///
     /// # Errors

@@ -100,6 +100,22 @@ impl Facts {
         self.addresses.values().binary_search(&address).ok()
     }
 
+    /// The columns of the chunks at these addresses, in that order.
+    ///
+    /// # Errors
+    /// [`VectorError::Outdated`] when there is no chunk at one of them in the version that is in memory.
+    pub fn at(&self, addresses: &[u64]) -> Result<RecordBatch, VectorError> {
+        let rows = addresses.iter().map(|&address| {
+            let row = self.position(address).and_then(|row| u64::try_from(row).ok());
+            row.ok_or_else(|| VectorError::Outdated {
+                table: self.chunks.name().to_owned(),
+                reason: "it was written meanwhile".to_owned(),
+            })
+        });
+        let rows: UInt64Array = rows.collect::<Result<Vec<u64>, _>>()?.into();
+        Ok(arrow::compute::take_record_batch(&self.batch, &rows)?)
+    }
+
     /// Which chunks fit an expression over the columns.
     ///
     /// # Errors

@@ -1,0 +1,157 @@
+//! Who asks, and what they may see.
+//!
+//! - In: a token, or what a trusted proxy or a client's certificate says. Out: a [`Caller`].
+//! - Not here: tokens and how they are kept (`store::tokens`).
+
+use crate::problem::{Kind, Problem};
+use governor::DefaultDirectRateLimiter;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{Quota, RateLimiter};
+use schemas::{Privacy, Role, View};
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use store::tokens::{Token, Tokens};
+
+/// A token that was found good is not looked up again for so long; a revoked one is refused by then.
+const BELIEVED: Duration = Duration::from_millis(250);
+
+/// Requests a second of programs and the public, unless their token says otherwise. People have no limit.
+const REQUESTS: u32 = 200;
+
+/// Tokens that are remembered.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The id of the token, or the name that a proxy or a certificate gives.
+    pub who: Arc<str>,
+    /// Their role.
+    pub role: Role,
+    /// What they may see.
+    pub view: Arc<View>,
+    limiter: Option<Arc<DefaultDirectRateLimiter>>,
+}
+
+impl Caller {
+    /// Somebody of a role who may see these datasets, all if absent.
+    pub fn new(who: &str, role: Role, datasets: Option<&[String]>, requests_per_second: Option<u32>) -> Self {
+        let hidden = match role {
+            Role::Public => Some(Privacy::Private),
+            Role::Automated => Some(Privacy::Secret),
+            Role::User | Role::Dev => None,
+        };
+        let view = View {
+            datasets: datasets.map(|datasets| datasets.iter().cloned().collect()),
+            hidden,
+        };
+        let limit = requests_per_second.or(match role {
+            Role::Public | Role::Automated => Some(REQUESTS),
+            Role::User | Role::Dev => None,
+        });
+        let limit = limit.and_then(NonZeroU32::new);
+        Self {
+            who: who.into(),
+            role,
+            view: Arc::new(view),
+            limiter: limit.map(|limit| Arc::new(RateLimiter::direct(Quota::per_second(limit)))),
+        }
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// [`Kind::TooManyRequests`] when there were too many.
+    pub fn count(&self) -> Result<(), Problem> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        limiter.check().map_err(|wait| {
+            let seconds = wait.wait_time_from(DefaultClock::default().now()).as_secs() + 1;
+            Problem::new(
+                Kind::TooManyRequests,
+                "this token has had its requests of this second; wait, or have it made with a higher `--rate`",
+            )
+            .after(seconds)
+        })
+    }
+}
+
+/// The callers behind tokens, remembered for a moment.
+#[derive(Debug)]
+pub struct Callers {
+    tokens: Tokens,
+    known: Mutex<HashMap<[u8; 32], Known>>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    caller: Caller,
+    since: Instant,
+}
+
+impl Callers {
+    /// Callers of these tokens.
+    pub fn new(tokens: Tokens) -> Self {
+        Self {
+            tokens,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Who has a token.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthorized`] when nobody has, any more or yet.
+    pub async fn of_token(&self, text: &str) -> Result<Caller, Problem> {
+        let digest = *blake3::hash(text.as_bytes()).as_bytes();
+        let known = self.known().get(&digest).cloned();
+        if let Some(known) = &known
+            && known.since.elapsed() < BELIEVED
+        {
+            return Ok(known.caller.clone());
+        }
+        let Some(token) = self.tokens.verify(text).await? else {
+            self.known().remove(&digest);
+            return Err(Problem::new(
+                Kind::Unauthorized,
+                "the token is unknown, expired or revoked; `dkc token create NAME` makes one",
+            ));
+        };
+        // Its count of requests goes on.
+        let caller = known.map_or_else(|| caller_of(&token), |known| known.caller);
+        let mut all = self.known();
+        if all.len() >= MOST_REMEMBERED {
+            all.clear();
+        }
+        let since = Instant::now();
+        all.insert(
+            digest,
+            Known {
+                caller: caller.clone(),
+                since,
+            },
+        );
+        Ok(caller)
+    }
+
+    /// Forgets what is remembered: a token was revoked.
+    pub fn forget(&self) {
+        self.known().clear();
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn caller_of(token: &Token) -> Caller {
+    Caller::new(&token.id, token.role, token.datasets.as_deref(), token.requests_per_second)
+}

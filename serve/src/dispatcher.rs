@@ -1,0 +1,311 @@
+//! The one door: who may, how often, what it costs, what is written down; then the operation.
+//!
+//! - In: an operation, a caller, an input. Out: its reply, and a [`Ticket`], which becomes the audit record when the
+//!   last byte of the answer has gone, or will not go any more.
+//! - An operation that acts is in the log before it begins; one that reads, soon after it ended.
+
+use crate::caller::{Caller, Callers};
+use crate::config::Config;
+use crate::lake::Lake;
+use crate::operation::{Call, Effect, Operation, Reply};
+use crate::problem::{Kind, Problem};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::Store;
+use store::audit::{Audit, Entry};
+use store::query::{Limits, Reader, Workers};
+use store::search::{Models, Searcher};
+use store::tokens::Tokens;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, RwLock, Semaphore, mpsc};
+
+/// How long a heavy operation waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
+
+/// How long records wait for others, to be written together.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// How often the index of search is looked at anew.
+const INDEX_AGE: Duration = Duration::from_secs(5);
+
+/// The gateway.
+pub struct Gateway {
+    /// How it listens and what it allows.
+    pub config: Config,
+    /// The lake.
+    pub lake: Lake,
+    /// Who may ask.
+    pub callers: Callers,
+    /// Runs SQL.
+    pub workers: Workers,
+    /// The log of calls.
+    pub audit: Audit,
+    /// Runs queries of dkc's own making, apart from what serves requests (F3).
+    pub(crate) queries: Handle,
+    limits: Limits,
+    models: Models,
+    searcher: RwLock<Option<(Searcher, Instant)>>,
+    heavy: Arc<Semaphore>,
+    records: mpsc::UnboundedSender<Entry>,
+    unwritten: Mutex<mpsc::UnboundedReceiver<Entry>>,
+}
+
+/// A call that was let in, or turned away; dropped, it is in the audit log.
+pub struct Ticket {
+    entry: Entry,
+    began: Instant,
+    records: mpsc::UnboundedSender<Entry>,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Ticket {
+    /// Counts what goes out.
+    pub fn count(&mut self, rows: u64, bytes: u64) {
+        self.entry.rows = self.entry.rows.saturating_add(rows as i64);
+        self.entry.bytes = self.entry.bytes.saturating_add(bytes as i64);
+    }
+
+    /// Says how it ended, unless well.
+    pub fn fail(&mut self, outcome: &str) {
+        outcome.clone_into(&mut self.entry.outcome);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let micros = self.began.elapsed().as_micros();
+        self.entry.duration_us = i64::try_from(micros).unwrap_or(i64::MAX);
+        self.turn = None;
+        let labels = [
+            ("operation", self.entry.operation.clone()),
+            ("outcome", self.entry.outcome.clone()),
+        ];
+        metrics::counter!("dkc_calls_total", &labels).increment(1);
+        metrics::histogram!("dkc_call_seconds", "operation" => self.entry.operation.clone())
+            .record(self.began.elapsed().as_secs_f64());
+        // Where nobody writes any more, the process is ending.
+        let _ = self.records.send(std::mem::take(&mut self.entry));
+    }
+}
+
+impl Gateway {
+    /// A gateway to a data directory. [`Self::keep`] must run beside it.
+    ///
+    /// # Errors
+    /// [`store::StoreError`] when it cannot be opened.
+    pub async fn open(
+        config: Config,
+        store: Store,
+        workers: Workers,
+        limits: Limits,
+        models: Models,
+        queries: Handle,
+    ) -> Result<Self, store::StoreError> {
+        let callers = Callers::new(Tokens::open(store.data()).await?);
+        let audit = Audit::open(store.data()).await?;
+        let (records, unwritten) = mpsc::unbounded_channel();
+        Ok(Self {
+            heavy: Arc::new(Semaphore::new(config.heavy)),
+            config,
+            lake: Lake::new(store).await?,
+            callers,
+            workers,
+            audit,
+            queries,
+            limits,
+            models,
+            searcher: RwLock::default(),
+            records,
+            unwritten: Mutex::new(unwritten),
+        })
+    }
+
+    /// Answers queries of dkc's own making.
+    pub(crate) fn reader(&self) -> Reader {
+        self.lake.store().reader(self.limits)
+    }
+
+    /// Follows the lake and writes the audit log, for ever.
+    pub async fn keep(&self) {
+        tokio::join!(self.lake.follow(), self.write_records());
+    }
+
+    async fn write_records(&self) {
+        let mut unwritten = self.unwritten.lock().await;
+        while let Some(first) = unwritten.recv().await {
+            tokio::time::sleep(TOGETHER).await;
+            let mut entries = vec![first];
+            while let Ok(entry) = unwritten.try_recv() {
+                entries.push(entry);
+            }
+            self.append(&entries).await;
+        }
+    }
+
+    /// Writes what is left, at the end.
+    pub async fn close(&self) {
+        let mut entries = Vec::new();
+        let mut unwritten = self.unwritten.lock().await;
+        while let Ok(entry) = unwritten.try_recv() {
+            entries.push(entry);
+        }
+        self.append(&entries).await;
+        self.audit.close().await;
+    }
+
+    async fn append(&self, entries: &[Entry]) {
+        if let Err(error) = self.audit.append(entries).await {
+            metrics::counter!("dkc_audit_failures_total").increment(entries.len() as u64);
+            tracing::error!(%error, lost = entries.len(), "the audit log cannot be written");
+        }
+    }
+
+    /// Lets a call in: its role, its rate, its turn.
+    ///
+    /// # Errors
+    /// Why it was turned away; that is in the log, too.
+    pub async fn admit(
+        &self,
+        operation: &'static Operation,
+        caller: Result<&Caller, Problem>,
+        face: &str,
+        input: &Value,
+        request: &str,
+    ) -> Result<Ticket, Problem> {
+        let (who, role) = match &caller {
+            Ok(caller) => (caller.who.to_string(), caller.role.as_str()),
+            Err(_) => ("-".to_owned(), "-"),
+        };
+
+        let mut ticket = Ticket {
+            entry: Entry {
+                at: jiff::Timestamp::now().as_microsecond(),
+                who,
+                role: role.to_owned(),
+                operation: operation.name.to_owned(),
+                face: face.to_owned(),
+                input: store::audit::input_digest(input),
+                outcome: "ok".to_owned(),
+                request: request.to_owned(),
+                ..Entry::default()
+            },
+            began: Instant::now(),
+            records: self.records.clone(),
+            turn: None,
+        };
+        let admitted = self.check(operation, caller, &mut ticket).await;
+        admitted.inspect_err(|problem| ticket.fail(problem.kind.name()))?;
+        Ok(ticket)
+    }
+
+    async fn check(
+        &self,
+        operation: &'static Operation,
+        caller: Result<&Caller, Problem>,
+        ticket: &mut Ticket,
+    ) -> Result<(), Problem> {
+        let caller = caller?;
+        if !operation.roles.contains(&caller.role) {
+            return Err(Problem::new(
+                Kind::Forbidden,
+                format!("the role `{}` may not call `{}`", caller.role, operation.name),
+            ));
+        }
+        caller.count()?;
+        if operation.is_heavy {
+            let turn = tokio::time::timeout(TURN, self.heavy.clone().acquire_owned()).await;
+            ticket.turn = turn.ok().and_then(Result::ok);
+            if ticket.turn.is_none() {
+                return Err(Problem::new(
+                    Kind::TooManyRequests,
+                    "too many heavy operations are at work; try again in a moment",
+                )
+                .after(1));
+            }
+        }
+        if operation.effect == Effect::Act {
+            let begun = Entry {
+                outcome: "begun".to_owned(),
+                ..ticket.entry.clone()
+            };
+            self.audit.append(&[begun]).await.map_err(|error| {
+                tracing::error!(%error, "the audit log cannot be written");
+                Problem::new(
+                    Kind::Unavailable,
+                    "the audit log cannot be written, so nothing may be done; see the log",
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Does what a call that was let in asks for.
+    ///
+    /// # Errors
+    /// [`Problem`], of the input or of the operation.
+    pub async fn perform(
+        &self,
+        operation: &'static Operation,
+        caller: &Caller,
+        input: Value,
+        ticket: &mut Ticket,
+    ) -> Result<Reply, Problem> {
+        let call = Call {
+            gateway: self,
+            caller,
+        };
+        let done = tokio::time::timeout(self.config.answer_time, (operation.call)(call, input)).await;
+        let done = done.unwrap_or_else(|_| {
+            let seconds = self.config.answer_time.as_secs();
+            Err(Problem::new(
+                Kind::Unavailable,
+                format!("there was no answer within {seconds} s; ask for less, or try again"),
+            ))
+        });
+        done.inspect_err(|problem| ticket.fail(problem.kind.name()))
+    }
+
+    /// Answers searches; opens the index at the first, and sees what was indexed since.
+    ///
+    /// # Errors
+    /// [`store::search::SearchError`] when there is no index, or it cannot be read.
+    pub async fn searcher(
+        &self,
+    ) -> Result<tokio::sync::RwLockReadGuard<'_, Searcher>, store::search::SearchError> {
+        let is_new = |searcher: &Option<(Searcher, Instant)>| {
+            searcher.as_ref().is_some_and(|(_, looked)| looked.elapsed() < INDEX_AGE)
+        };
+        let current = self.searcher.read().await;
+        let current = match is_new(&current) {
+            true => current,
+            false => {
+                drop(current);
+                let mut searcher = self.searcher.write().await;
+                if !is_new(&searcher) {
+                    let seen = match searcher.take() {
+                        Some((mut opened, _)) => match opened.see_latest().await {
+                            Ok(()) => Some(opened),
+                            // It was made anew meanwhile.
+                            Err(_) => None,
+                        },
+                        None => None,
+                    };
+                    let opened = match seen {
+                        Some(opened) => opened,
+                        None => {
+                            let data = self.lake.store().data();
+                            let opened = Searcher::open(data, &self.models, self.limits).await?;
+                            opened.keep_facts().await?;
+                            opened
+                        }
+                    };
+                    *searcher = Some((opened, Instant::now()));
+                }
+                searcher.downgrade()
+            }
+        };
+        tokio::sync::RwLockReadGuard::try_map(current, |searcher| searcher.as_ref().map(|(opened, _)| opened))
+            .map_err(|_| store::search::SearchError::Empty)
+    }
+}

@@ -1,0 +1,216 @@
+//! The lake as the gateway sees it: its newest snapshot, and small datasets in memory.
+//!
+//! - In: a store. Out: what there is, as of a quarter of a second ago at most; listings of it.
+//! - Not here: what a page is (`store::page`).
+
+use crate::problem::Problem;
+use jiff::Timestamp;
+use schemas::{Dataset, View, datasets};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use store::inventory::Holding;
+use store::lake::as_of::AsOf;
+use store::page::Listing;
+use store::watch::Watch;
+use store::{Store, StoreError};
+use tokio::sync::{OnceCell, watch};
+
+/// How often the databases are asked whether anybody wrote to them.
+const LOOKS: Duration = Duration::from_millis(200);
+
+/// What there is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Head {
+    /// The newest snapshot.
+    pub snapshot: i64,
+    /// What it has of each dataset.
+    pub holdings: Arc<BTreeMap<String, Holding>>,
+    /// When each source was last collected well, in microseconds since 1970.
+    pub collected: Arc<BTreeMap<String, i64>>,
+    /// The sources whose last run failed.
+    pub failing: Arc<BTreeSet<String>>,
+    /// Why none of this can be told any more.
+    pub failure: Option<String>,
+}
+
+impl Head {
+    /// When all sources of a dataset had last been collected well; `None` when one never was.
+    pub fn collected_at(&self, dataset: &str) -> Option<Timestamp> {
+        let sources = &self.holdings.get(dataset)?.sources;
+        let oldest = sources.iter().map(|source| self.collected.get(source).copied()).min()??;
+        Timestamp::from_microsecond(oldest).ok()
+    }
+}
+
+/// The lake.
+#[derive(Debug)]
+pub struct Lake {
+    store: Store,
+    head: watch::Sender<Arc<Head>>,
+    listings: Mutex<HashMap<&'static str, Kept>>,
+}
+
+/// A dataset in memory, or on its way there; `None` within where it is too large.
+#[derive(Debug, Clone)]
+struct Kept {
+    snapshot: i64,
+    listing: Arc<OnceCell<Option<Arc<Listing>>>>,
+}
+
+#[derive(Default)]
+struct Watches {
+    lake: Option<Watch>,
+    runs: Option<Watch>,
+}
+
+impl Lake {
+    /// The lake of a store. [`Self::follow`] keeps it new.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the catalog cannot be read.
+    pub async fn new(store: Store) -> Result<Self, StoreError> {
+        let (head, _) = watch::channel(Arc::default());
+        let lake = Self {
+            store,
+            head,
+            listings: Mutex::default(),
+        };
+        if let Some(head) = lake.look(&mut Watches::default()).await? {
+            lake.head.send_replace(Arc::new(head));
+        }
+        Ok(lake)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What there is.
+    pub fn head(&self) -> Arc<Head> {
+        self.head.borrow().clone()
+    }
+
+    /// What there is, and when that changes.
+    pub fn heads(&self) -> watch::Receiver<Arc<Head>> {
+        self.head.subscribe()
+    }
+
+    /// Looks for what is new, for ever.
+    pub async fn follow(&self) {
+        let mut watches = Watches::default();
+        let mut tick = tokio::time::interval(LOOKS);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let head = match self.look(&mut watches).await {
+                Ok(None) => continue,
+                Ok(Some(head)) => head,
+                Err(error) => {
+                    watches = Watches::default();
+                    let known = self.head();
+                    if known.failure.is_none() {
+                        tracing::error!(%error, "the lake cannot be read");
+                    }
+                    Head {
+                        failure: Some(error.to_string()),
+                        ..Head::clone(&known)
+                    }
+                }
+            };
+            self.head.send_if_modified(|known| {
+                let is_new = **known != head;
+                if is_new {
+                    *known = Arc::new(head);
+                }
+                is_new
+            });
+        }
+    }
+
+    /// What there is, if anything changed since these watches were asked.
+    async fn look(&self, watches: &mut Watches) -> Result<Option<Head>, StoreError> {
+        let lake = match &mut watches.lake {
+            Some(watch) => watch,
+            none => none.insert(self.store.watch_lake().await?),
+        };
+        let runs = match &mut watches.runs {
+            Some(watch) => watch,
+            none => none.insert(self.store.watch_runs().await?),
+        };
+        let known = self.head();
+        let (lake, runs) = (lake.has_changed().await?, runs.has_changed().await?);
+        if !lake && !runs && known.failure.is_none() {
+            return Ok(None);
+        }
+        let snapshot = self.store.catalog().head().await?.id;
+        let holdings = match known.snapshot == snapshot && known.failure.is_none() && !known.holdings.is_empty() {
+            true => known.holdings.clone(),
+            false => {
+                let holdings = self.store.holdings(snapshot).await?.into_iter();
+                Arc::new(holdings.map(|holding| (holding.dataset.clone(), holding)).collect())
+            }
+        };
+        Ok(Some(Head {
+            snapshot,
+            holdings,
+            collected: Arc::new(self.store.collected().await?),
+            failing: Arc::new(self.store.failing().await?),
+            failure: None,
+        }))
+    }
+
+    /// The snapshot that a request means: a number or a time as text, the newest without one.
+    ///
+    /// # Errors
+    /// [`Problem`] when it is neither, or there is no such snapshot any more.
+    pub async fn moment(&self, as_of: Option<&str>) -> Result<i64, Problem> {
+        let Some(as_of) = as_of else {
+            return Ok(self.head().snapshot);
+        };
+        let as_of: AsOf = as_of.parse().map_err(|_| {
+            Problem::unprocessable(
+                "`as_of` is neither the number of a snapshot nor a time such as 2026-11-01T12:00:00Z",
+            )
+        })?;
+        Ok(self.store.resolve(as_of).await?)
+    }
+
+    /// A dataset in memory, at the newest snapshot; `None` where it is too large.
+    ///
+    /// # Errors
+    /// [`Problem`] when it cannot be read.
+    pub async fn listing(&self, dataset: &'static Dataset) -> Result<Option<Arc<Listing>>, Problem> {
+        let snapshot = self.head().snapshot;
+        let kept = {
+            let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Kept {
+                snapshot,
+                listing: Arc::default(),
+            };
+            let kept = listings.entry(dataset.name).or_insert_with(new);
+            if kept.snapshot != snapshot {
+                *kept = new();
+            }
+            kept.listing.clone()
+        };
+        let load = async || {
+            let listing = Listing::load(&self.store, dataset, snapshot).await?;
+            Ok::<_, StoreError>(listing.map(Arc::new))
+        };
+        Ok(kept.get_or_try_init(load).await?.clone())
+    }
+}
+
+/// The dataset of a name, if a caller may see it.
+///
+/// # Errors
+/// [`crate::problem::Kind::NotFound`], the same for one that is not there and one that may not be seen.
+pub fn visible(name: &str, view: &View) -> Result<&'static Dataset, Problem> {
+    let found = datasets::by_name(name).filter(|dataset| view.shows(dataset.name));
+    found.ok_or_else(|| {
+        let names = datasets::ALL.iter().map(|dataset| dataset.name);
+        Problem::not_found("dataset", name, names.filter(|name| view.shows(name)))
+    })
+}

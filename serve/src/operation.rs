@@ -1,0 +1,155 @@
+//! What an operation is: typed input and output, who may call it, what it does to the world, one function.
+//!
+//! - From one [`Operation`] come its route, its part of the OpenAPI document, its audit record, and what agents see.
+//! - Input is one JSON object, whichever face it came through; a face only gathers it.
+
+use crate::caller::Caller;
+use crate::dispatcher::Gateway;
+use crate::problem::{Kind, Problem};
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use schemars::{Schema, SchemaGenerator};
+use schemas::Role;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use store::export::{Format, SendableRecordBatchStream};
+
+/// What an operation does to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it reads.
+    Read,
+    /// Something: it is in the audit log before it begins.
+    Act,
+}
+
+/// The HTTP method of its route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Input comes from the path and the query.
+    Get,
+    /// Input comes from the path and a JSON body.
+    Post,
+    /// Input comes from the path and the query.
+    Delete,
+}
+
+/// What it answers with.
+#[derive(Debug, Clone, Copy)]
+pub enum Output {
+    /// One JSON value of this type.
+    Json(fn(&mut SchemaGenerator) -> Schema),
+    /// Rows, in any format the client accepts.
+    Rows,
+    /// Bytes of any media type.
+    Bytes,
+}
+
+/// What may be asked of the gateway.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its name everywhere: a verb and what it is done to.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// Who may call it.
+    pub roles: &'static [Role],
+    /// Its method.
+    pub method: Method,
+    /// Its path; what stands in braces is input.
+    pub path: &'static str,
+    /// What it costs: heavy ones wait for one another.
+    pub is_heavy: bool,
+    /// Whether its answer is a function of input, snapshot and view, so that a client need not fetch it twice.
+    pub is_cacheable: bool,
+    /// The type of its input, an object.
+    pub input: fn(&mut SchemaGenerator) -> Schema,
+    /// An input that can be tried.
+    pub example: &'static str,
+    /// The type of its output.
+    pub output: Output,
+    /// What it does.
+    pub call: for<'a> fn(Call<'a>, Value) -> BoxFuture<'a, Result<Reply, Problem>>,
+}
+
+/// All roles.
+pub const EVERYBODY: &[Role] = &[Role::Public, Role::User, Role::Dev, Role::Automated];
+/// Those of people and their programs.
+pub const TRUSTED: &[Role] = &[Role::User, Role::Dev, Role::Automated];
+/// Those of people.
+pub const OWNERS: &[Role] = &[Role::User, Role::Dev];
+/// That of whoever looks after the machine.
+pub const DEV: &[Role] = &[Role::Dev];
+
+/// What a call is made with.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The gateway.
+    pub gateway: &'a Gateway,
+    /// Who calls.
+    pub caller: &'a Caller,
+}
+
+/// What an operation answers.
+pub enum Reply {
+    /// A value.
+    Json(Value),
+    /// Rows that are here.
+    Page(Page),
+    /// Rows that come.
+    Rows(Rows),
+    /// Bytes, as they were collected.
+    Bytes(Original),
+}
+
+/// A page of rows.
+pub struct Page {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// What is told beside them, an object.
+    pub about: Value,
+    /// Input of the page after this one.
+    pub next: Option<Value>,
+}
+
+/// Rows that come.
+pub struct Rows {
+    /// The rows.
+    pub rows: SendableRecordBatchStream,
+    /// What is told beside them, an object.
+    pub about: Value,
+    /// The format, if the input names it.
+    pub format: Option<Format>,
+    /// The name of a file for them.
+    pub name: String,
+}
+
+/// Bytes, as they were collected.
+pub struct Original {
+    /// Their media type, as the source said.
+    pub media_type: String,
+    /// The name of a file for them.
+    pub name: String,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// The typed input of an operation.
+///
+/// # Errors
+/// [`Kind::BadRequest`] when it is of another type.
+pub fn parse<T: DeserializeOwned>(input: Value) -> Result<T, Problem> {
+    serde_json::from_value(input).map_err(|error| Problem::new(Kind::BadRequest, error.to_string()))
+}
+
+/// The typed output of an operation.
+///
+/// # Errors
+/// [`Kind::Internal`] when it has no form in JSON.
+pub fn answer<T: serde::Serialize>(output: &T) -> Result<Reply, Problem> {
+    let value = serde_json::to_value(output).map_err(|error| Problem::internal(&error))?;
+    Ok(Reply::Json(value))
+}

@@ -1,0 +1,68 @@
+//! `export_dataset`: all rows of a dataset, as a file.
+
+use crate::lake::visible;
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Reply, Rows, parse};
+use crate::problem::Problem;
+use schemars::JsonSchema;
+use schemas::{Home, View};
+use serde::Deserialize;
+use serde_json::json;
+use store::export::Format;
+use store::lake::as_of::AsOf;
+use store::query::Query;
+
+/// The formats of a file.
+const FORMATS: &[&str] = &["csv", "json", "ndjson", "md", "parquet", "arrow", "arrows"];
+
+/// The operation.
+pub(crate) const OPERATION: Operation = Operation {
+    name: "export_dataset",
+    about: "Writes all rows of a dataset, as they are now or were then, in the format that the file's name ends with.",
+    effect: Effect::Read,
+    roles: EVERYBODY,
+    method: Method::Get,
+    path: "/api/v1/exports/{file}",
+    is_heavy: true,
+    is_cacheable: true,
+    input: |types| types.subschema_for::<ExportDataset>(),
+    example: r#"{"file": "emails.csv"}"#,
+    output: Output::Rows,
+    call: |call, input| Box::pin(async move { export(call, parse(input)?).await }),
+};
+
+/// Which file.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ExportDataset {
+    /// The dataset, a dot, and csv, json, ndjson, md, parquet, arrow (a file) or arrows (a stream).
+    file: String,
+    /// The lake as it was: the number of a snapshot, or a time (RFC 3339).
+    #[serde(default)]
+    as_of: Option<String>,
+}
+
+async fn export(call: Call<'_>, input: ExportDataset) -> Result<Reply, Problem> {
+    let (name, extension) = input.file.rsplit_once('.').unwrap_or((&input.file, ""));
+    let view = &call.caller.view;
+    let dataset = visible(name, view)?;
+    let format: Option<Format> = extension.parse().ok().filter(|_| FORMATS.contains(&extension));
+    let format = format.ok_or_else(|| Problem::not_found("format", extension, FORMATS.iter().copied()))?;
+    let lake = &call.gateway.lake;
+    let snapshot = lake.moment(input.as_of.as_deref()).await?;
+    let rows = if dataset.home == Home::Lake && view.reads_all(dataset) {
+        lake.store().rows_at(dataset, snapshot).await?
+    } else {
+        let query = Query {
+            as_of: Some(AsOf::Snapshot(snapshot)),
+            view: View::clone(view),
+            ..Query::from(format!("SELECT * FROM {}", dataset.name).as_str())
+        };
+        call.gateway.workers.run_user_sql(&query).await?
+    };
+    Ok(Reply::Rows(Rows {
+        rows,
+        about: json!({ "snapshot": snapshot }),
+        format: Some(format),
+        name: dataset.name.to_owned(),
+    }))
+}

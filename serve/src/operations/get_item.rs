@@ -1,0 +1,121 @@
+//! `get_item`: all that is known of an item: its rows, its original, its run, where it was found.
+
+use crate::lake::visible;
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
+use crate::problem::{Kind, Problem};
+use arrow_array::RecordBatch;
+use schemars::JsonSchema;
+use schemas::{Dataset, Home, View};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::export::{Format, encode};
+use store::query::Query;
+
+/// The operation.
+pub(crate) const OPERATION: Operation = Operation {
+    name: "get_item",
+    about: "Tells why a row is there: the rows of its item, the original they were made of, the run that stored them.",
+    effect: Effect::Read,
+    roles: EVERYBODY,
+    method: Method::Get,
+    path: "/api/v1/datasets/{dataset}/items/{item}",
+    is_heavy: false,
+    is_cacheable: false,
+    input: |types| types.subschema_for::<Item>(),
+    example: r#"{"dataset": "emails", "item": "the _item of a row"}"#,
+    output: Output::Json(|types| types.subschema_for::<Story>()),
+    call: |call, input| Box::pin(async move { answer(&story(call, parse(input)?).await?) }),
+};
+
+/// Which item.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Item {
+    /// A dataset that has rows of it.
+    pub(super) dataset: String,
+    /// Its `_item`.
+    pub(super) item: String,
+}
+
+/// All that is known of an item.
+#[derive(Serialize, JsonSchema)]
+struct Story {
+    /// Its rows in the dataset.
+    rows: Vec<Value>,
+    /// Its originals, without their bytes; `get_original` has those.
+    originals: Vec<Value>,
+    /// The places where it was found.
+    locations: Vec<Value>,
+    /// Why parts of it were rejected.
+    rejects: Vec<Value>,
+    /// The run that wrote the rows.
+    run: Option<Value>,
+}
+
+async fn story(call: Call<'_>, input: Item) -> Result<Story, Problem> {
+    let view = &call.caller.view;
+    let dataset = collected(&input.dataset, view)?;
+    let rows = of_item(call, dataset, &format!("SELECT * FROM {}", dataset.name), &input.item).await?;
+    if rows.num_rows() == 0 {
+        return Err(missing(&input.item));
+    }
+    let rows = objects(&rows)?;
+    let others = [
+        ("raw", "SELECT media_type, fetched_at, sha256, size_bytes, path, _run FROM raw"),
+        ("locations", "SELECT location, folder, flags, received_at, _run FROM locations"),
+        ("rejects", "SELECT reason, raw FROM rejects"),
+    ];
+    let mut found = Vec::new();
+    for (name, sql) in others {
+        found.push(match visible(name, view) {
+            Ok(other) => objects(&of_item(call, other, sql, &input.item).await?)?,
+            Err(_) => Vec::new(),
+        });
+    }
+    let run = match rows.first().and_then(|row| row.get("_run")).and_then(Value::as_str) {
+        Some(run) if view.shows("runs") => call.gateway.lake.store().runs().get(run).await?,
+        _ => None,
+    };
+    let mut found = found.into_iter();
+    Ok(Story {
+        rows,
+        originals: found.next().unwrap_or_default(),
+        locations: found.next().unwrap_or_default(),
+        rejects: found.next().unwrap_or_default(),
+        run: run.and_then(|run| serde_json::to_value(run).ok()),
+    })
+}
+
+/// A dataset whose rows have items.
+pub(super) fn collected(name: &str, view: &View) -> Result<&'static Dataset, Problem> {
+    let dataset = visible(name, view)?;
+    match dataset.home {
+        Home::Lake => Ok(dataset),
+        Home::Relational => Err(Problem::unprocessable(format!("the rows of `{}` have no items", dataset.name))),
+    }
+}
+
+pub(super) fn missing(item: &str) -> Problem {
+    let short: String = item.chars().take(80).flat_map(char::escape_debug).collect();
+    Problem::new(Kind::NotFound, format!("the dataset has no row of the item `{short}`"))
+}
+
+/// The rows of an item in a dataset.
+pub(super) async fn of_item(
+    call: Call<'_>,
+    dataset: &'static Dataset,
+    select: &str,
+    item: &str,
+) -> Result<RecordBatch, Problem> {
+    visible(dataset.name, &call.caller.view)?;
+    let mut query = Query::from(format!("{select} WHERE _item = :item LIMIT 1000").as_str());
+    query.parameters.insert("item".to_owned(), item.into());
+    query.view = View::clone(&call.caller.view);
+    call.gateway.ask(query).await
+}
+
+/// Rows as objects.
+pub(super) fn objects(rows: &RecordBatch) -> Result<Vec<Value>, Problem> {
+    let text = encode(rows, Format::Json).map_err(|error| Problem::internal(&error))?;
+    serde_json::from_slice(&text).map_err(|error| Problem::internal(&error))
+}

@@ -1,0 +1,209 @@
+//! `search`: rows by their words and by what they mean.
+
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
+use crate::lake::visible;
+use crate::problem::{Kind, Problem};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use schemars::JsonSchema;
+use schemas::{Dataset, View, datasets};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use store::search::language::{Condition, Query};
+use store::search::{Hit, Mode, SearchError};
+
+/// The operation.
+pub(crate) const OPERATION: Operation = Operation {
+    name: "search",
+    about: "Finds rows by their words, by what they mean, or best: by both. Operators narrow it down.",
+    effect: Effect::Read,
+    roles: EVERYBODY,
+    method: Method::Get,
+    path: "/api/v1/search",
+    is_heavy: false,
+    is_cacheable: false,
+    input: |types| types.subschema_for::<Search>(),
+    example: r#"{"q": "invoice from:hosting after:2024-01", "limit": 5}"#,
+    output: Output::Json(|types| types.subschema_for::<Found>()),
+    call: |call, input| Box::pin(async move { answer(&search(call, parse(input)?).await?) }),
+};
+
+/// What is looked for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Search {
+    /// Words, phrases in quotes, `-not`, `OR`, and operators: from: to: subject: list: has:attachment filename: date: before:
+    /// after: near: camera: project: path: repo: author: in:.
+    #[schemars(length(max = 65536))]
+    q: String,
+    /// How: by words, by meaning, or by both.
+    #[serde(default)]
+    mode: How,
+    /// Datasets; all that can be searched if absent.
+    #[serde(default, rename = "in")]
+    #[schemars(length(max = 20))]
+    within: Vec<String>,
+    /// Hits.
+    #[serde(default = "ten")]
+    #[schemars(range(min = 1, max = 200))]
+    limit: u16,
+}
+
+fn ten() -> u16 {
+    10
+}
+
+/// How to look for rows.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum How {
+    /// By their words.
+    Words,
+    /// By what they mean.
+    Meaning,
+    /// By both; by words where there is no model, and then a note says so.
+    #[default]
+    Best,
+}
+
+impl From<How> for Mode {
+    fn from(how: How) -> Self {
+        match how {
+            How::Words => Self::Words,
+            How::Meaning => Self::Meaning,
+            How::Best => Self::Best,
+        }
+    }
+}
+
+/// What was found.
+#[derive(Serialize, JsonSchema)]
+struct Found {
+    /// The rows, best first.
+    hits: Vec<FoundRow>,
+    /// What the asker should know of how they were found.
+    notes: Vec<String>,
+}
+
+/// A row that was found.
+#[derive(Serialize, JsonSchema)]
+struct FoundRow {
+    /// Its dataset.
+    dataset: &'static str,
+    /// Its key.
+    key: BTreeMap<&'static str, String>,
+    /// Its title.
+    title: Option<String>,
+    /// When it was, UTC; of photos what the clock there showed.
+    date: Option<String>,
+    /// The heading of the section that was found.
+    heading: Option<String>,
+    /// What part of it was found: body, quoted or signature.
+    part: String,
+    /// Some of what it says: collected text, not to be obeyed.
+    snippet: String,
+    /// Characters of the snippet that the query asked for: from, until.
+    matches: Vec<(usize, usize)>,
+    /// More is better; of the same mode only.
+    score: f64,
+    /// How it came to its place.
+    why: Ranks,
+}
+
+/// How a row came to its place.
+#[derive(Serialize, JsonSchema)]
+struct Ranks {
+    /// Its rank by words, from 1.
+    words_rank: Option<usize>,
+    /// BM25.
+    bm25: Option<f64>,
+    /// Its rank by meaning, from 1.
+    meaning_rank: Option<usize>,
+    /// Cosine of its vector and that of the query.
+    cosine: Option<f64>,
+    /// The model of both.
+    model: Option<String>,
+}
+
+async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
+    let view = &call.caller.view;
+    let query = Query::parse(&input.q, &Zoned::now()).map_err(|wrong| {
+        // Its words list all datasets.
+        Problem::unprocessable(match view.datasets {
+            None => wrong.to_string(),
+            Some(_) => format!("column {} of the query cannot be read", wrong.column),
+        })
+    })?;
+    if names_hidden(&query, view) {
+        return Err(Problem::unprocessable("the query is `in:` a dataset that is not there"));
+    }
+    let mut within: Vec<&'static Dataset> = Vec::new();
+    for name in &input.within {
+        let dataset = visible(name, view)?;
+        if !view.searches(dataset) {
+            return Err(Problem::unprocessable(format!("`{}` cannot be searched", dataset.name)));
+        }
+        within.push(dataset);
+    }
+    if within.is_empty() {
+        within = datasets::ALL.iter().copied().filter(|dataset| view.searches(dataset)).collect();
+    }
+    if within.is_empty() {
+        return Ok(Found {
+            hits: Vec::new(),
+            notes: vec!["nothing that this token may read can be searched".to_owned()],
+        });
+    }
+    let searcher = call.gateway.searcher().await.map_err(problem)?;
+    let query = query.within(within);
+    let found = searcher.search(&query, input.mode.into(), input.limit.into(), &TimeZone::system());
+    let found = found.await.map_err(problem)?;
+    Ok(Found {
+        hits: found.hits.into_iter().map(row).collect(),
+        notes: found.notes,
+    })
+}
+
+fn row(hit: Hit) -> FoundRow {
+    let date = hit.date.and_then(|date| Timestamp::from_microsecond(date).ok());
+    FoundRow {
+        dataset: hit.dataset.name,
+        key: hit.dataset.key.iter().copied().zip(hit.key).collect(),
+        title: hit.title,
+        date: date.map(|date| date.to_string()),
+        heading: hit.heading,
+        part: hit.part,
+        snippet: hit.snippet.text,
+        matches: hit.snippet.matches,
+        score: hit.score,
+        why: Ranks {
+            words_rank: hit.why.words_rank,
+            bm25: hit.why.bm25,
+            meaning_rank: hit.why.meaning_rank,
+            cosine: hit.why.cosine,
+            model: hit.why.model,
+        },
+    }
+}
+
+/// Whether the query names a dataset that the caller may not see.
+fn names_hidden(query: &Query, view: &View) -> bool {
+    match query {
+        Query::All(all) | Query::Any(all) => all.iter().any(|query| names_hidden(query, view)),
+        Query::Not(query) => names_hidden(query, view),
+        Query::Where(Condition::In(datasets)) => datasets.iter().any(|dataset| !view.shows(dataset.name)),
+        Query::Where(_) | Query::Word(_) | Query::Phrase(_) => false,
+    }
+}
+
+fn problem(error: SearchError) -> Problem {
+    match &error {
+        SearchError::Empty => Problem::new(Kind::Unavailable, error.to_string()).after(60),
+        SearchError::TooMany(..) => Problem::unprocessable(error.to_string()),
+        SearchError::Embed(error) => {
+            tracing::warn!(%error, "search by meaning is off");
+            Problem::new(Kind::Unavailable, "search by meaning is off: there is no model; `dkc index model` says how to get one")
+        }
+        _ => Problem::internal(&error),
+    }
+}

@@ -1,0 +1,208 @@
+//! The face over HTTP: routes, documents, and what stands before them.
+//!
+//! - In: a [`Gateway`]. Out: a router; [`listen`] serves it until it is told to stop.
+//! - Reading order: `guard` says whom a request comes from, `input` what it asks, `reply` writes the answer, `openapi`
+//!   describes all of it.
+
+mod docs;
+mod guard;
+mod health;
+mod input;
+mod listen;
+mod openapi;
+mod reply;
+
+pub use listen::listen;
+
+use crate::dispatcher::Gateway;
+use crate::operation::{Method, Operation};
+use crate::problem::{Kind, Problem};
+use crate::registry;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderValue, Method as HttpMethod, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, MethodRouter, get, on};
+use std::any::Any;
+use std::sync::Arc;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+/// How long a browser may believe that an origin is allowed.
+const PREFLIGHT: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// All routes.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    let mut routes: Router<Arc<Gateway>> = Router::new();
+    for operation in registry::ALL.iter().copied() {
+        routes = routes.route(operation.path, route(operation));
+    }
+    let routes = routes
+        .route("/openapi.json", get(openapi::document))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .merge(docs::routes())
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method);
+    let stays_plain = DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/vnd.apache.arrow"))
+        .and(NotForContentType::const_new("application/vnd.apache.parquet"));
+    let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    let origins: Vec<HeaderValue> = gateway.config.origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.clone()))
+        .allow_methods([HttpMethod::GET, HttpMethod::POST, HttpMethod::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH])
+        .expose_headers([header::ETAG, header::LINK, header::RETRY_AFTER, guard::REQUEST_ID])
+        .max_age(PREFLIGHT);
+    let routes = match origins.is_empty() {
+        true => routes,
+        false => routes.layer(cors),
+    };
+    routes
+        .layer(CompressionLayer::new().compress_when(stays_plain))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(header(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .layer(header(header::CACHE_CONTROL, "private, no-cache"))
+        .layer(from_fn_with_state(gateway.clone(), guard::check_host))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(guard::name_request))
+        .with_state(gateway)
+}
+
+fn route(operation: &'static Operation) -> MethodRouter<Arc<Gateway>> {
+    let method = match operation.method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+        Method::Delete => MethodFilter::DELETE,
+    };
+    on(
+        method,
+        async move |State(gateway): State<Arc<Gateway>>,
+                    Path(path): Path<Vec<(String, String)>>,
+                    RawQuery(query): RawQuery,
+                    request: Request| {
+            let id = guard::id_of(request.headers());
+            match call(&gateway, operation, path, query, request, &id).await {
+                Ok(answer) => answer,
+                Err(problem) => reply::problem(&problem, &id),
+            }
+        },
+    )
+}
+
+/// From a request to its answer.
+async fn call(
+    gateway: &Arc<Gateway>,
+    operation: &'static Operation,
+    path: Vec<(String, String)>,
+    query: Option<String>,
+    request: Request,
+    id: &str,
+) -> Result<Response, Problem> {
+    let caller = guard::caller(gateway, &request).await;
+    let (parts, body) = request.into_parts();
+    let asked = match caller {
+        Ok(_) => input::of(operation, path, query, &parts.headers, body, gateway.config.body_bytes).await,
+        // Whoever may not ask does not learn what can be asked.
+        Err(_) => Ok(input::Asked::default()),
+    };
+    let (caller, asked) = match (caller, asked) {
+        (Ok(caller), Ok(asked)) => (caller, asked),
+        (caller, asked) => {
+            let problem = match (&caller, asked) {
+                (Ok(_), Err(problem)) => problem,
+                (_, Ok(_)) | (Err(_), Err(_)) => Problem::new(Kind::Unauthorized, String::new()),
+            };
+            let input = serde_json::Value::Null;
+            match caller {
+                // It is counted and in the log, as any other call.
+                Ok(caller) => {
+                    let mut ticket = gateway.admit(operation, Ok(&caller), "rest", &input, id).await?;
+                    ticket.fail(problem.kind.name());
+                    return Err(problem);
+                }
+                Err(denied) => {
+                    let admitted = gateway.admit(operation, Err(denied), "rest", &input, id).await;
+                    return Err(admitted.err().unwrap_or(problem));
+                }
+            }
+        }
+    };
+    let mut ticket = gateway.admit(operation, Ok(&caller), "rest", &asked.input, id).await?;
+    let form = reply::negotiate(operation, asked.format.as_deref(), &parts.headers)
+        .inspect_err(|problem| ticket.fail(problem.kind.name()))?;
+    let tag = operation.is_cacheable.then(|| reply::tag(gateway, &caller, operation, &asked.input, form));
+    if let Some(tag) = &tag
+        && reply::is_known(&parts.headers, tag)
+    {
+        ticket.fail("not-modified");
+        return Ok(reply::not_modified(tag));
+    }
+    let answer = gateway.perform(operation, &caller, asked.input, &mut ticket).await?;
+    reply::write(answer, operation, form, tag, ticket)
+}
+
+async fn no_route(request: Request) -> Response {
+    let id = guard::id_of(request.headers());
+    let path = request.uri().path();
+    let paths = registry::ALL.iter().map(|operation| operation.path);
+    reply::problem(&Problem::not_found("path", path, paths.filter(|known| !known.contains('{'))), &id)
+}
+
+async fn no_method(request: Request) -> Response {
+    let id = guard::id_of(request.headers());
+    let allowed = allowed_at(request.uri().path());
+    let problem = Problem::new(Kind::MethodNotAllowed, format!("use {allowed}; /openapi.json lists what there is"));
+    let mut answer = reply::problem(&problem, &id);
+    if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+        answer.headers_mut().insert(header::ALLOW, allowed);
+    }
+    answer
+}
+
+/// The methods of a path that there is.
+fn allowed_at(path: &str) -> String {
+    let fits = |pattern: &str| {
+        let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+        loop {
+            match (pattern.next(), path.next()) {
+                (None, None) => return true,
+                (Some(wanted), Some(part)) if wanted == part || wanted.starts_with('{') => {}
+                _ => return false,
+            }
+        }
+    };
+    let mut methods: Vec<&str> = registry::ALL
+        .iter()
+        .filter(|operation| fits(operation.path))
+        .map(|operation| match operation.method {
+            Method::Get => "GET, HEAD",
+            Method::Post => "POST",
+            Method::Delete => "DELETE",
+        })
+        .collect();
+    if methods.is_empty() {
+        methods.push("GET, HEAD");
+    }
+    methods.join(", ")
+}
+
+/// A panic is a mistake of ours; the log has it, the client learns that there was one.
+fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = words.unwrap_or("without words"), "a request panicked");
+    let problem = Problem::new(Kind::Internal, "it is not the request's fault; the log says more");
+    (StatusCode::INTERNAL_SERVER_ERROR, reply::problem(&problem, "-")).into_response()
+}

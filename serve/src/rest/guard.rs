@@ -1,0 +1,153 @@
+//! Whom a request comes from, and whether it was meant for this gateway.
+//!
+//! - A page of another site can send requests to this machine through its user's browser; their `Host` or `Origin` tells.
+//! - Not here: what a caller may do (`dispatcher`).
+
+use super::reply;
+use crate::caller::Caller;
+use crate::config::Proxy;
+use crate::dispatcher::Gateway;
+use crate::problem::{Kind, Problem};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use schemas::Role;
+use secrecy::ExposeSecret as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The request's id, in its answer, the log and the audit record.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a proxy proves itself with, where others share its address.
+const PROXY_SECRET: HeaderName = HeaderName::from_static("x-dkc-proxy-secret");
+
+/// Gives a request an id of its own; what a client sends is not taken, as it could be another's.
+pub(super) async fn name_request(mut request: Request, next: Next) -> Response {
+    let id = Uuid::now_v7().simple().to_string();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        request.headers_mut().insert(REQUEST_ID, id.clone());
+        let mut answer = next.run(request).await;
+        answer.headers_mut().insert(REQUEST_ID, id);
+        return answer;
+    }
+    next.run(request).await
+}
+
+/// The id of a request.
+pub(super) fn id_of(headers: &HeaderMap) -> String {
+    let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    id.unwrap_or("-").to_owned()
+}
+
+/// Refuses requests that another site's page sent.
+pub(super) async fn check_host(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    match foreign(&gateway, request.headers(), request.uri()) {
+        None => next.run(request).await,
+        Some(detail) => {
+            let id = id_of(request.headers());
+            reply::problem(&Problem::new(Kind::Forbidden, detail), &id)
+        }
+    }
+}
+
+/// Why a request is not for this gateway.
+fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let config = &gateway.config;
+    let only = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next();
+        (first, values.next().is_some())
+    };
+    let (host, twice) = only(header::HOST);
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let host = authority.or_else(|| host.and_then(|host| host.to_str().ok()));
+    let is_ours = |authority: &str| {
+        let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else {
+            return false;
+        };
+        let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
+        let is_local = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let is_named = config.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name));
+        // Bound to an address, it may be called by it.
+        let is_bound = name.parse::<IpAddr>().is_ok_and(|ip| ip == config.listen.ip());
+        is_local || is_named || is_bound
+    };
+    if twice || !host.is_some_and(is_ours) {
+        return Some("the request is for another host; name it under `hosts` of [serve] if it is meant for this one".to_owned());
+    }
+    let (origin, twice) = only(header::ORIGIN);
+    let Some(origin) = origin else {
+        return None;
+    };
+    let origin = origin.to_str().unwrap_or("null");
+    let is_allowed = config.origins.iter().any(|known| known == origin);
+    let is_own = origin
+        .parse::<Uri>()
+        .ok()
+        .and_then(|uri| uri.authority().map(|authority| Some(authority.as_str()) == host));
+    match !twice && (is_allowed || is_own == Some(true)) {
+        true => None,
+        false => Some("the request comes from a page of another site; name it under `origins` of [serve] if it may ask".to_owned()),
+    }
+}
+
+/// Who sent a request: by its token, or by what a trusted proxy says.
+///
+/// # Errors
+/// [`Kind::Unauthorized`].
+pub(super) async fn caller(gateway: &Gateway, request: &Request) -> Result<Caller, Problem> {
+    let headers = request.headers();
+    if let Some(authorization) = headers.get(header::AUTHORIZATION) {
+        let text = authorization.to_str().unwrap_or_default();
+        let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let more = headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some();
+        return match token.filter(|_| !more) {
+            Some((_, token)) => gateway.callers.of_token(token.trim()).await,
+            None => Err(Problem::new(Kind::Unauthorized, "`Authorization` must be `Bearer TOKEN`")),
+        };
+    }
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    if let (Some(proxy), Some(peer)) = (&gateway.config.proxy, peer)
+        && let Some(caller) = of_proxy(proxy, peer, headers)
+    {
+        return Ok(caller);
+    }
+    Err(Problem::new(
+        Kind::Unauthorized,
+        "send `Authorization: Bearer TOKEN`; `dkc token create NAME` makes one",
+    ))
+}
+
+/// Who a trusted proxy says somebody is.
+fn of_proxy(proxy: &Proxy, peer: IpAddr, headers: &HeaderMap) -> Option<Caller> {
+    if !proxy.addresses.contains(&peer) {
+        return None;
+    }
+    let only = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next()?.to_str().ok()?;
+        // A client could have sent the first, and the proxy have added another.
+        values.next().is_none().then_some(first)
+    };
+    if let Some(secret) = &proxy.secret {
+        let sent = headers.get(PROXY_SECRET)?.as_bytes();
+        // In constant time: blake3's hashes are compared so.
+        if blake3::hash(sent) != blake3::hash(secret.expose_secret().as_bytes()) {
+            return None;
+        }
+    }
+    let user = only(&proxy.user_header).filter(|user| !user.is_empty())?;
+    let groups = only(&proxy.groups_header).unwrap_or_default();
+    let roles = groups.split(',').filter_map(|group| proxy.roles.get(group.trim()));
+    let power = |role: &&Role| match role {
+        Role::Public => 0,
+        Role::Automated => 1,
+        Role::User => 2,
+        Role::Dev => 3,
+    };
+    let role = roles.max_by_key(power)?;
+    Some(Caller::new(&format!("proxy:{user}"), *role, None, None))
+}

@@ -1,0 +1,54 @@
+//! Listening, until told to stop.
+
+use super::{health, router};
+use crate::dispatcher::Gateway;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+use sd_notify::NotifyState;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long a client may take to say what it asks.
+const HEADERS: Duration = Duration::from_secs(10);
+
+/// Bytes of the head of a request.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// How long answers that are under way may take once it is to stop.
+const LAST: Duration = Duration::from_secs(8);
+
+/// Serves a gateway on a listener until `stop`; then answers what was asked, and ends.
+///
+/// # Errors
+/// [`io::Error`] when the listener fails.
+pub async fn listen(gateway: Arc<Gateway>, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+    health::begin();
+    listener.set_nonblocking(true)?;
+    let handle = Handle::new();
+    let router = router(gateway.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).http1_only();
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(HEAD_BYTES);
+    let keeping = gateway.clone();
+    let kept = tokio::spawn(async move { keeping.keep().await });
+    tokio::spawn(async move {
+        handle.listening().await;
+        // Where no service manager listens, nobody is told.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        stop.cancelled().await;
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        handle.graceful_shutdown(Some(LAST));
+    });
+    let served = server.serve(router).await;
+    kept.abort();
+    let _ = kept.await;
+    gateway.close().await;
+    served
+}

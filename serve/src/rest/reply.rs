@@ -1,0 +1,361 @@
+//! A reply → a response: the format, the headers, the bytes as they come.
+//!
+//! - What is long is written by a thread of its own into a channel that holds little: memory does not grow with the
+//!   answer, and a client that reads slowly makes the query wait.
+//! - An answer that breaks off ends without its last chunk (RFC 9112 §7.1), so that the client sees it.
+
+use crate::caller::Caller;
+use crate::dispatcher::{Gateway, Ticket};
+use crate::operation::{Operation, Original, Output, Page, Reply, Rows};
+use crate::problem::{Kind, Problem};
+use arrow_array::RecordBatch;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use std::io::{self, Write};
+use store::export::{ExportError, Form, Format, SendableRecordBatchStream, chained, encode, write_stream};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+/// Bytes that are sent at once, and how many such pieces may wait.
+const PIECE: usize = 256 << 10;
+const PIECES: usize = 4;
+
+/// The formats of rows, with their media types, the preferred first.
+pub(super) const FORMATS: &[(Format, &str)] = &[
+    (Format::Json, "application/json"),
+    (Format::Ndjson, "application/x-ndjson"),
+    (Format::Csv, "text/csv"),
+    (Format::Markdown, "text/markdown"),
+    (Format::ArrowStream, "application/vnd.apache.arrow.stream"),
+    (Format::Arrow, "application/vnd.apache.arrow.file"),
+    (Format::Parquet, "application/vnd.apache.parquet"),
+];
+
+fn media_type(format: Format) -> &'static str {
+    let known = FORMATS.iter().find(|(known, _)| *known == format);
+    known.map_or("application/octet-stream", |(_, media_type)| media_type)
+}
+
+/// The format of an answer: what the request names, else what the client accepts most gladly.
+///
+/// # Errors
+/// [`Kind::NotAcceptable`] when there is none.
+pub(super) fn negotiate(
+    operation: &Operation,
+    named: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Format, Problem> {
+    if matches!(operation.output, Output::Bytes) {
+        return Ok(Format::Json);
+    }
+    let formats = match operation.output {
+        Output::Rows => FORMATS,
+        _ => FORMATS.get(..1).unwrap_or_default(),
+    };
+    if let Some(name) = named {
+        let format: Option<Format> = name.parse().ok();
+        let known = format.filter(|format| formats.iter().any(|(known, _)| known == format));
+        return known.ok_or_else(|| {
+            let names = FORMATS.iter().map(|(format, _)| format.name());
+            let mut problem = Problem::not_found("format", name, names);
+            problem.kind = Kind::BadRequest;
+            problem
+        });
+    }
+    let accepted: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    if accepted.is_empty() {
+        return Ok(Format::Json);
+    }
+    // The most wanted; of those that are wanted alike, the one that stands first here.
+    let weight = |media_type: &str| {
+        let offers = accepted.iter().flat_map(|line| line.split(',')).filter_map(|one| one.trim().parse::<mime::Mime>().ok());
+        let fitting = offers.filter_map(|offer| {
+            let (kind, sub) = media_type.split_once('/')?;
+            // The more exact an offer, the more it says.
+            let exact = match (offer.type_().as_str(), offer.essence_str().split_once('/')?.1) {
+                ("*", _) => 0,
+                (own, "*") if own == kind => 1,
+                (own, exact) if own == kind && exact == sub => 2,
+                _ => return None,
+            };
+            let quality = offer.get_param("q").and_then(|q| q.as_str().parse::<f64>().ok()).unwrap_or(1.0);
+            Some((exact, quality))
+        });
+        fitting.max_by_key(|(exact, _)| *exact).map_or(0.0, |(_, quality)| quality)
+    };
+    let best = formats.iter().rev().map(|(format, media_type)| (*format, weight(media_type)));
+    let best = best.filter(|(_, weight)| *weight > 0.0).max_by(|one, other| one.1.total_cmp(&other.1));
+    best.map(|(format, _)| format).ok_or_else(|| {
+        let known: Vec<&str> = formats.iter().map(|(_, media_type)| *media_type).collect();
+        Problem::new(Kind::NotAcceptable, format!("it can be had as {}", known.join(", ")))
+    })
+}
+
+/// The name of exactly this answer (RFC 9110 §8.8.3): of the snapshot, the input, what the caller may see, the format.
+pub(super) fn tag(
+    gateway: &Gateway,
+    caller: &Caller,
+    operation: &Operation,
+    input: &Value,
+    format: Format,
+) -> String {
+    let head = gateway.lake.head();
+    let named = (operation.name, input, &*caller.view, format.name(), head.snapshot, &*head.collected);
+    let digest = blake3::hash(&serde_json::to_vec(&named).unwrap_or_default()).to_hex();
+    format!("\"{}-{}\"", head.snapshot, digest.get(..24).unwrap_or_default())
+}
+
+/// Whether the client has this answer already.
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let lines = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
+    let mut tags = lines.flat_map(|line| line.split(',')).map(|known| known.trim().trim_start_matches("W/"));
+    tags.any(|known| known == tag || known == "*")
+}
+
+pub(super) fn not_modified(tag: &str) -> Response {
+    let mut answer = response(StatusCode::NOT_MODIFIED, None, Body::empty());
+    insert(&mut answer, header::ETAG, tag);
+    answer
+}
+
+/// A problem as a response.
+pub(super) fn problem(problem: &Problem, id: &str) -> Response {
+    let body = serde_json::to_vec(&problem.document(id)).unwrap_or_default();
+    let status = StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = response(status, Some("application/problem+json"), body.into());
+    if problem.kind == Kind::Unauthorized {
+        insert(&mut answer, header::WWW_AUTHENTICATE, "Bearer realm=\"dkc\"");
+    }
+    if let Some(seconds) = problem.retry_after {
+        insert(&mut answer, header::RETRY_AFTER, &seconds.to_string());
+    }
+    answer
+}
+
+/// A reply as a response.
+///
+/// # Errors
+/// [`Problem`], when it cannot be written in the format, or breaks off before its first row.
+pub(super) async fn write(
+    reply: Reply,
+    operation: &Operation,
+    format: Format,
+    tag: Option<String>,
+    mut ticket: Ticket,
+) -> Result<Response, Problem> {
+    let mut answer = match reply {
+        Reply::Json(value) => {
+            let body = serde_json::to_vec(&value).map_err(|error| Problem::internal(&error))?;
+            ticket.count(0, body.len() as u64);
+            response(StatusCode::OK, Some("application/json"), body.into())
+        }
+        Reply::Page(page) => page_as(page, operation, format, &mut ticket)?,
+        Reply::Rows(rows) => rows_as(rows, format, ticket).await?,
+        Reply::Bytes(original) => {
+            ticket.count(1, original.bytes.len() as u64);
+            bytes_as(original)
+        }
+    };
+    if let Some(tag) = tag {
+        insert(&mut answer, header::ETAG, &tag);
+        insert(&mut answer, header::VARY, "Accept, Authorization");
+    }
+    Ok(answer)
+}
+
+fn response(status: StatusCode, media_type: Option<&'static str>, body: Body) -> Response {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    if let Some(media_type) = media_type {
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    }
+    answer
+}
+
+fn insert(answer: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}
+
+fn page_as(page: Page, operation: &Operation, format: Format, ticket: &mut Ticket) -> Result<Response, Problem> {
+    let failed = |error: ExportError| Problem::internal(&error);
+    let next = page.next.as_ref().map(|next| url(operation, next, format));
+    let mut body = encode(&page.rows, format).map_err(failed)?;
+    if format == Format::Json {
+        let mut about = page.about;
+        if let Some(about) = about.as_object_mut() {
+            about.insert("next_url".to_owned(), next.clone().into());
+        }
+        body = around(&about, &body);
+    }
+    ticket.count(page.rows.num_rows() as u64, body.len() as u64);
+    let mut answer = response(StatusCode::OK, Some(media_type(format)), body.into());
+    if let Some(next) = next {
+        insert(&mut answer, header::LINK, &format!("<{next}>; rel=\"next\""));
+    }
+    Ok(answer)
+}
+
+/// What stands before and after rows in JSON: an object whose member `rows` they are.
+fn ends(about: &Value) -> (Vec<u8>, Vec<u8>) {
+    let mut after = serde_json::to_vec(about).unwrap_or_default();
+    match after.as_mut_slice() {
+        [first, _, _, ..] => *first = b',',
+        _ => after = b"}".to_vec(),
+    }
+    (b"{\"rows\":".to_vec(), after)
+}
+
+fn around(about: &Value, rows: &[u8]) -> Vec<u8> {
+    let (mut body, after) = ends(about);
+    body.extend_from_slice(rows);
+    body.extend(after);
+    body
+}
+
+/// The address of an operation with an input.
+fn url(operation: &Operation, input: &Value, format: Format) -> String {
+    let mut path = operation.path.to_owned();
+    let mut query = Vec::new();
+    for (name, value) in input.as_object().into_iter().flatten() {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let place = format!("{{{name}}}");
+        if path.contains(&place) {
+            let part = utf8_percent_encode(&text(value), NON_ALPHANUMERIC).to_string();
+            path = path.replace(&place, &part);
+            continue;
+        }
+        match value {
+            Value::Null => {}
+            Value::Array(all) => query.extend(all.iter().map(|one| (name.as_str(), text(one)))),
+            one => query.push((name.as_str(), text(one))),
+        }
+    }
+    if format != Format::Json {
+        query.push((super::input::FORMAT, format.name().to_owned()));
+    }
+    let query = serde_urlencoded::to_string(query).unwrap_or_default();
+    format!("{path}?{query}")
+}
+
+async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Response, Problem> {
+    let format = rows.format.unwrap_or(format);
+    let mut stream = rows.rows;
+    // Until its first rows are there, it can still be refused with a status.
+    let first = match stream.next().await {
+        Some(Ok(batch)) => Some(batch),
+        Some(Err(error)) => {
+            let problem = Problem::from(store::query::QueryError::from(error));
+            ticket.fail(problem.kind.name());
+            return Err(problem);
+        }
+        None => None,
+    };
+    let (sender, mut receiver) = mpsc::channel(PIECES);
+    let ends = match format {
+        Format::Json => ends(&rows.about),
+        _ => Default::default(),
+    };
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let out = Pieces {
+            sender,
+            piece: BytesMut::with_capacity(PIECE),
+        };
+        runtime.block_on(pour(first, stream, format, ends, out, ticket));
+    });
+    let body = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
+    let mut answer = response(StatusCode::OK, Some(media_type(format)), Body::from_stream(body));
+    if !matches!(format, Format::Json) {
+        let name = format!("attachment; filename=\"{}.{}\"", rows.name, format.name());
+        insert(&mut answer, header::CONTENT_DISPOSITION, &name);
+    }
+    Ok(answer)
+}
+
+/// Writes rows in pieces; an error is the last of them.
+async fn pour(
+    first: Option<RecordBatch>,
+    rest: SendableRecordBatchStream,
+    format: Format,
+    (before, after): (Vec<u8>, Vec<u8>),
+    mut out: Pieces,
+    mut ticket: Ticket,
+) {
+    let poured = async {
+        out.write_all(&before)?;
+        let written = write_stream(chained(first, rest), Form::from(format), &mut out).await?;
+        out.write_all(&after)?;
+        out.flush()?;
+        Ok::<_, ExportError>((written.rows, written.bytes + (before.len() + after.len()) as u64))
+    };
+    match poured.await {
+        Ok((rows, bytes)) => ticket.count(rows, bytes),
+        Err(ExportError::Write(_)) => ticket.fail("client-left"),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "an answer broke off");
+            ticket.fail("broke-off");
+            let _ = out.sender.send(Err(io::Error::other("the answer broke off"))).await;
+        }
+    }
+}
+
+/// Writes into a channel.
+struct Pieces {
+    sender: mpsc::Sender<Result<Bytes, io::Error>>,
+    piece: BytesMut,
+}
+
+impl Pieces {
+    fn send(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.piece, BytesMut::with_capacity(PIECE));
+        // This thread writes nothing else: it may wait for the client.
+        futures::executor::block_on(self.sender.send(Ok(piece.freeze()))).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.piece.len() + bytes.len() > PIECE {
+            self.send()?;
+        }
+        self.piece.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
+    }
+}
+
+/// Bytes that somebody else made: a browser may show a picture, and runs nothing.
+fn bytes_as(original: Original) -> Response {
+    let is_picture = matches!(
+        original.media_type.as_str(),
+        "image/jpeg" | "image/png" | "image/webp" | "image/gif" | "image/avif"
+    );
+    let mut answer = response(StatusCode::OK, None, original.bytes.into());
+    let media_type = match original.media_type.parse::<mime::Mime>() {
+        Ok(media_type) => media_type.to_string(),
+        Err(_) => "application/octet-stream".to_owned(),
+    };
+    insert(&mut answer, header::CONTENT_TYPE, &media_type);
+    insert(&mut answer, header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
+    let how = if is_picture { "inline" } else { "attachment" };
+    insert(
+        &mut answer,
+        header::CONTENT_DISPOSITION,
+        &format!("{how}; filename=\"{}\"", original.name),
+    );
+    answer
+}
