@@ -22,6 +22,7 @@ mod it {
     mod documents;
     mod export;
     mod faults;
+    mod gateway;
     mod git;
     mod help;
     mod hostile_server;

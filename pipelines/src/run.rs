@@ -6,8 +6,10 @@ use collectors::{CollectError, Collector, Descriptor, Known, Progress, Sink, Sto
 use schemas::datasets::runs::{Counts, Run, RunState};
 use schemas::{Instant, Provenance, RunId, SourceName};
 use std::sync::Arc;
+use std::time::Duration;
 use store::lake::index::all_units;
 use store::{SNAPSHOT_WAITS, Store};
+use tokio::time::Instant as Clock;
 use tokio_util::sync::CancellationToken;
 
 /// One run to be made.
@@ -81,6 +83,9 @@ pub async fn run(store: &Store, request: Request) -> Result<(Run, Option<RunErro
 }
 
 /// How a run ended that did not fail.
+/// How often a run's counts are written while it is at work.
+const PROGRESS: Duration = Duration::from_secs(1);
+
 enum Ended {
     Whole,
     Cancelled,
@@ -114,6 +119,7 @@ async fn collect_and_land(
     let collecting = tokio::spawn(async move { collector.collect(from, known, sink).await });
     let mut ended = Ended::Whole;
     let mut landed = Ok(());
+    let mut recorded = Clock::now();
     loop {
         let batch = tokio::select! {
             batch = batches.recv() => batch,
@@ -132,6 +138,11 @@ async fn collect_and_land(
         };
         let Some(batch) = batch else { break };
         landed = landing.land(batch, &mut run.counts).await;
+        if recorded.elapsed() > PROGRESS {
+            // Whoever watches sees how far it has come.
+            store.runs().record(run).await?;
+            recorded = Clock::now();
+        }
         if landed.is_err() {
             break;
         }

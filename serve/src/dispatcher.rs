@@ -6,7 +6,7 @@
 
 use crate::caller::{Caller, Callers};
 use crate::config::Config;
-use crate::lake::Lake;
+use crate::lake::{Head, Lake};
 use crate::operation::{Call, Effect, Operation, Reply};
 use crate::problem::{Kind, Problem};
 use serde_json::Value;
@@ -14,17 +14,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::Store;
 use store::audit::{Audit, Entry};
+use store::events::Events;
 use store::query::{Limits, Reader, Workers};
 use store::search::{Models, Searcher};
 use store::tokens::Tokens;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, RwLock, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 /// How long a heavy operation waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
 /// How long records wait for others, to be written together.
 const TOGETHER: Duration = Duration::from_millis(100);
+
+/// How long calls that are under way at the end may take to be written down, and how many are at once.
+const LAST: Duration = Duration::from_secs(2);
+const RECORDS: usize = 1_024;
+
+/// Runs that are looked at for news.
+const LATEST_RUNS: u32 = 50;
+
+/// How many may listen to events at once.
+const LISTENERS: usize = 1_000;
 
 /// How often the index of search is looked at anew.
 const INDEX_AGE: Duration = Duration::from_secs(5);
@@ -41,6 +53,15 @@ pub struct Gateway {
     pub workers: Workers,
     /// The log of calls.
     pub audit: Audit,
+    /// What happened.
+    pub(crate) events: Events,
+    /// The number of the newest event.
+    pub(crate) ends: watch::Sender<i64>,
+    /// How many may listen to events.
+    pub(crate) listeners: Arc<Semaphore>,
+    /// Cancelled when the gateway is to end.
+    pub stop: CancellationToken,
+    closed: CancellationToken,
     /// Runs queries of dkc's own making, apart from what serves requests (F3).
     pub(crate) queries: Handle,
     limits: Limits,
@@ -108,11 +129,16 @@ impl Gateway {
         Ok(Self {
             heavy: Arc::new(Semaphore::new(config.heavy)),
             config,
-            lake: Lake::new(store).await?,
             callers,
             workers,
             audit,
+            events: Events::open(store.data()).await?,
+            ends: watch::Sender::new(0),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+            stop: CancellationToken::new(),
+            closed: CancellationToken::new(),
             queries,
+            lake: Lake::new(store).await?,
             limits,
             models,
             searcher: RwLock::default(),
@@ -126,32 +152,81 @@ impl Gateway {
         self.lake.store().reader(self.limits)
     }
 
-    /// Follows the lake and writes the audit log, for ever.
+    /// Follows the lake and writes the audit log until it is closed.
     pub async fn keep(&self) {
-        tokio::join!(self.lake.follow(), self.write_records());
+        let following = async {
+            tokio::select! {
+                ((), ()) = async { tokio::join!(self.lake.follow(), self.announce()) } => {}
+                () = self.closed.cancelled() => {}
+            }
+        };
+        tokio::join!(following, self.write_records());
+        self.audit.close().await;
     }
 
+    /// Ends [`Self::keep`], once all that was called is written down.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Announces what changes in the lake, its runs and its health.
+    async fn announce(&self) {
+        let mut heads = self.lake.heads();
+        loop {
+            let head = heads.borrow_and_update().clone();
+            if let Err(error) = self.announce_all(&head).await {
+                tracing::error!(%error, "events cannot be written");
+            }
+            if heads.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn announce_all(&self, head: &Head) -> Result<(), store::StoreError> {
+        for holding in head.holdings.values() {
+            self.events.rows(holding).await?;
+        }
+        let mut runs = self.lake.store().runs().newest(None, LATEST_RUNS).await?;
+        runs.reverse();
+        for run in &runs {
+            self.events.run(run).await?;
+        }
+        let failing = self.config.pipelines.iter().filter(|pipeline| head.failing.contains(&pipeline.name));
+        let health = serde_json::json!({
+            "is_readable": head.failure.is_none(),
+            "failing_pipelines": failing.count(),
+        });
+        self.events.health(&health).await?;
+        self.events.forget().await?;
+        self.ends.send_replace(self.events.ends().await?.1);
+        Ok(())
+    }
+
+    /// Writes the records of calls until the gateway is closed, then those of calls that are still under way.
     async fn write_records(&self) {
         let mut unwritten = self.unwritten.lock().await;
-        while let Some(first) = unwritten.recv().await {
-            tokio::time::sleep(TOGETHER).await;
-            let mut entries = vec![first];
+        loop {
+            let mut entries = Vec::new();
+            tokio::select! {
+                _ = unwritten.recv_many(&mut entries, 1) => {}
+                () = self.closed.cancelled() => break,
+            }
+            let _ = tokio::time::timeout(TOGETHER, self.closed.cancelled()).await;
             while let Ok(entry) = unwritten.try_recv() {
                 entries.push(entry);
             }
             self.append(&entries).await;
         }
-    }
-
-    /// Writes what is left, at the end.
-    pub async fn close(&self) {
-        let mut entries = Vec::new();
-        let mut unwritten = self.unwritten.lock().await;
-        while let Ok(entry) = unwritten.try_recv() {
-            entries.push(entry);
+        let deadline = tokio::time::Instant::now() + LAST;
+        // Each call under way holds a sender, and so does the gateway.
+        while self.records.strong_count() > 1 || !unwritten.is_empty() {
+            let mut entries = Vec::new();
+            if tokio::time::timeout_at(deadline, unwritten.recv_many(&mut entries, RECORDS)).await.is_err() {
+                break;
+            }
+            self.append(&entries).await;
         }
-        self.append(&entries).await;
-        self.audit.close().await;
     }
 
     async fn append(&self, entries: &[Entry]) {

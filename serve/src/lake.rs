@@ -30,6 +30,8 @@ pub struct Head {
     pub collected: Arc<BTreeMap<String, i64>>,
     /// The sources whose last run failed.
     pub failing: Arc<BTreeSet<String>>,
+    /// Grows when anything was written about runs.
+    pub state: u64,
     /// Why none of this can be told any more.
     pub failure: Option<String>,
 }
@@ -157,6 +159,7 @@ impl Lake {
             holdings,
             collected: Arc::new(self.store.collected().await?),
             failing: Arc::new(self.store.failing().await?),
+            state: known.state + u64::from(runs),
             failure: None,
         }))
     }

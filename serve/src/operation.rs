@@ -44,6 +44,8 @@ pub enum Output {
     Rows,
     /// Bytes of any media type.
     Bytes,
+    /// One JSON value of this type, or events as they happen.
+    Events(fn(&mut SchemaGenerator) -> Schema),
 }
 
 /// What may be asked of the gateway.

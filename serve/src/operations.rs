@@ -9,6 +9,7 @@ pub(crate) mod get_run;
 pub(crate) mod get_thumbnail;
 pub(crate) mod list_audit;
 pub(crate) mod list_datasets;
+pub(crate) mod list_events;
 pub(crate) mod list_pipelines;
 pub(crate) mod list_queries;
 pub(crate) mod list_runs;

@@ -19,6 +19,7 @@ pub const ALL: &[&Operation] = &[
     &list_pipelines::OPERATION,
     &list_runs::OPERATION,
     &get_run::OPERATION,
+    &list_events::OPERATION,
     &list_tools::OPERATION,
     &list_tokens::OPERATION,
     &create_token::OPERATION,

@@ -5,6 +5,7 @@
 //!   describes all of it.
 
 mod docs;
+mod events;
 mod guard;
 mod health;
 mod input;
@@ -108,8 +109,8 @@ async fn call(
     request: Request,
     id: &str,
 ) -> Result<Response, Problem> {
-    let caller = guard::caller(gateway, &request).await;
     let (parts, body) = request.into_parts();
+    let caller = guard::caller(gateway, &parts).await;
     let asked = match caller {
         Ok(_) => input::of(operation, path, query, &parts.headers, body, gateway.config.body_bytes).await,
         // Whoever may not ask does not learn what can be asked.
@@ -138,6 +139,9 @@ async fn call(
         }
     };
     let mut ticket = gateway.admit(operation, Ok(&caller), "rest", &asked.input, id).await?;
+    if events::is_wanted(operation, &parts.headers) {
+        return events::stream(gateway.clone(), caller, asked.input, &parts.headers, ticket).await;
+    }
     let form = reply::negotiate(operation, asked.format.as_deref(), &parts.headers)
         .inspect_err(|problem| ticket.fail(problem.kind.name()))?;
     let tag = operation.is_cacheable.then(|| reply::tag(gateway, &caller, operation, &asked.input, form));
@@ -148,7 +152,7 @@ async fn call(
         return Ok(reply::not_modified(tag));
     }
     let answer = gateway.perform(operation, &caller, asked.input, &mut ticket).await?;
-    reply::write(answer, operation, form, tag, ticket)
+    reply::write(answer, operation, form, tag, ticket).await
 }
 
 async fn no_route(request: Request) -> Response {

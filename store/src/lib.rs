@@ -8,6 +8,7 @@ pub mod audit;
 pub mod commit;
 pub mod embedder;
 pub mod error;
+pub mod events;
 pub mod export;
 mod keys;
 pub mod inventory;

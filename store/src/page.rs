@@ -119,11 +119,15 @@ impl Page {
         key_of(self.dataset)
     }
 
-    /// All columns that are read: the page's own, the order's, the key's, the filters'.
-    fn read(&self) -> impl Iterator<Item = &'static Column> {
-        let filters = self.filters.iter().map(|filter| filter.column);
+    /// The columns that are given: the page's own, and those that tell where it ended.
+    fn given(&self) -> impl Iterator<Item = &'static Column> {
         let own = self.columns.iter().copied();
-        own.chain([self.order]).chain(self.key()).chain(filters)
+        own.chain([self.order]).chain(self.key())
+    }
+
+    /// The columns that are read: the filters' too.
+    fn read(&self) -> impl Iterator<Item = &'static Column> {
+        self.given().chain(self.filters.iter().map(|filter| filter.column))
     }
 
     /// It as a query: its own columns, then the order's, then those of the key, which whoever asks needs to tell where

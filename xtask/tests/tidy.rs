@@ -67,8 +67,13 @@ const LAYERS: &[Layer] = &[
         never: &["axum", "rmcp"],
     },
     Layer {
+        name: "serve",
+        ours: &["schemas", "store"],
+        never: &["async-imap", "datafusion", "lancedb", "polars", "sqlx"],
+    },
+    Layer {
         name: "cli",
-        ours: &["schemas", "collectors", "transforms", "store", "pipelines"],
+        ours: &["schemas", "collectors", "transforms", "store", "pipelines", "serve"],
         never: &[],
     },
     Layer {
@@ -80,6 +85,7 @@ const LAYERS: &[Layer] = &[
             "transforms",
             "store",
             "pipelines",
+            "serve",
             "cli",
         ],
         never: &[],

@@ -7,7 +7,7 @@ use crate::print;
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use schemas::Role;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serve::{Config, Gateway};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -63,14 +63,23 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let listen = config.listen;
     let gateway = Gateway::open(config, store, workers, limits, models, queries.handle().clone());
     let gateway = Arc::new(gateway.await.into_diagnostic()?);
-    if !has_token {
-        first_token(&tokens, context).await?;
-    }
+    let token = match has_token {
+        true => None,
+        false => Some(first_token(&tokens).await?),
+    };
     let stop = CancellationToken::new();
     tokio::spawn(super::run::cancel_on_signal(stop.clone()));
-    match context.json {
-        true => print::json(&serde_json::json!({ "listening": format!("http://{listen}") }))?,
-        false => print::note(&format!("listening on http://{listen}; /docs shows what there is"), context),
+    let token = token.as_ref().map(|token| token.expose_secret());
+    if context.json {
+        print::json(&serde_json::json!({ "listening": format!("http://{listen}"), "token": token }))?;
+    } else {
+        // Also with --quiet: it is shown here and nowhere else.
+        if let Some(token) = token {
+            print::text(&format!(
+                "token for the first day, shown this once: {token}\n`dkc token create NAME` makes one that lasts\n"
+            ))?;
+        }
+        print::note(&format!("listening on http://{listen}; /docs shows what there is"), context);
     }
     let served = serve::rest::listen(gateway, listener, stop).await.into_diagnostic();
     queries.shutdown_background();
@@ -131,8 +140,8 @@ fn gateway_config(settings: &Serve, context: &Context) -> Result<Config> {
     })
 }
 
-/// Makes the first token and shows it, once.
-async fn first_token(tokens: &Tokens, context: &Context) -> Result<()> {
+/// Makes the first token.
+async fn first_token(tokens: &Tokens) -> Result<SecretString> {
     let expires = jiff::Timestamp::now() + FIRST_TOKEN;
     let new = NewToken {
         name: "first".to_owned(),
@@ -141,13 +150,5 @@ async fn first_token(tokens: &Tokens, context: &Context) -> Result<()> {
         expires_at: Some(expires.as_microsecond()),
         requests_per_second: None,
     };
-    let (text, _) = tokens.create(new).await.into_diagnostic()?;
-    match context.json {
-        true => print::json(&serde_json::json!({ "token": text.expose_secret() })),
-        // Also with --quiet: it is shown here and nowhere else.
-        false => print::text(&format!(
-            "token for the first day, shown this once: {}\n`dkc token create NAME` makes one that lasts\n",
-            text.expose_secret()
-        )),
-    }
+    Ok(tokens.create(new).await.into_diagnostic()?.0)
 }

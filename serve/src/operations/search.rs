@@ -156,8 +156,8 @@ async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
     }
     let searcher = call.gateway.searcher().await.map_err(problem)?;
     let query = query.within(within);
-    let found = searcher.search(&query, input.mode.into(), input.limit.into(), &TimeZone::system());
-    let found = found.await.map_err(problem)?;
+    let (mode, limit, zone) = (input.mode.into(), input.limit.into(), TimeZone::system());
+    let found = searcher.search(&query, mode, limit, &zone).await.map_err(problem)?;
     Ok(Found {
         hits: found.hits.into_iter().map(row).collect(),
         notes: found.notes,

@@ -9,6 +9,7 @@ use crate::config::Proxy;
 use crate::dispatcher::Gateway;
 use crate::problem::{Kind, Problem};
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -98,8 +99,8 @@ fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> 
 ///
 /// # Errors
 /// [`Kind::Unauthorized`].
-pub(super) async fn caller(gateway: &Gateway, request: &Request) -> Result<Caller, Problem> {
-    let headers = request.headers();
+pub(super) async fn caller(gateway: &Gateway, request: &Parts) -> Result<Caller, Problem> {
+    let headers = &request.headers;
     if let Some(authorization) = headers.get(header::AUTHORIZATION) {
         let text = authorization.to_str().unwrap_or_default();
         let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
@@ -109,7 +110,7 @@ pub(super) async fn caller(gateway: &Gateway, request: &Request) -> Result<Calle
             None => Err(Problem::new(Kind::Unauthorized, "`Authorization` must be `Bearer TOKEN`")),
         };
     }
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     if let (Some(proxy), Some(peer)) = (&gateway.config.proxy, peer)
         && let Some(caller) = of_proxy(proxy, peer, headers)
     {

@@ -46,7 +46,8 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 
 /// What was counted, as Prometheus reads it.
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let id = guard::id_of(request.headers());
+    let (request, _) = request.into_parts();
+    let id = guard::id_of(&request.headers);
     let caller = match guard::caller(&gateway, &request).await {
         Ok(caller) => caller,
         Err(problem) => return reply::problem(&problem, &id),

@@ -36,19 +36,20 @@ pub async fn listen(gateway: Arc<Gateway>, listener: TcpListener, stop: Cancella
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEAD_BYTES);
-    let keeping = gateway.clone();
+    let (keeping, stopping) = (gateway.clone(), gateway.clone());
     let kept = tokio::spawn(async move { keeping.keep().await });
     tokio::spawn(async move {
         handle.listening().await;
         // Where no service manager listens, nobody is told.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         stop.cancelled().await;
+        stopping.stop.cancel();
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         handle.graceful_shutdown(Some(LAST));
     });
     let served = server.serve(router).await;
-    kept.abort();
+    gateway.close();
+    // It panics nowhere; if it did, the log says so.
     let _ = kept.await;
-    gateway.close().await;
     served
 }

@@ -30,12 +30,13 @@ const SCHEME: &str = "token";
 
 /// The document for whoever asks.
 pub(super) async fn document(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (request, _) = request.into_parts();
     let caller = guard::caller(&gateway, &request).await;
     let role = match caller {
         Ok(caller) => Some(caller.role),
         // One that was sent and is wrong is told; none is somebody who has yet to authorise.
-        Err(problem) if request.headers().contains_key(axum::http::header::AUTHORIZATION) => {
-            return reply::problem(&problem, &guard::id_of(request.headers()));
+        Err(problem) if request.headers.contains_key(axum::http::header::AUTHORIZATION) => {
+            return reply::problem(&problem, &guard::id_of(&request.headers));
         }
         Err(_) => None,
     };
@@ -43,7 +44,7 @@ pub(super) async fn document(State(gateway): State<Arc<Gateway>>, request: Reque
         Ok(document) => axum::Json(document).into_response(),
         Err(error) => {
             let problem = crate::Problem::internal(&error);
-            reply::problem(&problem, &guard::id_of(request.headers()))
+            reply::problem(&problem, &guard::id_of(&request.headers))
         }
     }
 }
@@ -186,12 +187,12 @@ fn body_of(operation: &Operation, component: &str, types: &mut SchemaGenerator) 
 
 fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBuilder {
     let mut good = ResponseBuilder::new().description(match operation.output {
-        Output::Json(_) => "The answer.",
+        Output::Json(_) | Output::Events(_) => "The answer.",
         Output::Rows => "The rows.",
         Output::Bytes => "The bytes.",
     });
     match operation.output {
-        Output::Json(output) => {
+        Output::Json(output) | Output::Events(output) => {
             let schema = output(types).to_value();
             let content = ContentBuilder::new();
             let content = match schema.get("$ref").and_then(Value::as_str) {
@@ -199,6 +200,9 @@ fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBui
                 None => content,
             };
             good = good.content("application/json", content.build());
+            if matches!(operation.output, Output::Events(_)) {
+                good = good.content("text/event-stream", ContentBuilder::new().build());
+            }
         }
         Output::Rows => {
             for (format, media_type) in reply::FORMATS {

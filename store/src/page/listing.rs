@@ -161,7 +161,7 @@ impl Listing {
         })
     }
 
-    /// The rows of a page, with all columns that are in memory; see [`Self::has`].
+    /// The rows of a page: its own columns, and those that tell where it ended; see [`Self::has`].
     ///
     /// # Errors
     /// [`ArrowError`] when a column is not in memory.
@@ -171,20 +171,25 @@ impl Listing {
             Some(after) => self.place_after(page, &order, after)?,
             None => 0,
         };
-        let mut fits = Vec::new();
-        for filter in &page.filters {
-            fits.push(fitting(filter, self.column(filter.column)?));
-        }
-        let fits = |row: u32| fits.iter().all(|fits| fits(row as usize));
-        let mut narrowest: Option<(Arc<Order>, Range<usize>)> = None;
-        for filter in &page.filters {
-            let Some(range) = self.range(filter)? else { continue };
-            if narrowest.as_ref().is_none_or(|(_, found)| range.1.len() < found.len()) {
-                narrowest = Some(range);
+        let mut narrowest: Option<(usize, Arc<Order>, Range<usize>)> = None;
+        for (number, filter) in page.filters.iter().enumerate() {
+            let Some((by, range)) = self.range(filter)? else { continue };
+            let few = range.len() < self.batch.num_rows() / WALKED_PART;
+            if few && narrowest.as_ref().is_none_or(|(.., found)| range.len() < found.len()) {
+                narrowest = Some((number, by, range));
             }
         }
+        // All that stand in the range fit the filter that it is of.
+        let met = narrowest.as_ref().map(|(number, ..)| *number);
+        let mut fits = Vec::new();
+        for (number, filter) in page.filters.iter().enumerate() {
+            if Some(number) != met {
+                fits.push(fitting(filter, self.column(filter.column)?));
+            }
+        }
+        let fits = |row: u32| fits.iter().all(|fits| fits(row as usize));
         let rows: Vec<u32> = match narrowest {
-            Some((by, range)) if range.len() < self.batch.num_rows() / WALKED_PART => {
+            Some((_, by, range)) => {
                 let some = by.rows.get(range).unwrap_or_default().iter().copied();
                 let mut some: Vec<(usize, u32)> = some
                     .filter(|&row| fits(row))
@@ -198,13 +203,16 @@ impl Listing {
                 some.sort_unstable();
                 some.into_iter().map(|(_, row)| row).collect()
             }
-            _ => (first..order.rows.len())
+            None => (first..order.rows.len())
                 .filter_map(|place| order.rows.get(order.turned(place, page.descending)).copied())
                 .filter(|&row| fits(row))
                 .take(page.rows)
                 .collect(),
         };
-        take_record_batch(&self.batch, &UInt32Array::from(rows))
+        let mut wanted: Vec<usize> = page.given().filter_map(|column| self.position(column)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        take_record_batch(&self.batch.project(&wanted)?, &UInt32Array::from(rows))
     }
 
     /// The first place after a row.

@@ -1,0 +1,455 @@
+//! The gateway as its clients meet it: a server that the test starts, asked over HTTP.
+
+use crate::it::lab::{Lab, MAIL};
+use reqwest::header::{ACCEPT, ETAG, HOST, IF_NONE_MATCH, ORIGIN};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::BufReader;
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server, ended when this is dropped.
+pub struct Served {
+    child: Child,
+    /// Nobody prints to whoever has left.
+    _out: BufReader<ChildStdout>,
+    client: Client,
+    /// Where it listens.
+    pub url: String,
+}
+
+impl Served {
+    /// Serves the data directory of a lab; the token is that of the first start, or empty.
+    pub fn start(lab: &Lab) -> (Self, String) {
+        let nothing: &[&str] = &[];
+        let mut child = lab
+            .command(nothing, &["serve", "--listen", "127.0.0.1:0", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // It says where it listens once it does.
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let said: Value = serde_json::Deserializer::from_reader(&mut out).into_iter().next().unwrap().unwrap();
+        let served = Self {
+            child,
+            _out: out,
+            client: Client::new(),
+            url: said["listening"].as_str().unwrap().to_owned(),
+        };
+        (served, said["token"].as_str().unwrap_or_default().to_owned())
+    }
+
+    fn get(&self, token: &str, path: &str) -> RequestBuilder {
+        let request = self.client.get(format!("{}{path}", self.url));
+        match token {
+            "" => request,
+            token => request.bearer_auth(token),
+        }
+    }
+
+    async fn json(&self, token: &str, path: &str) -> (u16, Value) {
+        answer(self.get(token, path).send().await.unwrap()).await
+    }
+
+    async fn sql(&self, token: &str, query: &str) -> (u16, Value) {
+        let request = self.client.post(format!("{}/api/v1/sql", self.url)).bearer_auth(token);
+        answer(request.json(&json!({ "query": query })).send().await.unwrap()).await
+    }
+
+    /// Ends it as a service manager does, and gives its exit code.
+    fn stop(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        let told = crate::it::lab::program("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(told.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn answer(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+fn mail(number: usize) -> String {
+    format!(
+        "From: Writer {} <writer{}@example.org>\r\nTo: me@example.org\r\nDate: {} Mar 2024 10:00:00 +0000\r\n\
+         Subject: Letter {number}\r\nMessage-ID: <{number}@example.org>\r\n\r\nThe secret word is sesame{number}.\r\n",
+        number % 3,
+        number % 3,
+        1 + number % 28,
+    )
+}
+
+/// A lab with 40 mails and a note.
+pub fn lab() -> Lab {
+    let notes = "[[pipeline]]\nname = \"notes\"\nsource = { kind = \"documents\", roots = [\"notes\"] }\n";
+    let lab = Lab::new(&format!("{MAIL}{notes}"));
+    lab.deliver("", &(0..40).map(mail).collect::<Vec<_>>());
+    lab.write("notes/plan.md", "# Plan\n\nBuy a boat.\n");
+    lab.runs();
+    lab
+}
+
+fn token(lab: &Lab, name: &str, more: &[&str]) -> String {
+    let made = lab.json(&[&["token", "create", name], more].concat());
+    made["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn whoever_has_no_token_learns_only_that_it_lives() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let (_, document) = served.json(&dev, "/openapi.json").await;
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    assert!(paths.len() > 15, "{paths:?}");
+    for path in paths {
+        let method = document["paths"][path].as_object().unwrap().keys().next().unwrap().to_uppercase();
+        let url = format!("{}{}", served.url, path.replace(['{', '}'], ""));
+        let method = method.parse().unwrap();
+        for token in ["", "dkc_wrong", "dkc_0000000000000000000000000000000000000000000"] {
+            let request = served.client.request(reqwest::Method::clone(&method), &url);
+            let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+            let response = request.send().await.unwrap();
+            let public = ["/healthz", "/readyz"].contains(&path.as_str());
+            let wanted = if public { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(response.status(), wanted, "{path} {token}");
+            assert!(public || response.headers().contains_key("www-authenticate"));
+        }
+    }
+    // What it tells before somebody authorises is what there is to be asked without.
+    let (_, anonymous) = served.json("", "/openapi.json").await;
+    let open: Vec<&String> = anonymous["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(open, ["/healthz", "/readyz"]);
+    assert_eq!(served.json("dkc_wrong", "/openapi.json").await.0, 401);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_is_refused() {
+    let (served, dev) = Served::start(&lab());
+    let port = served.url.rsplit(':').next().unwrap().to_owned();
+    let own = format!("http://localhost:{port}");
+    let cases = [
+        (format!("evil.test:{port}"), None, 403),
+        ("localhost.evil.test".to_owned(), None, 403),
+        (format!("127.0.0.1.evil.test:{port}"), None, 403),
+        (format!("localhost:{port}"), None, 200),
+        (format!("[::1]:{port}"), None, 200),
+        (format!("localhost:{port}"), Some("http://evil.test"), 403),
+        (format!("localhost:{port}"), Some("null"), 403),
+        (format!("localhost:{port}"), Some("http://localhost:1"), 403),
+        (format!("localhost:{port}"), Some(own.as_str()), 200),
+    ];
+    for (host, origin, status) in cases {
+        let mut request = served.get(&dev, "/api/v1/datasets").header(HOST, &host);
+        if let Some(origin) = origin {
+            request = request.header(ORIGIN, origin);
+        }
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status, "{host} {origin:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_have_each_row_once_in_the_order_of_sql() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    for sort in ["-date", "date", "list_id", "-list_id", "-subject"] {
+        // Of a long column, too, which is not in memory.
+        for column in ["subject", "body_text"] {
+            let mut path =
+                format!("/api/v1/datasets/emails/rows?columns=_item&columns={column}&sort={sort}&limit=7");
+            let mut seen = Vec::new();
+            loop {
+                let (status, page) = served.json(&dev, &path).await;
+                assert_eq!(status, 200, "{page}");
+                let rows = page["rows"].as_array().unwrap();
+                seen.extend(rows.iter().map(|row| row["_item"].as_str().unwrap().to_owned()));
+                match page["next_url"].as_str() {
+                    Some(next) => next.clone_into(&mut path),
+                    None => break,
+                }
+            }
+            let (name, direction) = sort.strip_prefix('-').map_or((sort, "ASC"), |name| (name, "DESC"));
+            let wanted = lab.sql(&format!(
+                "SELECT _item FROM emails ORDER BY {name} {direction} NULLS LAST, _source {direction}, _item {direction}"
+            ));
+            let wanted: Vec<&str> = wanted.iter().map(|row| row["_item"].as_str().unwrap()).collect();
+            assert_eq!(seen, wanted, "{sort} {column}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn filters_say_what_sql_says() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let cases = [
+        ("from_addr:eq:writer1@example.org", "from_addr = 'writer1@example.org'"),
+        ("from_addr:ne:writer1@example.org", "from_addr <> 'writer1@example.org'"),
+        ("date:ge:2024-03-10", "date >= '2024-03-10T00:00:00Z'"),
+        ("date:lt:2024-03-10T10:00:00Z", "date < '2024-03-10T10:00:00Z'"),
+        ("size_bytes:gt:180", "size_bytes > 180"),
+        ("subject:contains:LETTER 1", "subject ILIKE '%letter 1%'"),
+        ("to:has:me@example.org", "array_has(\"to\", 'me@example.org')"),
+        ("list_id:null", "list_id IS NULL"),
+        ("list_id:notnull", "list_id IS NOT NULL"),
+        ("body_text:contains:sesame7", "body_text LIKE '%sesame7%'"),
+    ];
+    for (filter, condition) in cases {
+        let path = format!("/api/v1/datasets/emails/rows?columns=_item&limit=1000&filter={filter}");
+        let (status, page) = served.json(&dev, &path).await;
+        assert_eq!(status, 200, "{filter}: {page}");
+        let count = lab.number(&format!("SELECT count(*) FROM emails WHERE {condition}"));
+        assert_eq!(page["rows"].as_array().unwrap().len() as i64, count, "{filter}");
+    }
+    for (query, status, words) in [
+        ("filter=from_adr:eq:x", 422, "did you mean `from_addr`?"),
+        ("filter=from_addr:is:x", 422, "comparison"),
+        ("filter=date:ge:yesterday", 422, "date"),
+        ("filter=to:lt:x", 422, "cannot be asked"),
+        ("filter=subject", 422, "COLUMN:COMPARISON:VALUE"),
+        ("fliter=subject:eq:x", 400, "did you mean `filter`?"),
+        ("limit=0", 400, "at least 1"),
+        ("limit=many", 400, "integer"),
+        ("after=bogus", 422, "next_url"),
+        ("as_of=bogus", 422, "as_of"),
+        ("format=xlsx", 400, "format"),
+    ] {
+        let (found, problem) = served.json(&dev, &format!("/api/v1/datasets/emails/rows?{query}")).await;
+        assert_eq!(found, status, "{query}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{query}: {problem}");
+        assert_eq!(problem["status"], status);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_had_in_each_format_and_only_once() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let path = "/api/v1/datasets/emails/rows?columns=subject&limit=2";
+    for (accept, media_type, part) in [
+        ("text/csv", "text/csv", "subject\n"),
+        ("application/x-ndjson", "application/x-ndjson", "{\"subject\""),
+        ("text/markdown;q=0.5, text/html", "text/markdown", "| subject |"),
+        ("*/*", "application/json", "\"rows\""),
+    ] {
+        let response = served.get(&dev, path).header(ACCEPT, accept).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], media_type);
+        let text = response.text().await.unwrap();
+        assert!(text.contains(part), "{accept}: {text}");
+    }
+    let refused = served.get(&dev, path).header(ACCEPT, "text/html").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
+    let first = served.get(&dev, path).send().await.unwrap();
+    let tag = first.headers()[ETAG].clone();
+    let again = served.get(&dev, path).header(IF_NONE_MATCH, &tag).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    lab.deliver("", &[mail(77)]);
+    lab.runs();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let changed = served.get(&dev, path).header(IF_NONE_MATCH, &tag).send().await.unwrap();
+        if changed.status() == StatusCode::OK {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it never sees the new snapshot");
+    }
+    let csv = served.get(&dev, "/api/v1/exports/emails.csv").send().await.unwrap();
+    assert_eq!(csv.headers()["content-type"], "text/csv");
+    let csv = csv.text().await.unwrap();
+    assert!(csv.contains("sesame77"), "{csv}");
+}
+
+#[tokio::test]
+async fn a_token_sees_what_it_was_given_and_nothing_tells_of_the_rest() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let limited = token(&lab, "limited", &["--role", "user", "--datasets", "documents,document_sections"]);
+    let (_, all) = served.json(&limited, "/api/v1/datasets").await;
+    let names: Vec<&str> =
+        all["datasets"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(["documents", "document_sections"]));
+    // Of what is hidden the same is said as of what never was.
+    let same = |hidden: &Value, absent: &Value| {
+        let plain = |value: &Value| {
+            let mut value = value.clone();
+            if let Some(object) = value.as_object_mut() {
+                object.remove("request_id");
+            }
+            value.to_string().replace("emails", "NAME").replace("nothing", "NAME")
+        };
+        assert_eq!(plain(hidden), plain(absent));
+    };
+    for path in [
+        "/api/v1/datasets/NAME",
+        "/api/v1/datasets/NAME/rows",
+        "/api/v1/datasets/NAME/items/x",
+        "/api/v1/datasets/NAME/items/x/original",
+        "/api/v1/datasets/NAME/items/x/thumbnail",
+        "/api/v1/exports/NAME.csv",
+        "/api/v1/search?q=boat&in=NAME",
+        "/api/v1/search?q=boat+in:NAME",
+    ] {
+        let (status, hidden) = served.json(&limited, &path.replace("NAME", "emails")).await;
+        let (wanted, absent) = served.json(&limited, &path.replace("NAME", "nothing")).await;
+        assert_eq!(status, wanted, "{path}: {hidden}");
+        assert!(status >= 400, "{path}: {hidden}");
+        if !path.contains("in:") {
+            same(&hidden, &absent);
+        }
+    }
+    for query in [
+        "SELECT * FROM NAME",
+        "SELECT * FROM as_of('NAME', 1)",
+        "SELECT * FROM changes('NAME', 1)",
+        "SELECT * FROM search('NAME', 'boat')",
+        "DESCRIBE NAME",
+        "EXPLAIN SELECT * FROM lake.main.NAME",
+    ] {
+        let (status, hidden) = served.sql(&limited, &query.replace("NAME", "emails")).await;
+        let (_, absent) = served.sql(&limited, &query.replace("NAME", "nothing")).await;
+        assert_eq!(status, 422, "{query}: {hidden}");
+        same(&hidden, &absent);
+    }
+    let (_, tables) = served.sql(&limited, "SELECT table_name FROM information_schema.tables").await;
+    assert!(!tables.to_string().contains("emails"), "{tables}");
+    let (_, found) = served.json(&limited, "/api/v1/search?q=letter+sesame1&mode=words").await;
+    assert!(!found.to_string().contains("emails"), "{found}");
+    let (_, found) = served.json(&dev, "/api/v1/search?q=sesame1&mode=words").await;
+    assert_eq!(found["hits"][0]["dataset"], "emails", "{found}");
+}
+
+#[tokio::test]
+async fn private_columns_are_null_for_the_public() {
+    let lab = lab();
+    let (served, _dev) = Served::start(&lab);
+    let public = token(&lab, "public", &["--role", "public"]);
+    let (_, rows) = served.json(&public, "/api/v1/datasets/emails/rows?columns=subject&columns=size_bytes&limit=1").await;
+    assert_eq!(rows["rows"][0]["subject"], Value::Null);
+    assert!(rows["rows"][0]["size_bytes"].is_i64());
+    let (status, _) = served.json(&public, "/api/v1/datasets/emails/rows?filter=subject:contains:Letter").await;
+    assert_eq!(status, 403);
+    for query in [
+        "SELECT count(subject) AS n FROM emails",
+        "SELECT count(*) AS n FROM emails WHERE subject LIKE '%Letter%'",
+        "SELECT count(body_text) AS n FROM as_of('emails', (1))",
+    ] {
+        let (status, answer) = served.sql(&public, query).await;
+        assert!(status == 422 || answer["rows"][0]["n"] == 0, "{query}: {answer}");
+    }
+    let (_, found) = served.json(&public, "/api/v1/search?q=sesame1").await;
+    assert_eq!(found["hits"], json!([]));
+    let (status, _) = served.json(&public, "/api/v1/runs").await;
+    assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn each_event_comes_once_also_after_a_restart() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let (_, before) = served.json(&dev, "/api/v1/events?after=0&dataset=emails&kind=rows&wait=10").await;
+    let last = before["last"].as_i64().unwrap();
+    lab.deliver("", &[mail(50)]);
+    lab.runs();
+    let (_, one) = served.json(&dev, &format!("/api/v1/events?after={last}&dataset=emails&kind=rows&wait=10")).await;
+    assert_eq!(one["events"][0]["data"]["rows"], 41, "{one}");
+    let seen = one["events"][0]["id"].as_i64().unwrap();
+    assert_eq!(served.stop(), Some(0));
+    // Nobody looks while this happens.
+    lab.deliver("", &[mail(51)]);
+    lab.runs();
+    let (served, _) = Served::start(&lab);
+    let mut stream = served
+        .get(&dev, "/api/v1/events?dataset=emails&kind=rows")
+        .header(ACCEPT, "text/event-stream")
+        .header("Last-Event-ID", seen)
+        .send()
+        .await
+        .unwrap();
+    let mut text = String::new();
+    while !text.contains("\"rows\":42") {
+        let piece = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await;
+        text.push_str(&String::from_utf8_lossy(&piece.unwrap().unwrap().unwrap()));
+    }
+    let ids: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids.len(), 1, "{text}");
+    assert!(!text.contains("\"rows\":41,"), "{text}");
+}
+
+#[tokio::test]
+async fn every_call_is_in_the_log_and_the_log_is_whole() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let calls = 200;
+    let paths = ["/api/v1/datasets", "/api/v1/datasets/nothing", "/api/v1/datasets/emails/rows?limit=3"];
+    let requests = (0..calls).map(|number| served.json(&dev, paths[number % paths.len()]));
+    futures::future::join_all(requests).await;
+    served.json("dkc_wrong", "/api/v1/datasets").await;
+    assert_eq!(served.stop(), Some(0));
+    let records = lab.json(&["audit", "list", "--limit", "1000"]);
+    let records = records.as_array().or_else(|| records["records"].as_array()).unwrap();
+    assert_eq!(records.len(), calls + 1);
+    let outcomes: BTreeSet<&str> = records.iter().map(|record| record["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, BTreeSet::from(["not-found", "ok", "unauthorized"]));
+    lab.output(&["audit", "verify"]);
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_at_once() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let made = served
+        .client
+        .post(format!("{}/api/v1/tokens", served.url))
+        .bearer_auth(&dev)
+        .json(&json!({ "name": "short", "role": "user" }));
+    let (status, made) = answer(made.send().await.unwrap()).await;
+    assert_eq!(status, 200, "{made}");
+    let text = made["text"].as_str().unwrap();
+    assert_eq!(served.json(text, "/api/v1/datasets").await.0, 200);
+    let id = made["token"]["id"].as_str().unwrap();
+    let revoke = served.client.delete(format!("{}/api/v1/tokens/{id}", served.url)).bearer_auth(&dev);
+    assert_eq!(revoke.send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(served.json(text, "/api/v1/datasets").await.0, 401);
+    // A user makes none.
+    let user = token(&lab, "user", &["--role", "user"]);
+    let refused = served.client.post(format!("{}/api/v1/tokens", served.url)).bearer_auth(&user);
+    let (status, _) = answer(refused.json(&json!({ "name": "x", "role": "dev" })).send().await.unwrap()).await;
+    assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn heavy_and_hostile_queries_do_not_stop_the_others() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let bombs = [
+        "SELECT count(*) FROM emails a, emails b, emails c, emails d, emails e WHERE a.subject < b.subject AND c.date < d.date AND e.size_bytes > a.size_bytes",
+        "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t",
+        "SELECT repeat('x', 2000000000)",
+        "COPY (SELECT 1) TO '/tmp/x.csv'",
+    ];
+    let asked = futures::future::join_all(bombs.iter().map(|bomb| served.sql(&dev, bomb)));
+    let healthy = async {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..200 {
+            let began = Instant::now();
+            assert_eq!(served.get("", "/healthz").send().await.unwrap().status(), StatusCode::OK);
+            slowest = slowest.max(began.elapsed());
+        }
+        slowest
+    };
+    let (answers, slowest) = tokio::join!(asked, healthy);
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    for (status, answer) in &answers[1..] {
+        assert_eq!(*status, 422, "{answer}");
+    }
+}

@@ -1,0 +1,160 @@
+//! `list_events`: what happened since; the polling twin of the stream of events.
+
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
+use crate::problem::{Kind, Problem};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use schemas::View;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::Duration;
+use store::events::{Event, HEALTH, ROWS, RUN};
+
+/// Events that are looked at together.
+const MOST: u32 = 500;
+
+/// The operation.
+pub(crate) const OPERATION: Operation = Operation {
+    name: "list_events",
+    about: "Tells what happened after an event: rows that came, runs, health. As `text/event-stream` it goes on for ever.",
+    effect: Effect::Read,
+    roles: EVERYBODY,
+    method: Method::Get,
+    path: "/api/v1/events",
+    is_heavy: false,
+    is_cacheable: false,
+    input: |types| types.subschema_for::<ListEvents>(),
+    example: r#"{"after": 0}"#,
+    output: Output::Events(|types| types.subschema_for::<EventList>()),
+    call: |call, input| Box::pin(async move { answer(&list(call, parse(input)?).await?) }),
+};
+
+/// Which events.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListEvents {
+    /// After the event of this number; only what is still to come if absent. `Last-Event-ID` says the same.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub(crate) after: Option<i64>,
+    /// Of these kinds: rows, run, health; all if absent.
+    #[serde(default)]
+    #[schemars(length(max = 10))]
+    kind: Vec<EventKind>,
+    /// About these datasets; all if absent.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    dataset: Vec<String>,
+    /// Seconds to wait for the next, if there is none yet.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 30))]
+    wait: u64,
+}
+
+/// A kind of event.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum EventKind {
+    /// Rows of a dataset came, changed or went.
+    Rows,
+    /// A run began, went on or ended.
+    Run,
+    /// Something is wrong, or right again.
+    Health,
+}
+
+impl EventKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rows => ROWS,
+            Self::Run => RUN,
+            Self::Health => HEALTH,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Serialize, JsonSchema)]
+struct EventList {
+    /// The events, in their order.
+    events: Vec<Happened>,
+    /// What to give as `after` next time.
+    last: i64,
+}
+
+/// Something that happened.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Happened {
+    /// Its number.
+    pub(crate) id: i64,
+    /// When it was noticed.
+    at: String,
+    /// Its kind: rows, run or health.
+    pub(crate) kind: String,
+    /// What is to be told.
+    data: Value,
+}
+
+async fn list(call: Call<'_>, input: ListEvents) -> Result<EventList, Problem> {
+    let mut last = first(call, &input).await?;
+    let mut ends = call.gateway.ends.subscribe();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(input.wait);
+    loop {
+        ends.mark_unchanged();
+        let (events, seen) = next(call, &input, last).await?;
+        last = seen;
+        let is_over = events.is_empty() && tokio::time::timeout_at(deadline, ends.changed()).await.is_err();
+        if is_over || !events.is_empty() || input.wait == 0 {
+            return Ok(EventList { events, last });
+        }
+    }
+}
+
+/// The event after which to begin.
+pub(crate) async fn first(call: Call<'_>, input: &ListEvents) -> Result<i64, Problem> {
+    let (oldest, newest) = call.gateway.events.ends().await?;
+    match input.after {
+        None => Ok(newest),
+        Some(after) if after + 1 < oldest => Err(Problem::new(
+            Kind::Gone,
+            format!("events before {oldest} are kept no longer; read the datasets anew, then begin with `after={newest}`"),
+        )),
+        Some(after) => Ok(after),
+    }
+}
+
+/// The next events that fit, and the number of the last that was looked at.
+pub(crate) async fn next(call: Call<'_>, input: &ListEvents, mut last: i64) -> Result<(Vec<Happened>, i64), Problem> {
+    loop {
+        let found = call.gateway.events.after(last, MOST).await?;
+        let Some(newest) = found.last().map(|event| event.seq) else {
+            return Ok((Vec::new(), last));
+        };
+        last = newest;
+        let fitting: Vec<Happened> = found
+            .into_iter()
+            .filter(|event| fits(event, input, &call.caller.view))
+            .map(|event| Happened {
+                id: event.seq,
+                at: Timestamp::from_microsecond(event.at).map_or_else(|_| String::new(), |at| at.to_string()),
+                kind: event.kind,
+                data: event.data,
+            })
+            .collect();
+        if !fitting.is_empty() {
+            return Ok((fitting, last));
+        }
+    }
+}
+
+fn fits(event: &Event, input: &ListEvents, view: &View) -> bool {
+    let is_visible = match event.kind.as_str() {
+        ROWS => view.shows(&event.subject),
+        // The names of pipelines tell what there is.
+        RUN => view.datasets.is_none(),
+        _ => true,
+    };
+    let is_asked = input.kind.is_empty() || input.kind.iter().any(|kind| kind.name() == event.kind);
+    let is_about = input.dataset.is_empty() || event.kind != ROWS || input.dataset.contains(&event.subject);
+    is_visible && is_asked && is_about
+}
