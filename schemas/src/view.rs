@@ -20,7 +20,9 @@ pub struct View {
 impl View {
     /// Whether a dataset is there.
     pub fn shows(&self, dataset: &str) -> bool {
-        self.datasets.as_ref().is_none_or(|datasets| datasets.contains(dataset))
+        self.datasets
+            .as_ref()
+            .is_none_or(|datasets| datasets.contains(dataset))
     }
 
     /// Whether a column can be read.

@@ -153,5 +153,10 @@ impl Callers {
 }
 
 fn caller_of(token: &Token) -> Caller {
-    Caller::new(&token.id, token.role, token.datasets.as_deref(), token.requests_per_second)
+    Caller::new(
+        &token.id,
+        token.role,
+        token.datasets.as_deref(),
+        token.requests_per_second,
+    )
 }

@@ -192,7 +192,11 @@ impl Gateway {
         for run in &runs {
             self.events.run(run).await?;
         }
-        let failing = self.config.pipelines.iter().filter(|pipeline| head.failing.contains(&pipeline.name));
+        let failing = self
+            .config
+            .pipelines
+            .iter()
+            .filter(|pipeline| head.failing.contains(&pipeline.name));
         let health = serde_json::json!({
             "is_readable": head.failure.is_none(),
             "failing_pipelines": failing.count(),
@@ -222,7 +226,10 @@ impl Gateway {
         // Each call under way holds a sender, and so does the gateway.
         while self.records.strong_count() > 1 || !unwritten.is_empty() {
             let mut entries = Vec::new();
-            if tokio::time::timeout_at(deadline, unwritten.recv_many(&mut entries, RECORDS)).await.is_err() {
+            if tokio::time::timeout_at(deadline, unwritten.recv_many(&mut entries, RECORDS))
+                .await
+                .is_err()
+            {
                 break;
             }
             self.append(&entries).await;
@@ -349,7 +356,9 @@ impl Gateway {
         &self,
     ) -> Result<tokio::sync::RwLockReadGuard<'_, Searcher>, store::search::SearchError> {
         let is_new = |searcher: &Option<(Searcher, Instant)>| {
-            searcher.as_ref().is_some_and(|(_, looked)| looked.elapsed() < INDEX_AGE)
+            searcher
+                .as_ref()
+                .is_some_and(|(_, looked)| looked.elapsed() < INDEX_AGE)
         };
         let current = self.searcher.read().await;
         let current = match is_new(&current) {

@@ -40,7 +40,10 @@ impl Head {
     /// When all sources of a dataset had last been collected well; `None` when one never was.
     pub fn collected_at(&self, dataset: &str) -> Option<Timestamp> {
         let sources = &self.holdings.get(dataset)?.sources;
-        let oldest = sources.iter().map(|source| self.collected.get(source).copied()).min()??;
+        let oldest = sources
+            .iter()
+            .map(|source| self.collected.get(source).copied())
+            .min()??;
         Timestamp::from_microsecond(oldest).ok()
     }
 }
@@ -147,13 +150,18 @@ impl Lake {
             return Ok(None);
         }
         let snapshot = self.store.catalog().head().await?.id;
-        let holdings = match known.snapshot == snapshot && known.failure.is_none() && !known.holdings.is_empty() {
-            true => known.holdings.clone(),
-            false => {
-                let holdings = self.store.holdings(snapshot).await?.into_iter();
-                Arc::new(holdings.map(|holding| (holding.dataset.clone(), holding)).collect())
-            }
-        };
+        let holdings =
+            match known.snapshot == snapshot && known.failure.is_none() && !known.holdings.is_empty() {
+                true => known.holdings.clone(),
+                false => {
+                    let holdings = self.store.holdings(snapshot).await?.into_iter();
+                    Arc::new(
+                        holdings
+                            .map(|holding| (holding.dataset.clone(), holding))
+                            .collect(),
+                    )
+                }
+            };
         Ok(Some(Head {
             snapshot,
             holdings,

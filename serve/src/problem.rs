@@ -175,7 +175,10 @@ impl Problem {
             .min()
             .filter(|(distance, known)| *distance <= known.len().max(3) / 2);
         let hint = near.map_or(String::new(), |(_, known)| format!("; did you mean `{known}`?"));
-        Self::new(Kind::NotFound, format!("there is no {what} `{}`{hint}", short(name)))
+        Self::new(
+            Kind::NotFound,
+            format!("there is no {what} `{}`{hint}", short(name)),
+        )
     }
 
     /// The request can be read, and asks for what cannot be.
@@ -227,7 +230,11 @@ impl From<QueryError> for Problem {
         match error {
             QueryError::NoWorker(_) => {
                 tracing::error!(%error, "no process for a query");
-                Self::new(Kind::Unavailable, "no process can be started for the query; try again").after(1)
+                Self::new(
+                    Kind::Unavailable,
+                    "no process can be started for the query; try again",
+                )
+                .after(1)
             }
             QueryError::TooMuch { .. } => Self::new(Kind::TooLarge, error.to_string()),
             error => Self::unprocessable(error.to_string()),

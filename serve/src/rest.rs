@@ -55,7 +55,12 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .and(NotForContentType::const_new("application/vnd.apache.arrow"))
         .and(NotForContentType::const_new("application/vnd.apache.parquet"));
     let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
-    let origins: Vec<HeaderValue> = gateway.config.origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    let origins: Vec<HeaderValue> = gateway
+        .config
+        .origins
+        .iter()
+        .filter_map(|origin| origin.parse().ok())
+        .collect();
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.clone()))
         .allow_methods([HttpMethod::GET, HttpMethod::POST, HttpMethod::DELETE])
@@ -71,7 +76,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
-        .layer(header(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .layer(header(
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ))
         .layer(header(header::CACHE_CONTROL, "private, no-cache"))
         .layer(from_fn_with_state(gateway.clone(), guard::check_host))
         .layer(CatchPanicLayer::custom(panicked))
@@ -112,7 +120,17 @@ async fn call(
     let (parts, body) = request.into_parts();
     let caller = guard::caller(gateway, &parts).await;
     let asked = match caller {
-        Ok(_) => input::of(operation, path, query, &parts.headers, body, gateway.config.body_bytes).await,
+        Ok(_) => {
+            input::of(
+                operation,
+                path,
+                query,
+                &parts.headers,
+                body,
+                gateway.config.body_bytes,
+            )
+            .await
+        }
         // Whoever may not ask does not learn what can be asked.
         Err(_) => Ok(input::Asked::default()),
     };
@@ -138,20 +156,26 @@ async fn call(
             }
         }
     };
-    let mut ticket = gateway.admit(operation, Ok(&caller), "rest", &asked.input, id).await?;
+    let mut ticket = gateway
+        .admit(operation, Ok(&caller), "rest", &asked.input, id)
+        .await?;
     if events::is_wanted(operation, &parts.headers) {
         return events::stream(gateway.clone(), caller, asked.input, &parts.headers, ticket).await;
     }
     let form = reply::negotiate(operation, asked.format.as_deref(), &parts.headers)
         .inspect_err(|problem| ticket.fail(problem.kind.name()))?;
-    let tag = operation.is_cacheable.then(|| reply::tag(gateway, &caller, operation, &asked.input, form));
+    let tag = operation
+        .is_cacheable
+        .then(|| reply::tag(gateway, &caller, operation, &asked.input, form));
     if let Some(tag) = &tag
         && reply::is_known(&parts.headers, tag)
     {
         ticket.fail("not-modified");
         return Ok(reply::not_modified(tag));
     }
-    let answer = gateway.perform(operation, &caller, asked.input, &mut ticket).await?;
+    let answer = gateway
+        .perform(operation, &caller, asked.input, &mut ticket)
+        .await?;
     reply::write(answer, operation, form, tag, ticket).await
 }
 
@@ -159,13 +183,19 @@ async fn no_route(request: Request) -> Response {
     let id = guard::id_of(request.headers());
     let path = request.uri().path();
     let paths = registry::ALL.iter().map(|operation| operation.path);
-    reply::problem(&Problem::not_found("path", path, paths.filter(|known| !known.contains('{'))), &id)
+    reply::problem(
+        &Problem::not_found("path", path, paths.filter(|known| !known.contains('{'))),
+        &id,
+    )
 }
 
 async fn no_method(request: Request) -> Response {
     let id = guard::id_of(request.headers());
     let allowed = allowed_at(request.uri().path());
-    let problem = Problem::new(Kind::MethodNotAllowed, format!("use {allowed}; /openapi.json lists what there is"));
+    let problem = Problem::new(
+        Kind::MethodNotAllowed,
+        format!("use {allowed}; /openapi.json lists what there is"),
+    );
     let mut answer = reply::problem(&problem, &id);
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
         answer.headers_mut().insert(header::ALLOW, allowed);

@@ -72,15 +72,19 @@ impl Events {
             return Ok(());
         };
         let failed = StoreError::database(&self.path);
-        let before: Option<String> =
-            sqlx::query_scalar("SELECT data FROM events WHERE kind = $1 AND subject = $2 ORDER BY seq DESC LIMIT 1")
-                .bind(ROWS)
-                .bind(&holding.dataset)
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(&failed)?;
+        let before: Option<String> = sqlx::query_scalar(
+            "SELECT data FROM events WHERE kind = $1 AND subject = $2 ORDER BY seq DESC LIMIT 1",
+        )
+        .bind(ROWS)
+        .bind(&holding.dataset)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(&failed)?;
         let before: Option<Value> = before.and_then(|data| serde_json::from_str(&data).ok());
-        let rows = before.as_ref().and_then(|data| data.get("rows")).and_then(Value::as_i64);
+        let rows = before
+            .as_ref()
+            .and_then(|data| data.get("rows"))
+            .and_then(Value::as_i64);
         let data = json!({
             "dataset": holding.dataset,
             "snapshot": snapshot,
@@ -96,7 +100,12 @@ impl Events {
     /// # Errors
     /// [`StoreError`] when SQLite refuses.
     pub async fn run(&self, run: &Run) -> Result<(), StoreError> {
-        let once = format!("{RUN}:{}:{}:{}", run.run.0, run.state.as_str(), run.counts.items_seen);
+        let once = format!(
+            "{RUN}:{}:{}:{}",
+            run.run.0,
+            run.state.as_str(),
+            run.counts.items_seen
+        );
         let data = json!({
             "pipeline": run.pipeline,
             "run": run.run.0,
@@ -138,15 +147,17 @@ impl Events {
         if known.is_some() {
             return Ok(());
         }
-        sqlx::query("INSERT OR IGNORE INTO events (at, kind, subject, once, data) VALUES ($1, $2, $3, $4, $5)")
-            .bind(jiff::Timestamp::now().as_microsecond())
-            .bind(kind)
-            .bind(subject)
-            .bind(once)
-            .bind(data.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(&failed)?;
+        sqlx::query(
+            "INSERT OR IGNORE INTO events (at, kind, subject, once, data) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(jiff::Timestamp::now().as_microsecond())
+        .bind(kind)
+        .bind(subject)
+        .bind(once)
+        .bind(data.to_string())
+        .execute(&self.pool)
+        .await
+        .map_err(&failed)?;
         Ok(())
     }
 
@@ -180,13 +191,18 @@ impl Events {
     /// [`StoreError`] when SQLite refuses.
     pub async fn after(&self, seq: i64, limit: u32) -> Result<Vec<Event>, StoreError> {
         let failed = StoreError::database(&self.path);
-        let rows = sqlx::query("SELECT seq, at, kind, subject, data FROM events WHERE seq > $1 ORDER BY seq LIMIT $2")
-            .bind(seq)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(&failed)?;
-        rows.iter().map(event_of).collect::<Result<_, _>>().map_err(&failed)
+        let rows = sqlx::query(
+            "SELECT seq, at, kind, subject, data FROM events WHERE seq > $1 ORDER BY seq LIMIT $2",
+        )
+        .bind(seq)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(&failed)?;
+        rows.iter()
+            .map(event_of)
+            .collect::<Result<_, _>>()
+            .map_err(&failed)
     }
 }
 
@@ -236,7 +252,11 @@ mod tests {
             .collect();
         assert_eq!(
             told,
-            [(ROWS, Some(0), Some(3)), (HEALTH, None, None), (ROWS, Some(3), Some(5))]
+            [
+                (ROWS, Some(0), Some(3)),
+                (HEALTH, None, None),
+                (ROWS, Some(3), Some(5))
+            ]
         );
         let first = all.first().unwrap().seq;
         assert_eq!(events.after(first, 10).await.unwrap().len(), 2);

@@ -53,7 +53,11 @@ impl crate::Store {
         let failed = StoreError::database(&path);
         let pool = self.catalog.pool();
         let mut sources: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let rows = sqlx::query(SOURCES).bind(snapshot).fetch_all(&pool).await.map_err(&failed)?;
+        let rows = sqlx::query(SOURCES)
+            .bind(snapshot)
+            .fetch_all(&pool)
+            .await
+            .map_err(&failed)?;
         for row in rows {
             let name: String = row.try_get("name").map_err(&failed)?;
             let ends = ["first", "last"].map(|end| row.try_get::<Option<String>, _>(end));
@@ -62,7 +66,11 @@ impl crate::Store {
                 of_table.extend(end.map_err(&failed)?);
             }
         }
-        let rows = sqlx::query(FILES).bind(snapshot).fetch_all(&pool).await.map_err(&failed)?;
+        let rows = sqlx::query(FILES)
+            .bind(snapshot)
+            .fetch_all(&pool)
+            .await
+            .map_err(&failed)?;
         let holding = |row: &sqlx::sqlite::SqliteRow| {
             let dataset: String = row.try_get("name")?;
             Ok::<_, sqlx::Error>(Holding {
@@ -74,7 +82,10 @@ impl crate::Store {
                 dataset,
             })
         };
-        rows.iter().map(holding).collect::<Result<_, _>>().map_err(&failed)
+        rows.iter()
+            .map(holding)
+            .collect::<Result<_, _>>()
+            .map_err(&failed)
     }
 
     /// When each source was last collected well: the end of its last run that was not broken off, in microseconds.
@@ -91,7 +102,9 @@ impl crate::Store {
         .fetch_all(&self.runs.pool())
         .await
         .map_err(&failed)?;
-        let pair = |row: &sqlx::sqlite::SqliteRow| Ok::<_, sqlx::Error>((row.try_get("pipeline")?, row.try_get("ended")?));
+        let pair = |row: &sqlx::sqlite::SqliteRow| {
+            Ok::<_, sqlx::Error>((row.try_get("pipeline")?, row.try_get("ended")?))
+        };
         rows.iter().map(pair).collect::<Result<_, _>>().map_err(&failed)
     }
 

@@ -127,7 +127,8 @@ impl Page {
 
     /// The columns that are read: the filters' too.
     fn read(&self) -> impl Iterator<Item = &'static Column> {
-        self.given().chain(self.filters.iter().map(|filter| filter.column))
+        self.given()
+            .chain(self.filters.iter().map(|filter| filter.column))
     }
 
     /// It as a query: its own columns, then the order's, then those of the key, which whoever asks needs to tell where
@@ -208,7 +209,10 @@ impl Page {
 
 /// The columns of a dataset's key.
 pub fn key_of(dataset: &'static Dataset) -> Vec<&'static Column> {
-    let columns = dataset.key.iter().filter_map(|name| dataset.all_columns().find(|column| column.name == *name));
+    let columns = dataset
+        .key
+        .iter()
+        .filter_map(|name| dataset.all_columns().find(|column| column.name == *name));
     columns.collect()
 }
 

@@ -4,9 +4,9 @@
 //!   often costs little.
 
 use crate::error::StoreError;
+use sqlx::Sqlite;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePool;
-use sqlx::Sqlite;
 use std::path::PathBuf;
 
 /// A look at a database, again and again.

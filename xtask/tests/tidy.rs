@@ -73,7 +73,14 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "cli",
-        ours: &["schemas", "collectors", "transforms", "store", "pipelines", "serve"],
+        ours: &[
+            "schemas",
+            "collectors",
+            "transforms",
+            "store",
+            "pipelines",
+            "serve",
+        ],
         never: &[],
     },
     Layer {

@@ -26,7 +26,9 @@ const QUERY_THREADS: usize = 2;
 /// Serves the datasets, SQL and search over HTTP, with Swagger UI at /docs, until it is told to stop. It listens on this
 /// machine alone unless the configuration says otherwise. The first time it makes a token and prints it, once.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dkc serve\n  dkc serve --listen 127.0.0.1:9000\n  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8427/api/v1/datasets")]
+#[command(
+    after_help = "Example:\n  dkc serve\n  dkc serve --listen 127.0.0.1:9000\n  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8427/api/v1/datasets"
+)]
 pub struct Arguments {
     /// Where to listen, instead of what [serve] in the configuration says; port 0 is any that is free
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -79,9 +81,14 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
                 "token for the first day, shown this once: {token}\n`dkc token create NAME` makes one that lasts\n"
             ))?;
         }
-        print::note(&format!("listening on http://{listen}; /docs shows what there is"), context);
+        print::note(
+            &format!("listening on http://{listen}; /docs shows what there is"),
+            context,
+        );
     }
-    let served = serve::rest::listen(gateway, listener, stop).await.into_diagnostic();
+    let served = serve::rest::listen(gateway, listener, stop)
+        .await
+        .into_diagnostic();
     queries.shutdown_background();
     served
 }
@@ -124,11 +131,14 @@ fn gateway_config(settings: &Serve, context: &Context) -> Result<Config> {
             secret: secret.transpose()?,
         })
     });
-    let saved = settings.queries.iter().map(|(name, query)| serve::config::SavedQuery {
-        name: name.clone(),
-        about: query.about.clone(),
-        sql: query.sql.clone(),
-    });
+    let saved = settings
+        .queries
+        .iter()
+        .map(|(name, query)| serve::config::SavedQuery {
+            name: name.clone(),
+            about: query.about.clone(),
+            sql: query.sql.clone(),
+        });
     Ok(Config {
         listen: settings.listen,
         remote: settings.remote,

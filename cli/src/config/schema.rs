@@ -12,17 +12,18 @@ pub fn json_schema() -> Value {
         .iter()
         .map(|descriptor| source_schema(descriptor, &mut definitions))
         .collect();
-    let [limits, search, serve] = [schema_for!(Limits), schema_for!(Search), schema_for!(Serve)].map(|schema| {
-        let mut table = schema.to_value();
-        if let Some(table) = table.as_object_mut() {
-            table.remove("$schema");
-            table.remove("title");
-            if let Some(Value::Object(own)) = table.remove("$defs") {
-                definitions.extend(own);
+    let [limits, search, serve] =
+        [schema_for!(Limits), schema_for!(Search), schema_for!(Serve)].map(|schema| {
+            let mut table = schema.to_value();
+            if let Some(table) = table.as_object_mut() {
+                table.remove("$schema");
+                table.remove("title");
+                if let Some(Value::Object(own)) = table.remove("$defs") {
+                    definitions.extend(own);
+                }
             }
-        }
-        table
-    });
+            table
+        });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dkc.toml",

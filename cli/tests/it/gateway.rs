@@ -31,7 +31,11 @@ impl Served {
             .unwrap();
         // It says where it listens once it does.
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let said: Value = serde_json::Deserializer::from_reader(&mut out).into_iter().next().unwrap().unwrap();
+        let said: Value = serde_json::Deserializer::from_reader(&mut out)
+            .into_iter()
+            .next()
+            .unwrap()
+            .unwrap();
         let served = Self {
             child,
             _out: out,
@@ -54,14 +58,20 @@ impl Served {
     }
 
     async fn sql(&self, token: &str, query: &str) -> (u16, Value) {
-        let request = self.client.post(format!("{}/api/v1/sql", self.url)).bearer_auth(token);
+        let request = self
+            .client
+            .post(format!("{}/api/v1/sql", self.url))
+            .bearer_auth(token);
         answer(request.json(&json!({ "query": query })).send().await.unwrap()).await
     }
 
     /// Ends it as a service manager does, and gives its exit code.
     fn stop(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
-        let told = crate::it::lab::program("kill").args(["-TERM", &id]).status().unwrap();
+        let told = crate::it::lab::program("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap();
         assert!(told.success());
         self.child.wait().unwrap().code()
     }
@@ -113,15 +123,29 @@ async fn whoever_has_no_token_learns_only_that_it_lives() {
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
     assert!(paths.len() > 15, "{paths:?}");
     for path in paths {
-        let method = document["paths"][path].as_object().unwrap().keys().next().unwrap().to_uppercase();
+        let method = document["paths"][path]
+            .as_object()
+            .unwrap()
+            .keys()
+            .next()
+            .unwrap()
+            .to_uppercase();
         let url = format!("{}{}", served.url, path.replace(['{', '}'], ""));
         let method = method.parse().unwrap();
         for token in ["", "dkc_wrong", "dkc_0000000000000000000000000000000000000000000"] {
             let request = served.client.request(reqwest::Method::clone(&method), &url);
-            let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+            let request = if token.is_empty() {
+                request
+            } else {
+                request.bearer_auth(token)
+            };
             let response = request.send().await.unwrap();
             let public = ["/healthz", "/readyz"].contains(&path.as_str());
-            let wanted = if public { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            let wanted = if public {
+                StatusCode::OK
+            } else {
+                StatusCode::UNAUTHORIZED
+            };
             assert_eq!(response.status(), wanted, "{path} {token}");
             assert!(public || response.headers().contains_key("www-authenticate"));
         }
@@ -154,7 +178,11 @@ async fn a_page_of_another_site_is_refused() {
         if let Some(origin) = origin {
             request = request.header(ORIGIN, origin);
         }
-        assert_eq!(request.send().await.unwrap().status().as_u16(), status, "{host} {origin:?}");
+        assert_eq!(
+            request.send().await.unwrap().status().as_u16(),
+            status,
+            "{host} {origin:?}"
+        );
     }
 }
 
@@ -178,7 +206,9 @@ async fn pages_have_each_row_once_in_the_order_of_sql() {
                     None => break,
                 }
             }
-            let (name, direction) = sort.strip_prefix('-').map_or((sort, "ASC"), |name| (name, "DESC"));
+            let (name, direction) = sort
+                .strip_prefix('-')
+                .map_or((sort, "ASC"), |name| (name, "DESC"));
             let wanted = lab.sql(&format!(
                 "SELECT _item FROM emails ORDER BY {name} {direction} NULLS LAST, _source {direction}, _item {direction}"
             ));
@@ -193,8 +223,14 @@ async fn filters_say_what_sql_says() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);
     let cases = [
-        ("from_addr:eq:writer1@example.org", "from_addr = 'writer1@example.org'"),
-        ("from_addr:ne:writer1@example.org", "from_addr <> 'writer1@example.org'"),
+        (
+            "from_addr:eq:writer1@example.org",
+            "from_addr = 'writer1@example.org'",
+        ),
+        (
+            "from_addr:ne:writer1@example.org",
+            "from_addr <> 'writer1@example.org'",
+        ),
         ("date:ge:2024-03-10", "date >= '2024-03-10T00:00:00Z'"),
         ("date:lt:2024-03-10T10:00:00Z", "date < '2024-03-10T10:00:00Z'"),
         ("size_bytes:gt:180", "size_bytes > 180"),
@@ -224,9 +260,14 @@ async fn filters_say_what_sql_says() {
         ("as_of=bogus", 422, "as_of"),
         ("format=xlsx", 400, "format"),
     ] {
-        let (found, problem) = served.json(&dev, &format!("/api/v1/datasets/emails/rows?{query}")).await;
+        let (found, problem) = served
+            .json(&dev, &format!("/api/v1/datasets/emails/rows?{query}"))
+            .await;
         assert_eq!(found, status, "{query}: {problem}");
-        assert!(problem["detail"].as_str().unwrap().contains(words), "{query}: {problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(words),
+            "{query}: {problem}"
+        );
         assert_eq!(problem["status"], status);
     }
 }
@@ -242,28 +283,52 @@ async fn an_answer_is_had_in_each_format_and_only_once() {
         ("text/markdown;q=0.5, text/html", "text/markdown", "| subject |"),
         ("*/*", "application/json", "\"rows\""),
     ] {
-        let response = served.get(&dev, path).header(ACCEPT, accept).send().await.unwrap();
+        let response = served
+            .get(&dev, path)
+            .header(ACCEPT, accept)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.headers()["content-type"], media_type);
         let text = response.text().await.unwrap();
         assert!(text.contains(part), "{accept}: {text}");
     }
-    let refused = served.get(&dev, path).header(ACCEPT, "text/html").send().await.unwrap();
+    let refused = served
+        .get(&dev, path)
+        .header(ACCEPT, "text/html")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
     let first = served.get(&dev, path).send().await.unwrap();
     let tag = first.headers()[ETAG].clone();
-    let again = served.get(&dev, path).header(IF_NONE_MATCH, &tag).send().await.unwrap();
+    let again = served
+        .get(&dev, path)
+        .header(IF_NONE_MATCH, &tag)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
     lab.deliver("", &[mail(77)]);
     lab.runs();
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let changed = served.get(&dev, path).header(IF_NONE_MATCH, &tag).send().await.unwrap();
+        let changed = served
+            .get(&dev, path)
+            .header(IF_NONE_MATCH, &tag)
+            .send()
+            .await
+            .unwrap();
         if changed.status() == StatusCode::OK {
             break;
         }
         assert!(Instant::now() < deadline, "it never sees the new snapshot");
     }
-    let csv = served.get(&dev, "/api/v1/exports/emails.csv").send().await.unwrap();
+    let csv = served
+        .get(&dev, "/api/v1/exports/emails.csv")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(csv.headers()["content-type"], "text/csv");
     let csv = csv.text().await.unwrap();
     assert!(csv.contains("sesame77"), "{csv}");
@@ -273,11 +338,22 @@ async fn an_answer_is_had_in_each_format_and_only_once() {
 async fn a_token_sees_what_it_was_given_and_nothing_tells_of_the_rest() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);
-    let limited = token(&lab, "limited", &["--role", "user", "--datasets", "documents,document_sections"]);
+    let limited = token(
+        &lab,
+        "limited",
+        &["--role", "user", "--datasets", "documents,document_sections"],
+    );
     let (_, all) = served.json(&limited, "/api/v1/datasets").await;
-    let names: Vec<&str> =
-        all["datasets"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(["documents", "document_sections"]));
+    let names: Vec<&str> = all["datasets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names.into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from(["documents", "document_sections"])
+    );
     // Of what is hidden the same is said as of what never was.
     let same = |hidden: &Value, absent: &Value| {
         let plain = |value: &Value| {
@@ -285,7 +361,10 @@ async fn a_token_sees_what_it_was_given_and_nothing_tells_of_the_rest() {
             if let Some(object) = value.as_object_mut() {
                 object.remove("request_id");
             }
-            value.to_string().replace("emails", "NAME").replace("nothing", "NAME")
+            value
+                .to_string()
+                .replace("emails", "NAME")
+                .replace("nothing", "NAME")
         };
         assert_eq!(plain(hidden), plain(absent));
     };
@@ -320,9 +399,13 @@ async fn a_token_sees_what_it_was_given_and_nothing_tells_of_the_rest() {
         assert_eq!(status, 422, "{query}: {hidden}");
         same(&hidden, &absent);
     }
-    let (_, tables) = served.sql(&limited, "SELECT table_name FROM information_schema.tables").await;
+    let (_, tables) = served
+        .sql(&limited, "SELECT table_name FROM information_schema.tables")
+        .await;
     assert!(!tables.to_string().contains("emails"), "{tables}");
-    let (_, found) = served.json(&limited, "/api/v1/search?q=letter+sesame1&mode=words").await;
+    let (_, found) = served
+        .json(&limited, "/api/v1/search?q=letter+sesame1&mode=words")
+        .await;
     assert!(!found.to_string().contains("emails"), "{found}");
     let (_, found) = served.json(&dev, "/api/v1/search?q=sesame1&mode=words").await;
     assert_eq!(found["hits"][0]["dataset"], "emails", "{found}");
@@ -333,10 +416,20 @@ async fn private_columns_are_null_for_the_public() {
     let lab = lab();
     let (served, _dev) = Served::start(&lab);
     let public = token(&lab, "public", &["--role", "public"]);
-    let (_, rows) = served.json(&public, "/api/v1/datasets/emails/rows?columns=subject&columns=size_bytes&limit=1").await;
+    let (_, rows) = served
+        .json(
+            &public,
+            "/api/v1/datasets/emails/rows?columns=subject&columns=size_bytes&limit=1",
+        )
+        .await;
     assert_eq!(rows["rows"][0]["subject"], Value::Null);
     assert!(rows["rows"][0]["size_bytes"].is_i64());
-    let (status, _) = served.json(&public, "/api/v1/datasets/emails/rows?filter=subject:contains:Letter").await;
+    let (status, _) = served
+        .json(
+            &public,
+            "/api/v1/datasets/emails/rows?filter=subject:contains:Letter",
+        )
+        .await;
     assert_eq!(status, 403);
     for query in [
         "SELECT count(subject) AS n FROM emails",
@@ -356,11 +449,18 @@ async fn private_columns_are_null_for_the_public() {
 async fn each_event_comes_once_also_after_a_restart() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);
-    let (_, before) = served.json(&dev, "/api/v1/events?after=0&dataset=emails&kind=rows&wait=10").await;
+    let (_, before) = served
+        .json(&dev, "/api/v1/events?after=0&dataset=emails&kind=rows&wait=10")
+        .await;
     let last = before["last"].as_i64().unwrap();
     lab.deliver("", &[mail(50)]);
     lab.runs();
-    let (_, one) = served.json(&dev, &format!("/api/v1/events?after={last}&dataset=emails&kind=rows&wait=10")).await;
+    let (_, one) = served
+        .json(
+            &dev,
+            &format!("/api/v1/events?after={last}&dataset=emails&kind=rows&wait=10"),
+        )
+        .await;
     assert_eq!(one["events"][0]["data"]["rows"], 41, "{one}");
     let seen = one["events"][0]["id"].as_i64().unwrap();
     assert_eq!(served.stop(), Some(0));
@@ -380,7 +480,10 @@ async fn each_event_comes_once_also_after_a_restart() {
         let piece = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await;
         text.push_str(&String::from_utf8_lossy(&piece.unwrap().unwrap().unwrap()));
     }
-    let ids: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    let ids: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: "))
+        .collect();
     assert_eq!(ids.len(), 1, "{text}");
     assert!(!text.contains("\"rows\":41,"), "{text}");
 }
@@ -390,15 +493,25 @@ async fn every_call_is_in_the_log_and_the_log_is_whole() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);
     let calls = 200;
-    let paths = ["/api/v1/datasets", "/api/v1/datasets/nothing", "/api/v1/datasets/emails/rows?limit=3"];
+    let paths = [
+        "/api/v1/datasets",
+        "/api/v1/datasets/nothing",
+        "/api/v1/datasets/emails/rows?limit=3",
+    ];
     let requests = (0..calls).map(|number| served.json(&dev, paths[number % paths.len()]));
     futures::future::join_all(requests).await;
     served.json("dkc_wrong", "/api/v1/datasets").await;
     assert_eq!(served.stop(), Some(0));
     let records = lab.json(&["audit", "list", "--limit", "1000"]);
-    let records = records.as_array().or_else(|| records["records"].as_array()).unwrap();
+    let records = records
+        .as_array()
+        .or_else(|| records["records"].as_array())
+        .unwrap();
     assert_eq!(records.len(), calls + 1);
-    let outcomes: BTreeSet<&str> = records.iter().map(|record| record["outcome"].as_str().unwrap()).collect();
+    let outcomes: BTreeSet<&str> = records
+        .iter()
+        .map(|record| record["outcome"].as_str().unwrap())
+        .collect();
     assert_eq!(outcomes, BTreeSet::from(["not-found", "ok", "unauthorized"]));
     lab.output(&["audit", "verify"]);
 }
@@ -417,13 +530,26 @@ async fn a_revoked_token_is_refused_at_once() {
     let text = made["text"].as_str().unwrap();
     assert_eq!(served.json(text, "/api/v1/datasets").await.0, 200);
     let id = made["token"]["id"].as_str().unwrap();
-    let revoke = served.client.delete(format!("{}/api/v1/tokens/{id}", served.url)).bearer_auth(&dev);
+    let revoke = served
+        .client
+        .delete(format!("{}/api/v1/tokens/{id}", served.url))
+        .bearer_auth(&dev);
     assert_eq!(revoke.send().await.unwrap().status(), StatusCode::OK);
     assert_eq!(served.json(text, "/api/v1/datasets").await.0, 401);
     // A user makes none.
     let user = token(&lab, "user", &["--role", "user"]);
-    let refused = served.client.post(format!("{}/api/v1/tokens", served.url)).bearer_auth(&user);
-    let (status, _) = answer(refused.json(&json!({ "name": "x", "role": "dev" })).send().await.unwrap()).await;
+    let refused = served
+        .client
+        .post(format!("{}/api/v1/tokens", served.url))
+        .bearer_auth(&user);
+    let (status, _) = answer(
+        refused
+            .json(&json!({ "name": "x", "role": "dev" }))
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     assert_eq!(status, 403);
 }
 
@@ -442,7 +568,10 @@ async fn heavy_and_hostile_queries_do_not_stop_the_others() {
         let mut slowest = Duration::ZERO;
         for _ in 0..200 {
             let began = Instant::now();
-            assert_eq!(served.get("", "/healthz").send().await.unwrap().status(), StatusCode::OK);
+            assert_eq!(
+                served.get("", "/healthz").send().await.unwrap().status(),
+                StatusCode::OK
+            );
             slowest = slowest.max(began.elapsed());
         }
         slowest

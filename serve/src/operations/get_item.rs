@@ -55,14 +55,26 @@ struct Story {
 async fn story(call: Call<'_>, input: Item) -> Result<Story, Problem> {
     let view = &call.caller.view;
     let dataset = collected(&input.dataset, view)?;
-    let rows = of_item(call, dataset, &format!("SELECT * FROM {}", dataset.name), &input.item).await?;
+    let rows = of_item(
+        call,
+        dataset,
+        &format!("SELECT * FROM {}", dataset.name),
+        &input.item,
+    )
+    .await?;
     if rows.num_rows() == 0 {
         return Err(missing(&input.item));
     }
     let rows = objects(&rows)?;
     let others = [
-        ("raw", "SELECT media_type, fetched_at, sha256, size_bytes, path, _run FROM raw"),
-        ("locations", "SELECT location, folder, flags, received_at, _run FROM locations"),
+        (
+            "raw",
+            "SELECT media_type, fetched_at, sha256, size_bytes, path, _run FROM raw",
+        ),
+        (
+            "locations",
+            "SELECT location, folder, flags, received_at, _run FROM locations",
+        ),
         ("rejects", "SELECT reason, raw FROM rejects"),
     ];
     let mut found = Vec::new();
@@ -72,7 +84,11 @@ async fn story(call: Call<'_>, input: Item) -> Result<Story, Problem> {
             Err(_) => Vec::new(),
         });
     }
-    let run = match rows.first().and_then(|row| row.get("_run")).and_then(Value::as_str) {
+    let run = match rows
+        .first()
+        .and_then(|row| row.get("_run"))
+        .and_then(Value::as_str)
+    {
         Some(run) if view.shows("runs") => call.gateway.lake.store().runs().get(run).await?,
         _ => None,
     };
@@ -91,13 +107,19 @@ pub(super) fn collected(name: &str, view: &View) -> Result<&'static Dataset, Pro
     let dataset = visible(name, view)?;
     match dataset.home {
         Home::Lake => Ok(dataset),
-        Home::Relational => Err(Problem::unprocessable(format!("the rows of `{}` have no items", dataset.name))),
+        Home::Relational => Err(Problem::unprocessable(format!(
+            "the rows of `{}` have no items",
+            dataset.name
+        ))),
     }
 }
 
 pub(super) fn missing(item: &str) -> Problem {
     let short: String = item.chars().take(80).flat_map(char::escape_debug).collect();
-    Problem::new(Kind::NotFound, format!("the dataset has no row of the item `{short}`"))
+    Problem::new(
+        Kind::NotFound,
+        format!("the dataset has no row of the item `{short}`"),
+    )
 }
 
 /// The rows of an item in a dataset.

@@ -35,19 +35,32 @@ async fn original(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
     if of_item(call, dataset, &select, &input.item).await?.num_rows() == 0 {
         return Err(missing(&input.item));
     }
-    let mut query = store::query::Query::from("SELECT media_type, size_bytes, bytes, path FROM raw WHERE _item = :item LIMIT 1");
-    query.parameters.insert("item".to_owned(), input.item.as_str().into());
+    let mut query = store::query::Query::from(
+        "SELECT media_type, size_bytes, bytes, path FROM raw WHERE _item = :item LIMIT 1",
+    );
+    query
+        .parameters
+        .insert("item".to_owned(), input.item.as_str().into());
     let raw = call.gateway.ask(query).await?;
-    let text = |name: &str| match raw.column_by_name(name).filter(|column| !column.is_empty()).map(|column| Cell::of(column, 0)) {
+    let text = |name: &str| match raw
+        .column_by_name(name)
+        .filter(|column| !column.is_empty())
+        .map(|column| Cell::of(column, 0))
+    {
         Some(Cell::Text(text)) => Some(text),
         _ => None,
     };
     let media_type = text("media_type").ok_or_else(|| missing(&input.item))?;
-    let size = raw.column_by_name("size_bytes").and_then(|sizes| sizes.as_primitive_opt::<Int64Type>());
+    let size = raw
+        .column_by_name("size_bytes")
+        .and_then(|sizes| sizes.as_primitive_opt::<Int64Type>());
     if size.is_some_and(|sizes| sizes.value(0) > MOST_BYTES) {
         return Err(Problem::new(
             Kind::TooLarge,
-            format!("the original has over {} MiB; it is read where it lies", MOST_BYTES >> 20),
+            format!(
+                "the original has over {} MiB; it is read where it lies",
+                MOST_BYTES >> 20
+            ),
         ));
     }
     let kept = raw.column_by_name("bytes").and_then(|column| {
@@ -59,7 +72,10 @@ async fn original(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
         (None, Some(path)) => {
             let read = tokio::fs::read(&path).await.map_err(|error| {
                 tracing::warn!(%error, path, "an original is kept by reference and cannot be read");
-                Problem::new(Kind::Gone, "the original was kept where it lay, and cannot be read there any more")
+                Problem::new(
+                    Kind::Gone,
+                    "the original was kept where it lay, and cannot be read there any more",
+                )
             })?;
             read.into()
         }

@@ -31,7 +31,9 @@ async fn thumbnail(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
     }
     // Whoever may see the photo may see it smaller.
     let mut query = Query::from("SELECT jpeg FROM photo_thumbnails WHERE _item = :item LIMIT 1");
-    query.parameters.insert("item".to_owned(), input.item.as_str().into());
+    query
+        .parameters
+        .insert("item".to_owned(), input.item.as_str().into());
     let rows = call.gateway.ask(query).await?;
     let jpeg = rows.column_by_name("jpeg").and_then(|column| {
         let column = column.as_binary_view_opt()?;

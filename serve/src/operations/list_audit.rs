@@ -51,7 +51,9 @@ struct AuditList {
 
 async fn list(call: Call<'_>, input: ListAudit) -> Result<AuditList, Problem> {
     let audit = &call.gateway.audit;
-    let records = audit.newest(input.limit, input.who.as_deref(), input.operation.as_deref()).await?;
+    let records = audit
+        .newest(input.limit, input.who.as_deref(), input.operation.as_deref())
+        .await?;
     let records = records.iter().map(serde_json::to_value).collect::<Result<_, _>>();
     Ok(AuditList {
         records: records.map_err(|error| Problem::internal(&error))?,

@@ -59,8 +59,12 @@ pub(super) struct DatasetState {
 
 fn list(call: Call<'_>, _: ListDatasets) -> DatasetList {
     let head = call.gateway.lake.head();
-    let shown = datasets::ALL.iter().filter(|dataset| call.caller.view.shows(dataset.name));
-    let mut datasets: Vec<DatasetState> = shown.map(|dataset| state(dataset, &head, &call.caller.view)).collect();
+    let shown = datasets::ALL
+        .iter()
+        .filter(|dataset| call.caller.view.shows(dataset.name));
+    let mut datasets: Vec<DatasetState> = shown
+        .map(|dataset| state(dataset, &head, &call.caller.view))
+        .collect();
     datasets.sort_by_key(|state| (state.rows.unwrap_or(0) == 0, state.name));
     DatasetList {
         snapshot: head.snapshot,

@@ -117,14 +117,20 @@ pub(crate) async fn first(call: Call<'_>, input: &ListEvents) -> Result<i64, Pro
         None => Ok(newest),
         Some(after) if after + 1 < oldest => Err(Problem::new(
             Kind::Gone,
-            format!("events before {oldest} are kept no longer; read the datasets anew, then begin with `after={newest}`"),
+            format!(
+                "events before {oldest} are kept no longer; read the datasets anew, then begin with `after={newest}`"
+            ),
         )),
         Some(after) => Ok(after),
     }
 }
 
 /// The next events that fit, and the number of the last that was looked at.
-pub(crate) async fn next(call: Call<'_>, input: &ListEvents, mut last: i64) -> Result<(Vec<Happened>, i64), Problem> {
+pub(crate) async fn next(
+    call: Call<'_>,
+    input: &ListEvents,
+    mut last: i64,
+) -> Result<(Vec<Happened>, i64), Problem> {
     loop {
         let found = call.gateway.events.after(last, MOST).await?;
         let Some(newest) = found.last().map(|event| event.seq) else {

@@ -53,7 +53,12 @@ async fn list(call: Call<'_>, _: ListPipelines) -> Result<PipelineList, Problem>
     let head = lake.head();
     let mut pipelines = Vec::new();
     // Their names tell what there is, which somebody who may not see all must not learn.
-    let shown = call.gateway.config.pipelines.iter().filter(|_| call.caller.view.datasets.is_none());
+    let shown = call
+        .gateway
+        .config
+        .pipelines
+        .iter()
+        .filter(|_| call.caller.view.datasets.is_none());
     for pipeline in shown {
         let last = match SourceName::new(pipeline.name.clone()) {
             Ok(name) => lake.store().runs().newest(Some(&name), 1).await?,

@@ -50,7 +50,8 @@ struct RunList {
 async fn list(call: Call<'_>, input: ListRuns) -> Result<RunList, Problem> {
     crate::lake::visible("runs", &call.caller.view)?;
     let pipeline = input.pipeline.map(|name| {
-        SourceName::new(name).map_err(|_| Problem::unprocessable("`pipeline` is not a name that a pipeline can have"))
+        SourceName::new(name)
+            .map_err(|_| Problem::unprocessable("`pipeline` is not a name that a pipeline can have"))
     });
     let runs = call.gateway.lake.store().runs();
     let runs = runs.newest(pipeline.transpose()?.as_ref(), input.limit).await?;

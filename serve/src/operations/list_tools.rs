@@ -50,9 +50,12 @@ struct Tool {
 }
 
 fn list(call: Call<'_>, _: ListTools) -> ToolList {
-    let allowed = registry::ALL.iter().filter(|operation| operation.roles.contains(&call.caller.role));
+    let allowed = registry::ALL
+        .iter()
+        .filter(|operation| operation.roles.contains(&call.caller.role));
     let tools = allowed.map(|operation| {
-        let mut types = SchemaGenerator::new(SchemaSettings::draft2020_12().with(|how| how.inline_subschemas = true));
+        let mut types =
+            SchemaGenerator::new(SchemaSettings::draft2020_12().with(|how| how.inline_subschemas = true));
         Tool {
             name: operation.name,
             about: operation.about,
@@ -61,5 +64,7 @@ fn list(call: Call<'_>, _: ListTools) -> ToolList {
             example: serde_json::from_str(operation.example).unwrap_or_default(),
         }
     });
-    ToolList { tools: tools.collect() }
+    ToolList {
+        tools: tools.collect(),
+    }
 }

@@ -160,9 +160,12 @@ fn page(dataset: &'static Dataset, view: &View, input: &ReadRows) -> Result<(Pag
     };
     let columns = match input.columns.as_slice() {
         [] => dataset.all_columns().collect(),
-        names => names.iter().map(|name| column(name)).collect::<Result<Vec<_>, _>>()?,
+        names => names
+            .iter()
+            .map(|name| column(name))
+            .collect::<Result<Vec<_>, _>>()?,
     };
-    let filters = input.filter.iter().map(|text| filter(text, &readable));
+    let filters = input.filter.iter().map(|text| filter(text, readable));
     let filters = filters.collect::<Result<Vec<_>, _>>()?;
     let (descending, order) = match input.sort.as_deref() {
         Some(sort) => match sort.strip_prefix('-') {
@@ -171,17 +174,25 @@ fn page(dataset: &'static Dataset, view: &View, input: &ReadRows) -> Result<(Pag
         },
         None => {
             let first = key_of(dataset).first().copied();
-            (false, first.ok_or_else(|| Problem::unprocessable("it has no key"))?)
+            (
+                false,
+                first.ok_or_else(|| Problem::unprocessable("it has no key"))?,
+            )
         }
     };
     if matches!(order.kind, schemas::Kind::TextList | schemas::Kind::Bytes) {
-        return Err(Problem::unprocessable(format!("rows cannot be sorted by `{}`", order.name)));
+        return Err(Problem::unprocessable(format!(
+            "rows cannot be sorted by `{}`",
+            order.name
+        )));
     }
     let end = input.after.as_deref().map(|after| {
         let bytes = URL_SAFE_NO_PAD.decode(after).ok();
         let end = bytes.and_then(|bytes| serde_json::from_slice::<End>(&bytes).ok());
         end.filter(|end| end.k.len() == dataset.key.len()).ok_or_else(|| {
-            Problem::unprocessable("`after` does not come from the `next_url` of a page; begin again without it")
+            Problem::unprocessable(
+                "`after` does not come from the `next_url` of a page; begin again without it",
+            )
         })
     });
     let end = end.transpose()?;
@@ -197,15 +208,14 @@ fn page(dataset: &'static Dataset, view: &View, input: &ReadRows) -> Result<(Pag
             key: end.k,
         }),
         // One more tells whether there is another page.
-        rows: usize::try_from(input.limit).unwrap_or(usize::MAX).saturating_add(1),
+        rows: usize::try_from(input.limit)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1),
     };
     Ok((page, snapshot))
 }
 
-fn filter(
-    text: &str,
-    column: impl Fn(&str) -> Result<&'static Column, Problem>,
-) -> Result<Filter, Problem> {
+fn filter(text: &str, column: impl Fn(&str) -> Result<&'static Column, Problem>) -> Result<Filter, Problem> {
     let mut parts = text.splitn(3, ':');
     let (Some(name), Some(comparison)) = (parts.next(), parts.next()) else {
         return Err(Problem::unprocessable(
@@ -215,17 +225,24 @@ fn filter(
     let column = column(name)?;
     let compare = Compare::ALL.iter().find(|(known, _)| *known == comparison);
     let compare = compare.map(|(_, compare)| *compare).ok_or_else(|| {
-        let mut problem = Problem::not_found("comparison", comparison, Compare::ALL.iter().map(|(name, _)| *name));
+        let mut problem = Problem::not_found(
+            "comparison",
+            comparison,
+            Compare::ALL.iter().map(|(name, _)| *name),
+        );
         problem.kind = Kind::Unprocessable;
         problem
     })?;
     if !compare.fits(column.kind) {
-        return Err(Problem::unprocessable(format!("`{comparison}` cannot be asked of `{name}`")));
+        return Err(Problem::unprocessable(format!(
+            "`{comparison}` cannot be asked of `{name}`"
+        )));
     }
     let value = match (compare.is_unary(), parts.next()) {
         (true, None | Some("")) => Cell::Null,
-        (false, Some(value)) => Cell::parse(value, column)
-            .ok_or_else(|| Problem::unprocessable(format!("`{name}` has no values such as that of its filter")))?,
+        (false, Some(value)) => Cell::parse(value, column).ok_or_else(|| {
+            Problem::unprocessable(format!("`{name}` has no values such as that of its filter"))
+        })?,
         _ => {
             return Err(Problem::unprocessable(format!(
                 "`{name}:{comparison}` needs {} value",
@@ -233,7 +250,11 @@ fn filter(
             )));
         }
     };
-    Ok(Filter { column, compare, value })
+    Ok(Filter {
+        column,
+        compare,
+        value,
+    })
 }
 
 /// These columns of the rows, without what may not be read.
@@ -262,7 +283,8 @@ impl crate::Gateway {
         let answered = self.queries.spawn(async move {
             let rows = reader.answer(&query).await?;
             let schema = rows.schema();
-            let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(store::query::QueryError::from)?;
+            let batches: Vec<RecordBatch> =
+                rows.try_collect().await.map_err(store::query::QueryError::from)?;
             let rows = arrow::compute::concat_batches(&schema, &batches);
             Ok::<_, Problem>(rows?)
         });

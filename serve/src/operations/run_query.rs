@@ -37,10 +37,15 @@ struct RunQuery {
 async fn run(call: Call<'_>, input: RunQuery) -> Result<Reply, Problem> {
     let saved = &call.gateway.config.saved;
     let found = saved.iter().find(|saved| saved.name == input.query);
-    let found = found.filter(|_| call.caller.view.datasets.is_none()).ok_or_else(|| {
-        let known = saved.iter().filter(|_| call.caller.view.datasets.is_none());
-        Problem::not_found("query", &input.query, known.map(|saved| saved.name.as_str()))
-    })?;
-    let parameters = input.parameters.into_iter().map(|(name, value)| (name, value.into()));
+    let found = found
+        .filter(|_| call.caller.view.datasets.is_none())
+        .ok_or_else(|| {
+            let known = saved.iter().filter(|_| call.caller.view.datasets.is_none());
+            Problem::not_found("query", &input.query, known.map(|saved| saved.name.as_str()))
+        })?;
+    let parameters = input
+        .parameters
+        .into_iter()
+        .map(|(name, value)| (name, value.into()));
     run_sql::answer(call, found.sql.clone(), parameters.collect(), None, None).await
 }

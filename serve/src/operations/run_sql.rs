@@ -1,6 +1,6 @@
 //! `run_sql`: one read-only statement, in a process of its own.
 
-use crate::operation::{Call, Effect, Method, Operation, Output, Reply, Rows, EVERYBODY, parse};
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Reply, Rows, parse};
 use crate::problem::{Kind, Problem};
 use schemars::JsonSchema;
 use schemas::View;
@@ -68,8 +68,18 @@ impl From<Scalar> for Value {
 }
 
 async fn run(call: Call<'_>, input: RunSql) -> Result<Reply, Problem> {
-    let parameters = input.parameters.into_iter().map(|(name, value)| (name, value.into()));
-    answer(call, input.query, parameters.collect(), input.as_of.as_deref(), None).await
+    let parameters = input
+        .parameters
+        .into_iter()
+        .map(|(name, value)| (name, value.into()));
+    answer(
+        call,
+        input.query,
+        parameters.collect(),
+        input.as_of.as_deref(),
+        None,
+    )
+    .await
 }
 
 /// The rows of a statement that somebody wrote.
@@ -87,11 +97,16 @@ pub(super) async fn answer(
         as_of: Some(AsOf::Snapshot(snapshot)),
         view: View::clone(&call.caller.view),
     };
-    let rows = call.gateway.workers.run_user_sql(&query).await.map_err(|error| match error {
-        // Of the request, not of the answer.
-        store::query::QueryError::TooLarge { .. } => Problem::new(Kind::Unprocessable, error.to_string()),
-        error => error.into(),
-    })?;
+    let rows = call
+        .gateway
+        .workers
+        .run_user_sql(&query)
+        .await
+        .map_err(|error| match error {
+            // Of the request, not of the answer.
+            store::query::QueryError::TooLarge { .. } => Problem::new(Kind::Unprocessable, error.to_string()),
+            error => error.into(),
+        })?;
     Ok(Reply::Rows(Rows {
         rows,
         about: json!({ "snapshot": snapshot }),

@@ -1,7 +1,7 @@
 //! `search`: rows by their words and by what they mean.
 
-use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
 use crate::lake::visible;
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
 use crate::problem::{Kind, Problem};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -135,18 +135,27 @@ async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
         })
     })?;
     if names_hidden(&query, view) {
-        return Err(Problem::unprocessable("the query is `in:` a dataset that is not there"));
+        return Err(Problem::unprocessable(
+            "the query is `in:` a dataset that is not there",
+        ));
     }
     let mut within: Vec<&'static Dataset> = Vec::new();
     for name in &input.within {
         let dataset = visible(name, view)?;
         if !view.searches(dataset) {
-            return Err(Problem::unprocessable(format!("`{}` cannot be searched", dataset.name)));
+            return Err(Problem::unprocessable(format!(
+                "`{}` cannot be searched",
+                dataset.name
+            )));
         }
         within.push(dataset);
     }
     if within.is_empty() {
-        within = datasets::ALL.iter().copied().filter(|dataset| view.searches(dataset)).collect();
+        within = datasets::ALL
+            .iter()
+            .copied()
+            .filter(|dataset| view.searches(dataset))
+            .collect();
     }
     if within.is_empty() {
         return Ok(Found {
@@ -157,7 +166,10 @@ async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
     let searcher = call.gateway.searcher().await.map_err(problem)?;
     let query = query.within(within);
     let (mode, limit, zone) = (input.mode.into(), input.limit.into(), TimeZone::system());
-    let found = searcher.search(&query, mode, limit, &zone).await.map_err(problem)?;
+    let found = searcher
+        .search(&query, mode, limit, &zone)
+        .await
+        .map_err(problem)?;
     Ok(Found {
         hits: found.hits.into_iter().map(row).collect(),
         notes: found.notes,
@@ -202,7 +214,10 @@ fn problem(error: SearchError) -> Problem {
         SearchError::TooMany(..) => Problem::unprocessable(error.to_string()),
         SearchError::Embed(error) => {
             tracing::warn!(%error, "search by meaning is off");
-            Problem::new(Kind::Unavailable, "search by meaning is off: there is no model; `dkc index model` says how to get one")
+            Problem::new(
+                Kind::Unavailable,
+                "search by meaning is off: there is no model; `dkc index model` says how to get one",
+            )
         }
         _ => Problem::internal(&error),
     }

@@ -14,7 +14,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 const START: &str = include_str!("swagger.js");
 
 /// What its pages may load: what comes from here. It styles elements one by one.
-const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
 
 /// Its routes.
 pub(super) fn routes() -> Router<Arc<Gateway>> {

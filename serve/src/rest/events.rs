@@ -31,8 +31,12 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Whether a request wants events as they happen.
 pub(super) fn is_wanted(operation: &Operation, headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    matches!(operation.output, Output::Events(_)) && accepted.any(|accept| accept.contains("text/event-stream"))
+    let mut accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|accept| accept.to_str().ok());
+    matches!(operation.output, Output::Events(_))
+        && accepted.any(|accept| accept.contains("text/event-stream"))
 }
 
 /// The events after where the client stopped, and those to come.
@@ -54,7 +58,11 @@ pub(super) async fn stream(
         })?);
     }
     let listens = gateway.listeners.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(Kind::TooManyRequests, "too many listen already; try again, or poll with `after`").after(5)
+        Problem::new(
+            Kind::TooManyRequests,
+            "too many listen already; try again, or poll with `after`",
+        )
+        .after(5)
     })?;
     let begin = {
         let call = Call {
@@ -79,9 +87,14 @@ pub(super) async fn stream(
                     last = seen;
                     let is_new = !events.is_empty();
                     for event in events {
-                        let Ok(data) = serde_json::to_string(&event) else { continue };
+                        let Ok(data) = serde_json::to_string(&event) else {
+                            continue;
+                        };
                         ticket.count(1, data.len() as u64);
-                        let event = Event::default().id(event.id.to_string()).event(event.kind).data(data);
+                        let event = Event::default()
+                            .id(event.id.to_string())
+                            .event(event.kind)
+                            .data(data);
                         if sender.send(Ok(event)).await.is_err() {
                             return;
                         }
@@ -117,8 +130,12 @@ pub(super) async fn stream(
 fn answer(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
     let beginning = futures::stream::once(async { Ok(Event::default().retry(RETRY).comment("listening")) });
     let events = futures::StreamExt::chain(beginning, events);
-    let mut answer = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
+    let mut answer = Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(HEARTBEAT))
+        .into_response();
     // nginx would keep events until it has many.
-    answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    answer
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
     answer
 }

@@ -44,7 +44,11 @@ pub(super) fn id_of(headers: &HeaderMap) -> String {
 }
 
 /// Refuses requests that another site's page sent.
-pub(super) async fn check_host(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+pub(super) async fn check_host(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
     match foreign(&gateway, request.headers(), request.uri()) {
         None => next.run(request).await,
         Some(detail) => {
@@ -77,13 +81,13 @@ fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> 
         is_local || is_named || is_bound
     };
     if twice || !host.is_some_and(is_ours) {
-        return Some("the request is for another host; name it under `hosts` of [serve] if it is meant for this one".to_owned());
+        return Some(
+            "the request is for another host; name it under `hosts` of [serve] if it is meant for this one"
+                .to_owned(),
+        );
     }
     let (origin, twice) = only(header::ORIGIN);
-    let Some(origin) = origin else {
-        return None;
-    };
-    let origin = origin.to_str().unwrap_or("null");
+    let origin = origin?.to_str().unwrap_or("null");
     let is_allowed = config.origins.iter().any(|known| known == origin);
     let is_own = origin
         .parse::<Uri>()
@@ -91,7 +95,10 @@ fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> 
         .and_then(|uri| uri.authority().map(|authority| Some(authority.as_str()) == host));
     match !twice && (is_allowed || is_own == Some(true)) {
         true => None,
-        false => Some("the request comes from a page of another site; name it under `origins` of [serve] if it may ask".to_owned()),
+        false => Some(
+            "the request comes from a page of another site; name it under `origins` of [serve] if it may ask"
+                .to_owned(),
+        ),
     }
 }
 
@@ -103,14 +110,22 @@ pub(super) async fn caller(gateway: &Gateway, request: &Parts) -> Result<Caller,
     let headers = &request.headers;
     if let Some(authorization) = headers.get(header::AUTHORIZATION) {
         let text = authorization.to_str().unwrap_or_default();
-        let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let token = text
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let more = headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some();
         return match token.filter(|_| !more) {
             Some((_, token)) => gateway.callers.of_token(token.trim()).await,
-            None => Err(Problem::new(Kind::Unauthorized, "`Authorization` must be `Bearer TOKEN`")),
+            None => Err(Problem::new(
+                Kind::Unauthorized,
+                "`Authorization` must be `Bearer TOKEN`",
+            )),
         };
     }
-    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let peer = request
+        .extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0.ip());
     if let (Some(proxy), Some(peer)) = (&gateway.config.proxy, peer)
         && let Some(caller) = of_proxy(proxy, peer, headers)
     {
@@ -142,7 +157,9 @@ fn of_proxy(proxy: &Proxy, peer: IpAddr, headers: &HeaderMap) -> Option<Caller> 
     }
     let user = only(&proxy.user_header).filter(|user| !user.is_empty())?;
     let groups = only(&proxy.groups_header).unwrap_or_default();
-    let roles = groups.split(',').filter_map(|group| proxy.roles.get(group.trim()));
+    let roles = groups
+        .split(',')
+        .filter_map(|group| proxy.roles.get(group.trim()));
     let power = |role: &&Role| match role {
         Role::Public => 0,
         Role::Automated => 1,

@@ -12,8 +12,14 @@ use std::sync::{Arc, LazyLock};
 
 /// What was counted.
 static METRICS: LazyLock<Option<PrometheusHandle>> = LazyLock::new(|| {
-    let buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
-    PrometheusBuilder::new().set_buckets(&buckets).ok()?.install_recorder().ok()
+    let buckets = [
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+    ];
+    PrometheusBuilder::new()
+        .set_buckets(&buckets)
+        .ok()?
+        .install_recorder()
+        .ok()
 });
 
 /// Begins to count.
@@ -34,12 +40,21 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
         reasons.push("the lake cannot be read".to_owned());
     }
     let pipelines = gateway.config.pipelines.iter();
-    let failing = pipelines.filter(|pipeline| head.failing.contains(&pipeline.name)).count();
+    let failing = pipelines
+        .filter(|pipeline| head.failing.contains(&pipeline.name))
+        .count();
     if failing > 0 {
-        reasons.push(format!("{failing} of {} pipelines failed when they last ran", gateway.config.pipelines.len()));
+        reasons.push(format!(
+            "{failing} of {} pipelines failed when they last ran",
+            gateway.config.pipelines.len()
+        ));
     }
     let status = if reasons.is_empty() { "ready" } else { "failing" };
-    let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = serde_json::json!({ "status": status, "reasons": reasons, "snapshot": head.snapshot });
     (code, axum::Json(body)).into_response()
 }
@@ -53,7 +68,10 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
         Err(problem) => return reply::problem(&problem, &id),
     };
     if !matches!(caller.role, Role::Dev | Role::Automated) || caller.view.datasets.is_some() {
-        let problem = Problem::new(Kind::Forbidden, "metrics are for the roles `dev` and `automated`, of all datasets");
+        let problem = Problem::new(
+            Kind::Forbidden,
+            "metrics are for the roles `dev` and `automated`, of all datasets",
+        );
         return reply::problem(&problem, &id);
     }
     let head = gateway.lake.head();
@@ -64,7 +82,8 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
         metrics::gauge!("dkc_dataset_bytes", "dataset" => name.clone()).set(holding.bytes as f64);
     }
     for (source, ended) in head.collected.iter() {
-        metrics::gauge!("dkc_source_collected_timestamp_seconds", "source" => source.clone()).set(*ended as f64 / 1e6);
+        metrics::gauge!("dkc_source_collected_timestamp_seconds", "source" => source.clone())
+            .set(*ended as f64 / 1e6);
     }
     let text = METRICS.as_ref().map(PrometheusHandle::render).unwrap_or_default();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()

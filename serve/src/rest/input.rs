@@ -78,11 +78,17 @@ pub(super) async fn of(
             }
             continue;
         }
-        let known = properties.get(&name).filter(|_| operation.method != Method::Post && !input.contains_key(&name));
+        let known = properties
+            .get(&name)
+            .filter(|_| operation.method != Method::Post && !input.contains_key(&name));
         let Some(schema) = known else {
             let body = operation.method == Method::Post;
-            let names = properties.keys().map(String::as_str).filter(|name| !body && !input.contains_key(*name));
-            let mut problem = Problem::not_found("parameter", &name, names.chain(takes_format.then_some(FORMAT)));
+            let names = properties
+                .keys()
+                .map(String::as_str)
+                .filter(|name| !body && !input.contains_key(*name));
+            let mut problem =
+                Problem::not_found("parameter", &name, names.chain(takes_format.then_some(FORMAT)));
             problem.kind = Kind::UnknownParameter;
             return Err(problem);
         };
@@ -100,10 +106,16 @@ pub(super) async fn of(
         let own = json_of(headers, body, most_bytes).await?;
         for (name, value) in own {
             if input.contains_key(&name) {
-                return Err(Problem::new(Kind::BadRequest, format!("`{name}` is in the path already")));
+                return Err(Problem::new(
+                    Kind::BadRequest,
+                    format!("`{name}` is in the path already"),
+                ));
             }
             if !properties.contains_key(&name) {
-                let names = properties.keys().map(String::as_str).filter(|name| !input.contains_key(*name));
+                let names = properties
+                    .keys()
+                    .map(String::as_str)
+                    .filter(|name| !input.contains_key(*name));
                 let mut problem = Problem::not_found("parameter", &name, names);
                 problem.kind = Kind::UnknownParameter;
                 return Err(problem);
@@ -126,10 +138,16 @@ pub(super) async fn of(
 fn value(name: &str, text: String, schema: &Value) -> Result<Value, Problem> {
     let wrong = |what: &str| Problem::new(Kind::BadRequest, format!("`{name}` must be {what}"));
     if is_of(schema, "integer") {
-        return text.parse::<i64>().map(Value::from).map_err(|_| wrong("an integer"));
+        return text
+            .parse::<i64>()
+            .map(Value::from)
+            .map_err(|_| wrong("an integer"));
     }
     if is_of(schema, "boolean") {
-        return text.parse::<bool>().map(Value::from).map_err(|_| wrong("true or false"));
+        return text
+            .parse::<bool>()
+            .map(Value::from)
+            .map_err(|_| wrong("true or false"));
     }
     Ok(Value::String(text))
 }
@@ -164,8 +182,14 @@ fn within(name: &str, value: &Value, schema: &Value) -> Result<(), Problem> {
 
 /// The object in a body.
 async fn json_of(headers: &HeaderMap, body: Body, most_bytes: usize) -> Result<Map<String, Value>, Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let is_json = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let is_json = kind
+        .split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
     if !is_json {
         return Err(Problem::new(
             Kind::UnsupportedMediaType,
@@ -173,11 +197,17 @@ async fn json_of(headers: &HeaderMap, body: Body, most_bytes: usize) -> Result<M
         ));
     }
     let bytes = to_bytes(body, most_bytes).await.map_err(|_| {
-        Problem::new(Kind::TooLarge, format!("the body has more than {most_bytes} bytes, or broke off"))
+        Problem::new(
+            Kind::TooLarge,
+            format!("the body has more than {most_bytes} bytes, or broke off"),
+        )
     })?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Problem::new(Kind::BadRequest, "the body must be a JSON object")),
-        Err(error) => Err(Problem::new(Kind::BadRequest, format!("the body is not JSON: {error}"))),
+        Err(error) => Err(Problem::new(
+            Kind::BadRequest,
+            format!("the body is not JSON: {error}"),
+        )),
     }
 }

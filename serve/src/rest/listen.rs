@@ -29,7 +29,9 @@ pub async fn listen(gateway: Arc<Gateway>, listener: TcpListener, stop: Cancella
     listener.set_nonblocking(true)?;
     let handle = Handle::new();
     let router = router(gateway.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).http1_only();
+    let mut server = axum_server::from_tcp(listener)?
+        .handle(handle.clone())
+        .http1_only();
     server
         .http_builder()
         .http1()

@@ -18,11 +18,14 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use store::export::Format;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathsBuilder, PathItem};
+use utoipa::openapi::path::{
+    HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
+};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, HeaderBuilder, InfoBuilder, OpenApiBuilder, Ref, Required, ResponseBuilder, ResponsesBuilder,
+    ComponentsBuilder, HeaderBuilder, InfoBuilder, OpenApiBuilder, Ref, Required, ResponseBuilder,
+    ResponsesBuilder,
 };
 
 /// The name of the way to say who asks.
@@ -58,7 +61,9 @@ pub(crate) fn of_role(role: Option<Role>) -> Result<Value, serde_json::Error> {
         how.definitions_path = "/components/schemas".into();
         how.meta_schema = None;
     }));
-    let allowed = registry::ALL.iter().filter(|operation| role.is_some_and(|role| operation.roles.contains(&role)));
+    let allowed = registry::ALL
+        .iter()
+        .filter(|operation| role.is_some_and(|role| operation.roles.contains(&role)));
     let mut paths = PathsBuilder::new();
     for operation in allowed {
         let method = match operation.method {
@@ -66,33 +71,59 @@ pub(crate) fn of_role(role: Option<Role>) -> Result<Value, serde_json::Error> {
             Method::Post => HttpMethod::Post,
             Method::Delete => HttpMethod::Delete,
         };
-        paths = paths.path(operation.path, PathItem::new(method, described(operation, &mut types)));
+        paths = paths.path(
+            operation.path,
+            PathItem::new(method, described(operation, &mut types)),
+        );
     }
     for (path, about, media_type) in [
         ("/healthz", "Tells that the service lives.", "text/plain"),
-        ("/readyz", "Tells whether the lake can be read and no pipeline has failed.", "application/json"),
+        (
+            "/readyz",
+            "Tells whether the lake can be read and no pipeline has failed.",
+            "application/json",
+        ),
     ] {
         let content = ContentBuilder::new().build();
         let mut operation = OperationBuilder::new()
             .operation_id(Some(path.trim_start_matches('/')))
             .summary(Some(about))
             .tag("service")
-            .response("200", ResponseBuilder::new().description("Yes.").content(media_type, content.clone()));
+            .response(
+                "200",
+                ResponseBuilder::new()
+                    .description("Yes.")
+                    .content(media_type, content.clone()),
+            );
         if path == "/readyz" {
-            operation = operation.response("503", ResponseBuilder::new().description("No, and why.").content(media_type, content));
+            operation = operation.response(
+                "503",
+                ResponseBuilder::new()
+                    .description("No, and why.")
+                    .content(media_type, content),
+            );
         }
         paths = paths.path(path, PathItem::new(HttpMethod::Get, operation));
     }
-    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token that `dkc token create` made.")).build();
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token that `dkc token create` made."))
+        .build();
     let info = InfoBuilder::new()
         .title("Data Knowledge Center")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Your own data: datasets, SQL, search. What is listed here is what your token may ask."))
+        .description(Some(
+            "Your own data: datasets, SQL, search. What is listed here is what your token may ask.",
+        ))
         .build();
     let document = OpenApiBuilder::new()
         .info(info)
         .paths(paths)
-        .components(Some(ComponentsBuilder::new().security_scheme(SCHEME, SecurityScheme::Http(scheme)).build()))
+        .components(Some(
+            ComponentsBuilder::new()
+                .security_scheme(SCHEME, SecurityScheme::Http(scheme))
+                .build(),
+        ))
         .build();
     types.subschema_for::<Document<'static>>();
     let mut document = serde_json::to_value(&document)?;
@@ -105,11 +136,20 @@ pub(crate) fn of_role(role: Option<Role>) -> Result<Value, serde_json::Error> {
 
 fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBuilder {
     let input = (operation.input)(types).to_value();
-    let component = input.get("$ref").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let component = input
+        .get("$ref")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let properties = properties(operation);
     let required = |name: &str| {
-        let definition = component.rsplit('/').next().and_then(|name| types.definitions().get(name));
-        let required = definition.and_then(|schema| schema.get("required")).and_then(Value::as_array);
+        let definition = component
+            .rsplit('/')
+            .next()
+            .and_then(|name| types.definitions().get(name));
+        let required = definition
+            .and_then(|schema| schema.get("required"))
+            .and_then(Value::as_array);
         required.is_some_and(|all| all.iter().any(|one| one == name))
     };
     let mut described = OperationBuilder::new()
@@ -123,14 +163,22 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
         if !is_path && operation.method == Method::Post {
             continue;
         }
-        let place = if is_path { ParameterIn::Path } else { ParameterIn::Query };
+        let place = if is_path {
+            ParameterIn::Path
+        } else {
+            ParameterIn::Query
+        };
         let about = schema.get("description").and_then(Value::as_str);
         let is_required = is_path || required(name);
         described = described.parameter(
             ParameterBuilder::new()
                 .name(name)
                 .parameter_in(place)
-                .required(if is_required { Required::True } else { Required::False })
+                .required(if is_required {
+                    Required::True
+                } else {
+                    Required::False
+                })
                 .description(about)
                 .explode(is_of(schema, "array").then_some(true))
                 .example(example.get(name).cloned().filter(|_| is_required))
@@ -144,7 +192,10 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
             .filter(|(name, _)| !operation.path.contains(&format!("{{{name}}}")))
             .collect();
         let body = body.example(Some(Value::Object(example))).build();
-        let body = RequestBodyBuilder::new().content("application/json", body).required(Some(Required::True)).build();
+        let body = RequestBodyBuilder::new()
+            .content("application/json", body)
+            .required(Some(Required::True))
+            .build();
         described = described.request_body(Some(body));
     }
     if matches!(operation.output, Output::Rows) {
@@ -169,7 +220,10 @@ fn body_of(operation: &Operation, component: &str, types: &mut SchemaGenerator) 
     let Some(schema) = types.definitions().get(&name).cloned() else {
         return component.to_owned();
     };
-    let has_path = schema.get("properties").and_then(Value::as_object).is_some_and(|all| all.keys().any(|key| in_path(key)));
+    let has_path = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .is_some_and(|all| all.keys().any(|key| in_path(key)));
     if !has_path {
         return component.to_owned();
     }
@@ -226,13 +280,21 @@ fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBui
                 };
                 good = good.content(*media_type, content.build());
             }
-            good = good.header("Link", HeaderBuilder::new().description(Some("The next page, where there is one.")).build());
+            good = good.header(
+                "Link",
+                HeaderBuilder::new()
+                    .description(Some("The next page, where there is one."))
+                    .build(),
+            );
         }
         Output::Bytes => good = good.content("*/*", ContentBuilder::new().build()),
     }
     let mut responses = ResponsesBuilder::new().response("200", good);
     if operation.is_cacheable {
-        responses = responses.response("304", ResponseBuilder::new().description("It is what `If-None-Match` names."));
+        responses = responses.response(
+            "304",
+            ResponseBuilder::new().description("It is what `If-None-Match` names."),
+        );
     }
     let mut seen = Vec::new();
     for kind in Kind::ALL {
@@ -242,8 +304,12 @@ fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBui
         if seen.contains(&status) || (is_of_bodies && !takes_body) || matches!(kind, Kind::MethodNotAllowed) {
             continue;
         }
-        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-        let response = ResponseBuilder::new().description(kind.title()).content("application/problem+json", content);
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("Problem")))
+            .build();
+        let response = ResponseBuilder::new()
+            .description(kind.title())
+            .content("application/problem+json", content);
         responses = responses.response(status.clone(), response);
         seen.push(status);
     }

@@ -13,13 +13,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
+use futures::channel::mpsc;
+use futures::{SinkExt as _, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::io::{self, Write};
 use store::export::{ExportError, Form, Format, SendableRecordBatchStream, chained, encode, write_stream};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 /// Bytes that are sent at once, and how many such pieces may wait.
 const PIECE: usize = 256 << 10;
@@ -67,13 +67,20 @@ pub(super) fn negotiate(
             problem
         });
     }
-    let accepted: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let accepted: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     if accepted.is_empty() {
         return Ok(Format::Json);
     }
     // The most wanted; of those that are wanted alike, the one that stands first here.
     let weight = |media_type: &str| {
-        let offers = accepted.iter().flat_map(|line| line.split(',')).filter_map(|one| one.trim().parse::<mime::Mime>().ok());
+        let offers = accepted
+            .iter()
+            .flat_map(|line| line.split(','))
+            .filter_map(|one| one.trim().parse::<mime::Mime>().ok());
         let fitting = offers.filter_map(|offer| {
             let (kind, sub) = media_type.split_once('/')?;
             // The more exact an offer, the more it says.
@@ -83,16 +90,29 @@ pub(super) fn negotiate(
                 (own, exact) if own == kind && exact == sub => 2,
                 _ => return None,
             };
-            let quality = offer.get_param("q").and_then(|q| q.as_str().parse::<f64>().ok()).unwrap_or(1.0);
+            let quality = offer
+                .get_param("q")
+                .and_then(|q| q.as_str().parse::<f64>().ok())
+                .unwrap_or(1.0);
             Some((exact, quality))
         });
-        fitting.max_by_key(|(exact, _)| *exact).map_or(0.0, |(_, quality)| quality)
+        fitting
+            .max_by_key(|(exact, _)| *exact)
+            .map_or(0.0, |(_, quality)| quality)
     };
-    let best = formats.iter().rev().map(|(format, media_type)| (*format, weight(media_type)));
-    let best = best.filter(|(_, weight)| *weight > 0.0).max_by(|one, other| one.1.total_cmp(&other.1));
+    let best = formats
+        .iter()
+        .rev()
+        .map(|(format, media_type)| (*format, weight(media_type)));
+    let best = best
+        .filter(|(_, weight)| *weight > 0.0)
+        .max_by(|one, other| one.1.total_cmp(&other.1));
     best.map(|(format, _)| format).ok_or_else(|| {
         let known: Vec<&str> = formats.iter().map(|(_, media_type)| *media_type).collect();
-        Problem::new(Kind::NotAcceptable, format!("it can be had as {}", known.join(", ")))
+        Problem::new(
+            Kind::NotAcceptable,
+            format!("it can be had as {}", known.join(", ")),
+        )
     })
 }
 
@@ -105,15 +125,27 @@ pub(super) fn tag(
     format: Format,
 ) -> String {
     let head = gateway.lake.head();
-    let named = (operation.name, input, &*caller.view, format.name(), head.snapshot, &*head.collected);
+    let named = (
+        operation.name,
+        input,
+        &*caller.view,
+        format.name(),
+        head.snapshot,
+        &*head.collected,
+    );
     let digest = blake3::hash(&serde_json::to_vec(&named).unwrap_or_default()).to_hex();
     format!("\"{}-{}\"", head.snapshot, digest.get(..24).unwrap_or_default())
 }
 
 /// Whether the client has this answer already.
 pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let lines = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
-    let mut tags = lines.flat_map(|line| line.split(',')).map(|known| known.trim().trim_start_matches("W/"));
+    let lines = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let mut tags = lines
+        .flat_map(|line| line.split(','))
+        .map(|known| known.trim().trim_start_matches("W/"));
     tags.any(|known| known == tag || known == "*")
 }
 
@@ -172,7 +204,9 @@ fn response(status: StatusCode, media_type: Option<&'static str>, body: Body) ->
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     if let Some(media_type) = media_type {
-        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        answer
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
     answer
 }
@@ -183,7 +217,12 @@ fn insert(answer: &mut Response, name: HeaderName, value: &str) {
     }
 }
 
-fn page_as(page: Page, operation: &Operation, format: Format, ticket: &mut Ticket) -> Result<Response, Problem> {
+fn page_as(
+    page: Page,
+    operation: &Operation,
+    format: Format,
+    ticket: &mut Ticket,
+) -> Result<Response, Problem> {
     let failed = |error: ExportError| Problem::internal(&error);
     let next = page.next.as_ref().map(|next| url(operation, next, format));
     let mut body = encode(&page.rows, format).map_err(failed)?;
@@ -257,7 +296,7 @@ async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Respo
         }
         None => None,
     };
-    let (sender, mut receiver) = mpsc::channel(PIECES);
+    let (sender, receiver) = mpsc::channel(PIECES);
     let ends = match format {
         Format::Json => ends(&rows.about),
         _ => Default::default(),
@@ -270,8 +309,7 @@ async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Respo
         };
         runtime.block_on(pour(first, stream, format, ends, out, ticket));
     });
-    let body = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
-    let mut answer = response(StatusCode::OK, Some(media_type(format)), Body::from_stream(body));
+    let mut answer = response(StatusCode::OK, Some(media_type(format)), Body::from_stream(receiver));
     if !matches!(format, Format::Json) {
         let name = format!("attachment; filename=\"{}.{}\"", rows.name, format.name());
         insert(&mut answer, header::CONTENT_DISPOSITION, &name);
@@ -302,7 +340,10 @@ async fn pour(
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, cause, "an answer broke off");
             ticket.fail("broke-off");
-            let _ = out.sender.send(Err(io::Error::other("the answer broke off"))).await;
+            let _ = out
+                .sender
+                .send(Err(io::Error::other("the answer broke off")))
+                .await;
         }
     }
 }
@@ -320,7 +361,8 @@ impl Pieces {
         }
         let piece = std::mem::replace(&mut self.piece, BytesMut::with_capacity(PIECE));
         // This thread writes nothing else: it may wait for the client.
-        futures::executor::block_on(self.sender.send(Ok(piece.freeze()))).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        futures::executor::block_on(self.sender.send(Ok(piece.freeze())))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -350,7 +392,11 @@ fn bytes_as(original: Original) -> Response {
         Err(_) => "application/octet-stream".to_owned(),
     };
     insert(&mut answer, header::CONTENT_TYPE, &media_type);
-    insert(&mut answer, header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
+    insert(
+        &mut answer,
+        header::CONTENT_SECURITY_POLICY,
+        "sandbox; default-src 'none'",
+    );
     let how = if is_picture { "inline" } else { "attachment" };
     insert(
         &mut answer,

@@ -69,7 +69,9 @@ impl Cell {
         }
         match self {
             Self::Null => Ordering::Less,
-            Self::Bool(value) => column.as_boolean_opt().map_or(Ordering::Less, |all| all.value(row).cmp(value)),
+            Self::Bool(value) => column
+                .as_boolean_opt()
+                .map_or(Ordering::Less, |all| all.value(row).cmp(value)),
             Self::Int(value) => {
                 let all = column.as_primitive_opt::<Int64Type>();
                 all.map_or(Ordering::Less, |all| all.value(row).cmp(value))

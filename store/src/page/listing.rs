@@ -35,6 +35,9 @@ pub struct Listing {
     orders: Vec<OnceLock<Arc<Order>>>,
 }
 
+/// Places of an order that stand together.
+type Span = (Arc<Order>, Range<usize>);
+
 /// The rows in the order of a column, then of the key.
 #[derive(Debug)]
 struct Order {
@@ -82,7 +85,10 @@ impl Listing {
         tokio::task::spawn_blocking(move || {
             let names: Vec<&'static str> = kept(dataset).map(|column| column.name).collect();
             let schema = arrow_schema(dataset);
-            let positions = names.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+            let positions = names
+                .iter()
+                .map(|name| schema.index_of(name))
+                .collect::<Result<Vec<_>, _>>()?;
             let schema = Arc::new(schema.project(&positions)?);
             let (mut batches, mut bytes) = (Vec::new(), 0);
             for file in &files {
@@ -127,7 +133,9 @@ impl Listing {
     }
 
     fn order(&self, column: &'static Column) -> Result<Arc<Order>, ArrowError> {
-        let cell = self.position(column).and_then(|position| self.orders.get(position));
+        let cell = self
+            .position(column)
+            .and_then(|position| self.orders.get(position));
         if let Some(order) = cell.and_then(OnceLock::get) {
             return Ok(order.clone());
         }
@@ -171,12 +179,18 @@ impl Listing {
             Some(after) => self.place_after(page, &order, after)?,
             None => 0,
         };
-        let mut narrowest: Option<(usize, Arc<Order>, Range<usize>)> = None;
+        let mut narrowest: Option<(usize, Span)> = None;
         for (number, filter) in page.filters.iter().enumerate() {
-            let Some((by, range)) = self.range(filter)? else { continue };
-            let few = range.len() < self.batch.num_rows() / WALKED_PART;
-            if few && narrowest.as_ref().is_none_or(|(.., found)| range.len() < found.len()) {
-                narrowest = Some((number, by, range));
+            let Some(span) = self.range(filter)? else {
+                continue;
+            };
+            let few = span.1.len() < self.batch.num_rows() / WALKED_PART;
+            if few
+                && narrowest
+                    .as_ref()
+                    .is_none_or(|(_, (_, found))| span.1.len() < found.len())
+            {
+                narrowest = Some((number, span));
             }
         }
         // All that stand in the range fit the filter that it is of.
@@ -189,7 +203,7 @@ impl Listing {
         }
         let fits = |row: u32| fits.iter().all(|fits| fits(row as usize));
         let rows: Vec<u32> = match narrowest {
-            Some((_, by, range)) => {
+            Some((_, (by, range))) => {
                 let some = by.rows.get(range).unwrap_or_default().iter().copied();
                 let mut some: Vec<(usize, u32)> = some
                     .filter(|&row| fits(row))
@@ -219,7 +233,10 @@ impl Listing {
     fn place_after(&self, page: &Page, order: &Order, after: &After) -> Result<usize, ArrowError> {
         let values = self.column(page.order)?;
         let keys = key_of(self.dataset);
-        let keys = keys.iter().map(|key| self.column(key)).collect::<Result<Vec<_>, _>>()?;
+        let keys = keys
+            .iter()
+            .map(|key| self.column(key))
+            .collect::<Result<Vec<_>, _>>()?;
         let compare = |row: u32| {
             let by_key = keys.iter().zip(&after.key);
             let by_key = by_key.map(|(column, value)| value.order_of(column, row as usize));
@@ -237,7 +254,7 @@ impl Listing {
     }
 
     /// Where the rows that fit a filter stand in the order of its column, if they stand together.
-    fn range(&self, filter: &Filter) -> Result<Option<(Arc<Order>, Range<usize>)>, ArrowError> {
+    fn range(&self, filter: &Filter) -> Result<Option<Span>, ArrowError> {
         let compare = filter.compare;
         if matches!(
             compare,

@@ -21,6 +21,9 @@ use tokio::sync::OnceCell;
 /// So many words may stand beside operators within OR or NOT: each is looked for in all texts.
 const MOST_MIXED: usize = 16;
 
+/// Models whose vectors are in memory: the one that is asked first, and one for what it has not read.
+const MODELS: usize = 2;
+
 /// What a chunk says.
 const TEXT: &str = "text";
 
@@ -52,14 +55,21 @@ impl Opened {
     }
 
     /// Sees what was written since.
-    pub(super) async fn see_latest(&mut self) -> Result<(), SearchError> {
-        self.chunks.see_latest().await?;
+    pub(super) async fn see_latest(&mut self, vectors: &Vectors) -> Result<(), SearchError> {
+        let is_new = self.chunks.see_latest().await?;
         let Some(facts) = self.facts.get_mut() else {
             return Ok(());
         };
-        facts.refresh().await?;
+        if is_new {
+            facts.refresh().await?;
+        }
+        let models = vectors.models(self.dataset.name).await?.len();
+        if self.hots.get().is_some_and(|hots| hots.len() < models.min(MODELS)) {
+            // Another model has read some of it: they are opened anew when next asked.
+            self.hots.take();
+        }
         for hot in self.hots.get_mut().into_iter().flatten() {
-            hot.refresh(facts).await?;
+            hot.refresh(facts, is_new).await?;
         }
         Ok(())
     }
@@ -95,7 +105,7 @@ impl Opened {
                 }
             }
             hots.sort_by_key(|hot| (hot.space().model().name != model, usize::MAX - hot.with_vector()));
-            hots.truncate(2);
+            hots.truncate(MODELS);
             Ok::<_, SearchError>(hots)
         };
         Ok(self.hots.get_or_try_init(load).await?)

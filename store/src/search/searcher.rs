@@ -131,7 +131,14 @@ impl Searcher {
     /// [`SearchError`] when the index cannot be read.
     pub async fn see_latest(&mut self) -> Result<(), SearchError> {
         for opened in &mut self.opened {
-            opened.see_latest().await?;
+            opened.see_latest(&self.vectors).await?;
+        }
+        for dataset in datasets::ALL {
+            let is_opened = self.opened.iter().any(|opened| opened.dataset.name == dataset.name);
+            if let Some(search) = dataset.search.as_ref().filter(|_| !is_opened) {
+                let opened = Opened::open(&self.vectors, dataset, search).await?;
+                self.opened.extend(opened);
+            }
         }
         Ok(())
     }

@@ -191,12 +191,12 @@ impl Chunks {
         Ok(self.columns().await?.field_with_name(column).is_ok())
     }
 
-    /// Sees what others wrote since.
+    /// Sees what others wrote since; whether they did.
     ///
     /// # Errors
     /// [`VectorError`] when the table cannot be read.
-    pub async fn see_latest(&self) -> Result<(), VectorError> {
-        self.table.checkout_latest().await.map_err(self.failed())
+    pub async fn see_latest(&self) -> Result<bool, VectorError> {
+        see_latest(&self.table).await
     }
 
     /// The chunks that fit a query of words, best first, at most `most`.
@@ -338,6 +338,14 @@ impl Chunks {
             followed: self.followed().await?,
         })
     }
+}
+
+/// Sees what others wrote to a table since; whether they did.
+pub(super) async fn see_latest(table: &Table) -> Result<bool, VectorError> {
+    let failed = || VectorError::of(table.name());
+    let before = table.version().await.map_err(failed())?;
+    table.checkout_latest().await.map_err(failed())?;
+    Ok(table.version().await.map_err(failed())? != before)
 }
 
 /// Merges small files, and deletes versions that are older than any reader's.

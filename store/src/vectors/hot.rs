@@ -59,13 +59,16 @@ impl Hot {
         Ok(hot)
     }
 
-    /// Sees what was written since, reading only vectors that are new; `facts` have seen it already.
+    /// Sees what was written since, reading only vectors that are new; `facts` have seen it already, and something new
+    /// in it if `facts_changed`.
     ///
     /// # Errors
     /// [`VectorError`] when the table cannot be read.
-    pub async fn refresh(&mut self, facts: &Facts) -> Result<(), VectorError> {
-        self.space.see_latest().await?;
-        self.read(facts).await
+    pub async fn refresh(&mut self, facts: &Facts, facts_changed: bool) -> Result<(), VectorError> {
+        match self.space.see_latest().await? || facts_changed {
+            true => self.read(facts).await,
+            false => Ok(()),
+        }
     }
 
     /// The vectors on disk.

@@ -199,12 +199,12 @@ impl Space {
         self.table.count_rows(None).await.map_err(self.failed())
     }
 
-    /// Sees what others wrote since.
+    /// Sees what others wrote since; whether they did.
     ///
     /// # Errors
     /// [`VectorError`] when the table cannot be read.
-    pub async fn see_latest(&self) -> Result<(), VectorError> {
-        self.table.checkout_latest().await.map_err(self.failed())
+    pub async fn see_latest(&self) -> Result<bool, VectorError> {
+        super::chunks::see_latest(&self.table).await
     }
 
     /// The digests of the texts nearest to a vector, as LanceDB finds them: by its index where there is one, else by

@@ -282,7 +282,7 @@ async fn what_is_in_memory_follows_what_is_on_disk() {
         "a reader sees what it saw"
     );
     facts.refresh().await.unwrap();
-    hot.refresh(&facts).await.unwrap();
+    hot.refresh(&facts, true).await.unwrap();
     assert_eq!(
         near(&facts, &hot, 10, None),
         ["4", "3"],
@@ -290,11 +290,11 @@ async fn what_is_in_memory_follows_what_is_on_disk() {
     );
     embed(&chunks, &space).await;
     facts.refresh().await.unwrap();
-    hot.refresh(&facts).await.unwrap();
+    hot.refresh(&facts, true).await.unwrap();
     assert_eq!(near(&facts, &hot, 10, None), ["4", "5", "1", "3"]);
     space.optimize(&chunks).await.unwrap();
     facts.refresh().await.unwrap();
-    hot.refresh(&facts).await.unwrap();
+    hot.refresh(&facts, true).await.unwrap();
     assert_eq!(near(&facts, &hot, 10, None), ["4", "5", "1", "3"]);
     // LanceDB says the same.
     let nearest = space.nearest(&[1.0, 0.0], 2).await.unwrap();
