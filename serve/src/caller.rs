@@ -13,12 +13,16 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::tokens::{Token, Tokens};
+use tokio::sync::Semaphore;
 
 /// A token that was found good is not looked up again for so long; a revoked one is refused by then.
 const BELIEVED: Duration = Duration::from_millis(250);
 
 /// Requests a second of programs and the public, unless their token says otherwise. People have no limit.
 const REQUESTS: u32 = 200;
+
+/// Heavy operations of one caller at once: one who does not read must leave room for the others.
+const TURNS: usize = 2;
 
 /// Tokens that are remembered.
 const MOST_REMEMBERED: usize = 10_000;
@@ -32,6 +36,8 @@ pub struct Caller {
     pub role: Role,
     /// What they may see.
     pub view: Arc<View>,
+    /// Heavy operations of theirs that may be at work at once.
+    pub(crate) turns: Arc<Semaphore>,
     limiter: Option<Arc<DefaultDirectRateLimiter>>,
 }
 
@@ -56,6 +62,7 @@ impl Caller {
             who: who.into(),
             role,
             view: Arc::new(view),
+            turns: Arc::new(Semaphore::new(TURNS)),
             limiter: limit.map(|limit| Arc::new(RateLimiter::direct(Quota::per_second(limit)))),
         }
     }
@@ -84,6 +91,8 @@ impl Caller {
 pub struct Callers {
     tokens: Tokens,
     known: Mutex<HashMap<[u8; 32], Known>>,
+    /// When each token was last used, until it is written down.
+    used: Mutex<HashMap<String, i64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +107,7 @@ impl Callers {
         Self {
             tokens,
             known: Mutex::default(),
+            used: Mutex::default(),
         }
     }
 
@@ -125,6 +135,11 @@ impl Callers {
                 "the token is unknown, expired or revoked; `dkc token create NAME` makes one",
             ));
         };
+        let now = jiff::Timestamp::now().as_microsecond();
+        let used = &self.used;
+        used.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(token.id.clone(), now);
         // Its count of requests goes on.
         let caller = known.map_or_else(|| caller_of(&token), |known| known.caller);
         let mut all = self.known();
@@ -140,6 +155,19 @@ impl Callers {
             },
         );
         Ok(caller)
+    }
+
+    /// Writes down when tokens were last used.
+    ///
+    /// # Errors
+    /// [`store::StoreError`] when SQLite refuses.
+    pub async fn write_used(&self) -> Result<(), store::StoreError> {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let used: Vec<(String, i64)> = used.into_iter().collect();
+        match used.is_empty() {
+            true => Ok(()),
+            false => self.tokens.touch(&used).await,
+        }
     }
 
     /// Forgets what is remembered: a token was revoked.

@@ -7,7 +7,7 @@
 use crate::caller::{Caller, Callers};
 use crate::config::Config;
 use crate::lake::{Head, Lake};
-use crate::operation::{Call, Effect, Operation, Reply};
+use crate::operation::{Call, DEV, Effect, Operation, Reply};
 use crate::problem::{Kind, Problem};
 use serde_json::Value;
 use std::sync::Arc;
@@ -28,18 +28,21 @@ const TURN: Duration = Duration::from_secs(10);
 /// How long records wait for others, to be written together.
 const TOGETHER: Duration = Duration::from_millis(100);
 
+/// How often it is written down when tokens were last used.
+const USES: Duration = Duration::from_secs(60);
+
 /// How long calls that are under way at the end may take to be written down, and how many are at once.
 const LAST: Duration = Duration::from_secs(2);
 const RECORDS: usize = 1_024;
+
+/// Queries of dkc's own making at once.
+const ASKING: usize = 4;
 
 /// Runs that are looked at for news.
 const LATEST_RUNS: u32 = 50;
 
 /// How many may listen to events at once.
 const LISTENERS: usize = 1_000;
-
-/// How often the index of search is looked at anew.
-const INDEX_AGE: Duration = Duration::from_secs(5);
 
 /// The gateway.
 pub struct Gateway {
@@ -64,9 +67,10 @@ pub struct Gateway {
     closed: CancellationToken,
     /// Runs queries of dkc's own making, apart from what serves requests (F3).
     pub(crate) queries: Handle,
-    limits: Limits,
-    models: Models,
-    searcher: RwLock<Option<(Searcher, Instant)>>,
+    pub(crate) asking: Semaphore,
+    pub(crate) limits: Limits,
+    pub(crate) models: Models,
+    pub(crate) searcher: RwLock<Option<(Searcher, Instant)>>,
     heavy: Arc<Semaphore>,
     records: mpsc::UnboundedSender<Entry>,
     unwritten: Mutex<mpsc::UnboundedReceiver<Entry>>,
@@ -77,7 +81,8 @@ pub struct Ticket {
     entry: Entry,
     began: Instant,
     records: mpsc::UnboundedSender<Entry>,
-    turn: Option<OwnedSemaphorePermit>,
+    /// Its own among the caller's, and that among all.
+    turn: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
 impl Ticket {
@@ -138,6 +143,7 @@ impl Gateway {
             stop: CancellationToken::new(),
             closed: CancellationToken::new(),
             queries,
+            asking: Semaphore::new(ASKING),
             lake: Lake::new(store).await?,
             limits,
             models,
@@ -156,17 +162,29 @@ impl Gateway {
     pub async fn keep(&self) {
         let following = async {
             tokio::select! {
-                ((), ()) = async { tokio::join!(self.lake.follow(), self.announce()) } => {}
+                ((), (), ()) = async { tokio::join!(self.lake.follow(), self.announce(), self.write_used()) } => {}
                 () = self.closed.cancelled() => {}
             }
         };
         tokio::join!(following, self.write_records());
+        if let Err(error) = self.callers.write_used().await {
+            tracing::warn!(%error, "when tokens were last used is not written down");
+        }
         self.audit.close().await;
     }
 
     /// Ends [`Self::keep`], once all that was called is written down.
     pub fn close(&self) {
         self.closed.cancel();
+    }
+
+    async fn write_used(&self) {
+        loop {
+            tokio::time::sleep(USES).await;
+            if let Err(error) = self.callers.write_used().await {
+                tracing::warn!(%error, "when tokens were last used is not written down");
+            }
+        }
     }
 
     /// Announces what changes in the lake, its runs and its health.
@@ -294,10 +312,19 @@ impl Gateway {
                 format!("the role `{}` may not call `{}`", caller.role, operation.name),
             ));
         }
+        if operation.roles == DEV && caller.view.datasets.is_some() {
+            return Err(Problem::new(
+                Kind::Forbidden,
+                "this is of all datasets, and the token may see some of them only",
+            ));
+        }
         caller.count()?;
         if operation.is_heavy {
-            let turn = tokio::time::timeout(TURN, self.heavy.clone().acquire_owned()).await;
-            ticket.turn = turn.ok().and_then(Result::ok);
+            let turn = async {
+                let own = caller.turns.clone().acquire_owned().await.ok()?;
+                Some((own, self.heavy.clone().acquire_owned().await.ok()?))
+            };
+            ticket.turn = tokio::time::timeout(TURN, turn).await.ok().flatten();
             if ticket.turn.is_none() {
                 return Err(Problem::new(
                     Kind::TooManyRequests,
@@ -346,50 +373,5 @@ impl Gateway {
             ))
         });
         done.inspect_err(|problem| ticket.fail(problem.kind.name()))
-    }
-
-    /// Answers searches; opens the index at the first, and sees what was indexed since.
-    ///
-    /// # Errors
-    /// [`store::search::SearchError`] when there is no index, or it cannot be read.
-    pub async fn searcher(
-        &self,
-    ) -> Result<tokio::sync::RwLockReadGuard<'_, Searcher>, store::search::SearchError> {
-        let is_new = |searcher: &Option<(Searcher, Instant)>| {
-            searcher
-                .as_ref()
-                .is_some_and(|(_, looked)| looked.elapsed() < INDEX_AGE)
-        };
-        let current = self.searcher.read().await;
-        let current = match is_new(&current) {
-            true => current,
-            false => {
-                drop(current);
-                let mut searcher = self.searcher.write().await;
-                if !is_new(&searcher) {
-                    let seen = match searcher.take() {
-                        Some((mut opened, _)) => match opened.see_latest().await {
-                            Ok(()) => Some(opened),
-                            // It was made anew meanwhile.
-                            Err(_) => None,
-                        },
-                        None => None,
-                    };
-                    let opened = match seen {
-                        Some(opened) => opened,
-                        None => {
-                            let data = self.lake.store().data();
-                            let opened = Searcher::open(data, &self.models, self.limits).await?;
-                            opened.keep_facts().await?;
-                            opened
-                        }
-                    };
-                    *searcher = Some((opened, Instant::now()));
-                }
-                searcher.downgrade()
-            }
-        };
-        tokio::sync::RwLockReadGuard::try_map(current, |searcher| searcher.as_ref().map(|(opened, _)| opened))
-            .map_err(|_| store::search::SearchError::Empty)
     }
 }

@@ -8,6 +8,7 @@
 pub mod caller;
 pub mod config;
 pub mod dispatcher;
+mod index;
 pub mod lake;
 pub mod operation;
 mod operations;

@@ -6,6 +6,7 @@
 
 mod docs;
 mod events;
+mod format;
 mod guard;
 mod health;
 mod input;
@@ -21,6 +22,7 @@ use crate::problem::{Kind, Problem};
 use crate::registry;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderValue, Method as HttpMethod, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -96,7 +98,7 @@ fn route(operation: &'static Operation) -> MethodRouter<Arc<Gateway>> {
     on(
         method,
         async move |State(gateway): State<Arc<Gateway>>,
-                    Path(path): Path<Vec<(String, String)>>,
+                    path: Result<Path<Vec<(String, String)>>, PathRejection>,
                     RawQuery(query): RawQuery,
                     request: Request| {
             let id = guard::id_of(request.headers());
@@ -112,15 +114,15 @@ fn route(operation: &'static Operation) -> MethodRouter<Arc<Gateway>> {
 async fn call(
     gateway: &Arc<Gateway>,
     operation: &'static Operation,
-    path: Vec<(String, String)>,
+    path: Result<Path<Vec<(String, String)>>, PathRejection>,
     query: Option<String>,
     request: Request,
     id: &str,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let caller = guard::caller(gateway, &parts).await;
-    let asked = match caller {
-        Ok(_) => {
+    let asked = match (&caller, path) {
+        (Ok(_), Ok(Path(path))) => {
             input::of(
                 operation,
                 path,
@@ -131,8 +133,12 @@ async fn call(
             )
             .await
         }
+        (Ok(_), Err(_)) => Err(Problem::new(
+            Kind::BadRequest,
+            "the path is not UTF-8 where it is decoded",
+        )),
         // Whoever may not ask does not learn what can be asked.
-        Err(_) => Ok(input::Asked::default()),
+        (Err(_), _) => Ok(input::Asked::default()),
     };
     let (caller, asked) = match (caller, asked) {
         (Ok(caller), Ok(asked)) => (caller, asked),
@@ -162,7 +168,7 @@ async fn call(
     if events::is_wanted(operation, &parts.headers) {
         return events::stream(gateway.clone(), caller, asked.input, &parts.headers, ticket).await;
     }
-    let form = reply::negotiate(operation, asked.format.as_deref(), &parts.headers)
+    let form = format::negotiate(operation, asked.format.as_deref(), &parts.headers)
         .inspect_err(|problem| ticket.fail(problem.kind.name()))?;
     let tag = operation
         .is_cacheable

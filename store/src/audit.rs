@@ -135,11 +135,24 @@ impl Audit {
             .execute(&pool)
             .await
             .map_err(StoreError::database(&path))?;
+        let key = data.join("audit.key");
+        let has_records: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM audit)")
+            .fetch_one(&pool)
+            .await
+            .map_err(StoreError::database(&path))?;
+        if has_records && !key.exists() {
+            // A new one would make a finding of every record.
+            let lost = io::Error::new(
+                io::ErrorKind::NotFound,
+                "it is gone, and the log needs it: restore it from a backup",
+            );
+            return Err(StoreError::io("read", &key)(lost));
+        }
         Ok(Self {
             pool,
             path,
             head: data.join("audit.head"),
-            key: private_key(&data.join("audit.key"))?,
+            key: private_key(&key)?,
         })
     }
 

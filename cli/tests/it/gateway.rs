@@ -582,3 +582,57 @@ async fn heavy_and_hostile_queries_do_not_stop_the_others() {
         assert_eq!(*status, 422, "{answer}");
     }
 }
+
+#[tokio::test]
+async fn a_long_answer_comes_whole_in_each_format() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    // 64,000 rows of 1,000 characters: many times what may wait to be read.
+    let query = "SELECT rpad(a.subject, 1000, 'x') AS text FROM emails a, emails b, emails c";
+    for (format, least) in [
+        ("ndjson", 64_000_000),
+        ("csv", 64_000_000),
+        ("json", 64_000_000),
+        ("arrows", 60_000_000),
+    ] {
+        let request = served
+            .client
+            .post(format!("{}/api/v1/sql?format={format}", served.url))
+            .bearer_auth(&dev);
+        let answer = request.json(&json!({ "query": query })).send();
+        let answer = tokio::time::timeout(Duration::from_secs(60), async { answer.await?.bytes().await });
+        let bytes = answer.await.unwrap_or_else(|_| panic!("{format} hangs")).unwrap();
+        assert!(bytes.len() > least, "{format}: {}", bytes.len());
+        if format == "ndjson" {
+            assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 64_000);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_leaves_room_for_the_others() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let slow = token(&lab, "slow", &["--role", "user"]);
+    let query =
+        json!({ "query": "SELECT rpad(a.subject, 1000, 'x') AS text FROM emails a, emails b, emails c" });
+    let mut unread = Vec::new();
+    for _ in 0..2 {
+        let request = served
+            .client
+            .post(format!("{}/api/v1/sql?format=ndjson", served.url))
+            .bearer_auth(&slow);
+        unread.push(request.json(&query).send().await.unwrap());
+    }
+    let (status, answer) = served.sql(&dev, "SELECT 1 AS one").await;
+    assert_eq!((status, &answer["rows"][0]["one"]), (200, &json!(1)));
+    drop(unread);
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_utf_8_is_a_problem_like_any_other() {
+    let (served, dev) = Served::start(&lab());
+    assert_eq!(served.json("", "/api/v1/datasets/%FF").await.0, 401);
+    let (status, problem) = served.json(&dev, "/api/v1/datasets/%FF").await;
+    assert_eq!((status, &problem["status"]), (400, &json!(400)));
+}

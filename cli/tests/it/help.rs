@@ -3,7 +3,7 @@
 use crate::said;
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 31] = [
+const COMMANDS: [&[&str]; 32] = [
     &["init"],
     &["add"],
     &["run"],
@@ -13,6 +13,7 @@ const COMMANDS: [&[&str]; 31] = [
     &["sql"],
     &["changes"],
     &["export"],
+    &["serve"],
     &["why"],
     &["schema"],
     &["cursor"],

@@ -17,8 +17,9 @@ pub const DATASET: Dataset = Dataset {
             "location",
             Kind::Text,
             "Unique within the source: `FOLDER/UIDVALIDITY/UID` for IMAP, a path for files.",
-        ),
-        Column::new("folder", Kind::Text, "Folder that holds it."),
+        )
+        .private(),
+        Column::new("folder", Kind::Text, "Folder that holds it.").private(),
         Column::new(
             "version",
             Kind::Text,

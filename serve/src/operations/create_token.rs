@@ -93,11 +93,7 @@ async fn create(call: Call<'_>, input: CreateToken) -> Result<MadeToken, Problem
     let new = NewToken {
         name: input.name,
         role: input.role.into(),
-        // Nobody gives away more than they have.
-        datasets: input.datasets.or_else(|| {
-            let own = call.caller.view.datasets.as_ref();
-            own.map(|datasets| datasets.iter().cloned().collect())
-        }),
+        datasets: input.datasets,
         expires_at: expires_at.transpose()?.map(Timestamp::as_microsecond),
         requests_per_second: input.requests_per_second,
     };

@@ -5,6 +5,7 @@ use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answe
 use crate::problem::{Kind, Problem};
 use arrow_array::RecordBatch;
 use schemars::JsonSchema;
+use schemas::datasets::runs::{self, Run};
 use schemas::{Dataset, Home, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -98,8 +99,19 @@ async fn story(call: Call<'_>, input: Item) -> Result<Story, Problem> {
         originals: found.next().unwrap_or_default(),
         locations: found.next().unwrap_or_default(),
         rejects: found.next().unwrap_or_default(),
-        run: run.and_then(|run| serde_json::to_value(run).ok()),
+        run: run.and_then(|run| masked(&run, view)),
     })
+}
+
+/// A run, without what may not be read.
+fn masked(run: &Run, view: &View) -> Option<Value> {
+    let mut run = serde_json::to_value(run).ok()?;
+    for column in runs::DATASET.columns.iter().filter(|column| !view.reads(column)) {
+        if let Some(value) = run.get_mut(column.name) {
+            *value = Value::Null;
+        }
+    }
+    Some(run)
 }
 
 /// A dataset whose rows have items.

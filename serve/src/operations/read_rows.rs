@@ -77,8 +77,10 @@ struct End {
     s: i64,
     /// The last row's value in the column of the order.
     v: Cell,
-    /// The last row's key.
+    /// The last row's key, all texts.
     k: Vec<Cell>,
+    /// The order it was in.
+    o: Option<String>,
 }
 
 async fn read(call: Call<'_>, input: ReadRows) -> Result<Reply, Problem> {
@@ -119,6 +121,7 @@ async fn read(call: Call<'_>, input: ReadRows) -> Result<Reply, Problem> {
             s: snapshot,
             v: cell(page.order),
             k: page.key().into_iter().map(cell).collect(),
+            o: input.sort.clone(),
         };
         let end = serde_json::to_vec(&end).unwrap_or_default();
         ReadRows {
@@ -158,6 +161,15 @@ fn page(dataset: &'static Dataset, view: &View, input: &ReadRows) -> Result<(Pag
             )),
         }
     };
+    if let Some(column) = key_of(dataset).into_iter().find(|column| !view.reads(column)) {
+        return Err(Problem::new(
+            Kind::Forbidden,
+            format!(
+                "rows are told apart by `{}`, which is masked for this token",
+                column.name
+            ),
+        ));
+    }
     let columns = match input.columns.as_slice() {
         [] => dataset.all_columns().collect(),
         names => names
@@ -189,7 +201,12 @@ fn page(dataset: &'static Dataset, view: &View, input: &ReadRows) -> Result<(Pag
     let end = input.after.as_deref().map(|after| {
         let bytes = URL_SAFE_NO_PAD.decode(after).ok();
         let end = bytes.and_then(|bytes| serde_json::from_slice::<End>(&bytes).ok());
-        end.filter(|end| end.k.len() == dataset.key.len()).ok_or_else(|| {
+        let fits = |end: &End| {
+            end.k.len() == dataset.key.len()
+                && end.o == input.sort
+                && end.k.iter().all(|cell| matches!(cell, Cell::Text(_)))
+        };
+        end.filter(fits).ok_or_else(|| {
             Problem::unprocessable(
                 "`after` does not come from the `next_url` of a page; begin again without it",
             )
@@ -279,6 +296,12 @@ fn shown(rows: &RecordBatch, columns: &[&'static Column], view: &View) -> Result
 impl crate::Gateway {
     /// The rows of a query of dkc's own making, of which there are few.
     pub(crate) async fn ask(&self, query: Query) -> Result<RecordBatch, Problem> {
+        // Few at once: each has memory of its own.
+        let _turn = self
+            .asking
+            .acquire()
+            .await
+            .map_err(|error| Problem::internal(&error))?;
         let reader = self.reader();
         let answered = self.queries.spawn(async move {
             let rows = reader.answer(&query).await?;

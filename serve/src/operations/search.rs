@@ -6,10 +6,10 @@ use crate::problem::{Kind, Problem};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use schemars::JsonSchema;
-use schemas::{Dataset, View, datasets};
+use schemas::{Dataset, datasets};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use store::search::language::{Condition, Query};
+use store::search::language::Query;
 use store::search::{Hit, Mode, SearchError};
 
 /// The operation.
@@ -127,18 +127,7 @@ struct Ranks {
 
 async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
     let view = &call.caller.view;
-    let query = Query::parse(&input.q, &Zoned::now()).map_err(|wrong| {
-        // Its words list all datasets.
-        Problem::unprocessable(match view.datasets {
-            None => wrong.to_string(),
-            Some(_) => format!("column {} of the query cannot be read", wrong.column),
-        })
-    })?;
-    if names_hidden(&query, view) {
-        return Err(Problem::unprocessable(
-            "the query is `in:` a dataset that is not there",
-        ));
-    }
+    let query = Query::parse_within(&input.q, &Zoned::now(), view).map_err(Problem::unprocessable)?;
     let mut within: Vec<&'static Dataset> = Vec::new();
     for name in &input.within {
         let dataset = visible(name, view)?;
@@ -195,16 +184,6 @@ fn row(hit: Hit) -> FoundRow {
             cosine: hit.why.cosine,
             model: hit.why.model,
         },
-    }
-}
-
-/// Whether the query names a dataset that the caller may not see.
-fn names_hidden(query: &Query, view: &View) -> bool {
-    match query {
-        Query::All(all) | Query::Any(all) => all.iter().any(|query| names_hidden(query, view)),
-        Query::Not(query) => names_hidden(query, view),
-        Query::Where(Condition::In(datasets)) => datasets.iter().any(|dataset| !view.shows(dataset.name)),
-        Query::Where(_) | Query::Word(_) | Query::Phrase(_) => false,
     }
 }
 

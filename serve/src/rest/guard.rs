@@ -73,6 +73,10 @@ fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> 
         let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else {
             return false;
         };
+        let has_port = authority.as_str().len() > authority.host().len();
+        if authority.as_str().contains('@') || (has_port && authority.port_u16().is_none()) {
+            return false;
+        }
         let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
         let is_local = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let is_named = config.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name));
@@ -89,11 +93,14 @@ fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> 
     let (origin, twice) = only(header::ORIGIN);
     let origin = origin?.to_str().unwrap_or("null");
     let is_allowed = config.origins.iter().any(|known| known == origin);
-    let is_own = origin
-        .parse::<Uri>()
-        .ok()
-        .and_then(|uri| uri.authority().map(|authority| Some(authority.as_str()) == host));
-    match !twice && (is_allowed || is_own == Some(true)) {
+    let is_own = host.is_some_and(|host| {
+        ["http://", "https://"].iter().any(|scheme| {
+            origin
+                .strip_prefix(scheme)
+                .is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+        })
+    });
+    match !twice && (is_allowed || is_own) {
         true => None,
         false => Some(
             "the request comes from a page of another site; name it under `origins` of [serve] if it may ask"

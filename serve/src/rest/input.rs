@@ -12,6 +12,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 /// What a request asks.
 #[derive(Default)]
@@ -21,6 +22,9 @@ pub(super) struct Asked {
     /// The format that it names.
     pub(super) format: Option<String>,
 }
+
+/// How long a body may take to come.
+const BODY: Duration = Duration::from_secs(10);
 
 /// The query parameter that names a format, of operations that answer with rows.
 pub(super) const FORMAT: &str = "format";
@@ -196,7 +200,9 @@ async fn json_of(headers: &HeaderMap, body: Body, most_bytes: usize) -> Result<M
             "send JSON, with `Content-Type: application/json`",
         ));
     }
-    let bytes = to_bytes(body, most_bytes).await.map_err(|_| {
+    let bytes = tokio::time::timeout(BODY, to_bytes(body, most_bytes)).await;
+    let bytes = bytes.map_err(|_| Problem::new(Kind::RequestTimeout, "the body did not come in time"))?;
+    let bytes = bytes.map_err(|_| {
         Problem::new(
             Kind::TooLarge,
             format!("the body has more than {most_bytes} bytes, or broke off"),

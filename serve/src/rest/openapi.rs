@@ -3,6 +3,7 @@
 //! - The structure is utoipa's; the schemas are those of the operations' types, as schemars writes them: OpenAPI 3.1
 //!   takes JSON Schema as it is.
 
+use super::format::FORMATS;
 use super::input::{FORMAT, is_of, properties};
 use super::{guard, reply};
 use crate::dispatcher::Gateway;
@@ -199,7 +200,7 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
         described = described.request_body(Some(body));
     }
     if matches!(operation.output, Output::Rows) {
-        let names: Vec<&str> = reply::FORMATS.iter().map(|(format, _)| format.name()).collect();
+        let names: Vec<&str> = FORMATS.iter().map(|(format, _)| format.name()).collect();
         let schema = serde_json::from_value(json!({ "type": "string", "enum": names }));
         let schema: Option<utoipa::openapi::RefOr<utoipa::openapi::Schema>> = schema.ok();
         described = described.parameter(
@@ -259,7 +260,7 @@ fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBui
             }
         }
         Output::Rows => {
-            for (format, media_type) in reply::FORMATS {
+            for (format, media_type) in FORMATS {
                 let content = ContentBuilder::new();
                 let content = match format {
                     Format::Json => {

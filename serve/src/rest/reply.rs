@@ -4,9 +4,10 @@
 //!   answer, and a client that reads slowly makes the query wait.
 //! - An answer that breaks off ends without its last chunk (RFC 9112 §7.1), so that the client sees it.
 
+use super::format::media_type;
 use crate::caller::Caller;
 use crate::dispatcher::{Gateway, Ticket};
-use crate::operation::{Operation, Original, Output, Page, Reply, Rows};
+use crate::operation::{Operation, Original, Page, Reply, Rows};
 use crate::problem::{Kind, Problem};
 use arrow_array::RecordBatch;
 use axum::body::Body;
@@ -18,6 +19,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::io::{self, Write};
+use std::time::Duration;
 use store::export::{ExportError, Form, Format, SendableRecordBatchStream, chained, encode, write_stream};
 use tokio::runtime::Handle;
 
@@ -25,96 +27,8 @@ use tokio::runtime::Handle;
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 4;
 
-/// The formats of rows, with their media types, the preferred first.
-pub(super) const FORMATS: &[(Format, &str)] = &[
-    (Format::Json, "application/json"),
-    (Format::Ndjson, "application/x-ndjson"),
-    (Format::Csv, "text/csv"),
-    (Format::Markdown, "text/markdown"),
-    (Format::ArrowStream, "application/vnd.apache.arrow.stream"),
-    (Format::Arrow, "application/vnd.apache.arrow.file"),
-    (Format::Parquet, "application/vnd.apache.parquet"),
-];
-
-fn media_type(format: Format) -> &'static str {
-    let known = FORMATS.iter().find(|(known, _)| *known == format);
-    known.map_or("application/octet-stream", |(_, media_type)| media_type)
-}
-
-/// The format of an answer: what the request names, else what the client accepts most gladly.
-///
-/// # Errors
-/// [`Kind::NotAcceptable`] when there is none.
-pub(super) fn negotiate(
-    operation: &Operation,
-    named: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Format, Problem> {
-    if matches!(operation.output, Output::Bytes) {
-        return Ok(Format::Json);
-    }
-    let formats = match operation.output {
-        Output::Rows => FORMATS,
-        _ => FORMATS.get(..1).unwrap_or_default(),
-    };
-    if let Some(name) = named {
-        let format: Option<Format> = name.parse().ok();
-        let known = format.filter(|format| formats.iter().any(|(known, _)| known == format));
-        return known.ok_or_else(|| {
-            let names = FORMATS.iter().map(|(format, _)| format.name());
-            let mut problem = Problem::not_found("format", name, names);
-            problem.kind = Kind::BadRequest;
-            problem
-        });
-    }
-    let accepted: Vec<&str> = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    if accepted.is_empty() {
-        return Ok(Format::Json);
-    }
-    // The most wanted; of those that are wanted alike, the one that stands first here.
-    let weight = |media_type: &str| {
-        let offers = accepted
-            .iter()
-            .flat_map(|line| line.split(','))
-            .filter_map(|one| one.trim().parse::<mime::Mime>().ok());
-        let fitting = offers.filter_map(|offer| {
-            let (kind, sub) = media_type.split_once('/')?;
-            // The more exact an offer, the more it says.
-            let exact = match (offer.type_().as_str(), offer.essence_str().split_once('/')?.1) {
-                ("*", _) => 0,
-                (own, "*") if own == kind => 1,
-                (own, exact) if own == kind && exact == sub => 2,
-                _ => return None,
-            };
-            let quality = offer
-                .get_param("q")
-                .and_then(|q| q.as_str().parse::<f64>().ok())
-                .unwrap_or(1.0);
-            Some((exact, quality))
-        });
-        fitting
-            .max_by_key(|(exact, _)| *exact)
-            .map_or(0.0, |(_, quality)| quality)
-    };
-    let best = formats
-        .iter()
-        .rev()
-        .map(|(format, media_type)| (*format, weight(media_type)));
-    let best = best
-        .filter(|(_, weight)| *weight > 0.0)
-        .max_by(|one, other| one.1.total_cmp(&other.1));
-    best.map(|(format, _)| format).ok_or_else(|| {
-        let known: Vec<&str> = formats.iter().map(|(_, media_type)| *media_type).collect();
-        Problem::new(
-            Kind::NotAcceptable,
-            format!("it can be had as {}", known.join(", ")),
-        )
-    })
-}
+/// A client that reads nothing for so long has left: its turn is for others.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// The name of exactly this answer (RFC 9110 §8.8.3): of the snapshot, the input, what the caller may see, the format.
 pub(super) fn tag(
@@ -130,7 +44,7 @@ pub(super) fn tag(
         input,
         &*caller.view,
         format.name(),
-        head.snapshot,
+        (head.snapshot, head.state),
         &*head.collected,
     );
     let digest = blake3::hash(&serde_json::to_vec(&named).unwrap_or_default()).to_hex();
@@ -146,7 +60,7 @@ pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let mut tags = lines
         .flat_map(|line| line.split(','))
         .map(|known| known.trim().trim_start_matches("W/"));
-    tags.any(|known| known == tag || known == "*")
+    tags.any(|known| known == tag)
 }
 
 pub(super) fn not_modified(tag: &str) -> Response {
@@ -309,7 +223,11 @@ async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Respo
         };
         runtime.block_on(pour(first, stream, format, ends, out, ticket));
     });
-    let mut answer = response(StatusCode::OK, Some(media_type(format)), Body::from_stream(receiver));
+    let mut answer = response(
+        StatusCode::OK,
+        Some(media_type(format)),
+        Body::from_stream(receiver),
+    );
     if !matches!(format, Format::Json) {
         let name = format!("attachment; filename=\"{}.{}\"", rows.name, format.name());
         insert(&mut answer, header::CONTENT_DISPOSITION, &name);
@@ -360,9 +278,13 @@ impl Pieces {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.piece, BytesMut::with_capacity(PIECE));
-        // This thread writes nothing else: it may wait for the client.
-        futures::executor::block_on(self.sender.send(Ok(piece.freeze())))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        // This thread writes nothing else: it may wait for the client, as long as that goes on reading. The budget of a
+        // task (tokio's `coop`) must not count here, or it would be used up for good.
+        let sending = tokio::time::timeout(STALLED, self.sender.send(Ok(piece.freeze())));
+        match futures::executor::block_on(tokio::task::coop::unconstrained(sending)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 }
 

@@ -145,8 +145,7 @@ impl Calls<'_> {
         let dataset = datasets::by_name(name).filter(|dataset| self.asked.view.searches(dataset));
         let dataset =
             dataset.ok_or_else(|| wrong(format!("there is no dataset `{name}` that can be searched")))?;
-        let query =
-            Query::parse(text, &Zoned::now()).map_err(|error| QueryError::Search(error.to_string()))?;
+        let query = Query::parse_within(text, &Zoned::now(), &self.asked.view).map_err(QueryError::Search)?;
         if self.calls.len() >= MOST_CALLS {
             return Err(QueryError::TooLarge {
                 what: format!("more than {MOST_CALLS} searches"),

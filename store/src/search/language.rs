@@ -22,7 +22,7 @@ pub use analysis::Analysis;
 pub use period::Period;
 
 use jiff::Zoned;
-use schemas::{Dataset, Operator, datasets};
+use schemas::{Dataset, Operator, View, datasets};
 use std::fmt::{self, Display};
 use std::ops::Range;
 
@@ -101,6 +101,29 @@ impl Query {
     /// [`WrongQuery`] with the place of the mistake.
     pub fn parse(text: &str, now: &Zoned) -> Result<Self, WrongQuery> {
         grammar::parse(text, now)
+    }
+
+    /// Whether it names no dataset that a reader may not see.
+    pub fn is_within(&self, view: &View) -> bool {
+        match self {
+            Self::All(queries) | Self::Any(queries) => queries.iter().all(|query| query.is_within(view)),
+            Self::Not(query) => query.is_within(view),
+            Self::Where(Condition::In(datasets)) => datasets.iter().all(|dataset| view.shows(dataset.name)),
+            Self::Where(_) | Self::Word(_) | Self::Phrase(_) => true,
+        }
+    }
+
+    /// Reads a query of a reader, who learns nothing of datasets that they may not see.
+    ///
+    /// # Errors
+    /// What is wrong, in words; few of them where they could tell of what is hidden.
+    pub fn parse_within(text: &str, now: &Zoned, view: &View) -> Result<Self, String> {
+        let read = Self::parse(text, now);
+        match (read, &view.datasets) {
+            (read, None) => read.map_err(|wrong| wrong.to_string()),
+            (Ok(query), Some(_)) if query.is_within(view) => Ok(query),
+            _ => Err("the query cannot be read, or is `in:` a dataset that is not there".to_owned()),
+        }
     }
 
     /// A query of words alone, whatever they look like; none of none.

@@ -64,7 +64,11 @@ impl Opened {
             facts.refresh().await?;
         }
         let models = vectors.models(self.dataset.name).await?.len();
-        if self.hots.get().is_some_and(|hots| hots.len() < models.min(MODELS)) {
+        if self
+            .hots
+            .get()
+            .is_some_and(|hots| hots.len() < models.min(MODELS))
+        {
             // Another model has read some of it: they are opened anew when next asked.
             self.hots.take();
         }

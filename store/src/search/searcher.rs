@@ -134,7 +134,10 @@ impl Searcher {
             opened.see_latest(&self.vectors).await?;
         }
         for dataset in datasets::ALL {
-            let is_opened = self.opened.iter().any(|opened| opened.dataset.name == dataset.name);
+            let is_opened = self
+                .opened
+                .iter()
+                .any(|opened| opened.dataset.name == dataset.name);
             if let Some(search) = dataset.search.as_ref().filter(|_| !is_opened) {
                 let opened = Opened::open(&self.vectors, dataset, search).await?;
                 self.opened.extend(opened);
