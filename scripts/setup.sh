@@ -2,8 +2,8 @@
 # Installs what is missing, and says nothing when nothing is.
 #
 #   scripts/setup.sh build    a C compiler, for the crates that carry C (zstd, SQLite, simsimd), and protoc, for Lance
-#   scripts/setup.sh test     that, and a mail server, strace, tmux, a Python with DuckDB and polars, node, real mails,
-#                             the model of search by meaning
+#   scripts/setup.sh test     that, and a mail server, strace, tmux, a Python with DuckDB, polars and schemathesis, node,
+#                             Chromium, real mails, the model of search by meaning
 #   scripts/setup.sh bench    that, and the programs that dkc is measured beside
 #
 # Debian packages come by apt-get (as root or by sudo without a password); everything else goes to the
@@ -56,6 +56,7 @@ missing() {
   { has tmux && has less; } || printf 'tmux less '
   has openssl || printf 'openssl '
   has node || printf 'nodejs '
+  has chromium || printf 'chromium '
   has python3 || printf 'python3 '
   [ -x "$cache/venv/bin/python" ] || python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv '
   [ -d "$cache/corpus" ] || has npm || printf 'npm '

@@ -37,6 +37,7 @@ mod it {
     mod photos;
     mod power;
     mod search;
+    mod serve_openapi;
     mod shell;
     mod sources;
     mod token;

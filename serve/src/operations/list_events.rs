@@ -115,7 +115,7 @@ pub(crate) async fn first(call: Call<'_>, input: &ListEvents) -> Result<i64, Pro
     let (oldest, newest) = call.gateway.events.ends().await?;
     match input.after {
         None => Ok(newest),
-        Some(after) if after + 1 < oldest => Err(Problem::new(
+        Some(after) if after.saturating_add(1) < oldest => Err(Problem::new(
             Kind::Gone,
             format!(
                 "events before {oldest} are kept no longer; read the datasets anew, then begin with `after={newest}`"

@@ -34,7 +34,8 @@ pub(crate) const OPERATION: Operation = Operation {
 struct Search {
     /// Words, phrases in quotes, `-not`, `OR`, and operators: from: to: subject: list: has:attachment filename: date: before:
     /// after: near: camera: project: path: repo: author: in:.
-    #[schemars(length(max = 65536))]
+    // It must fit into an address (65,534 bytes) with each character in twelve of them.
+    #[schemars(length(max = 4096))]
     q: String,
     /// How: by words, by meaning, or by both.
     #[serde(default)]

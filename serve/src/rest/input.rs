@@ -124,6 +124,10 @@ pub(super) async fn of(
                 problem.kind = Kind::UnknownParameter;
                 return Err(problem);
             }
+            let value = match properties.get(&name) {
+                Some(schema) => whole(value, schema),
+                None => value,
+            };
             input.insert(name, value);
         }
     }
@@ -154,6 +158,18 @@ fn value(name: &str, text: String, schema: &Value) -> Result<Value, Problem> {
             .map_err(|_| wrong("true or false"));
     }
     Ok(Value::String(text))
+}
+
+/// A number without a fraction is an integer however it is written (JSON Schema 2020-12 §6.1.1); serde wants no point.
+fn whole(value: Value, schema: &Value) -> Value {
+    let number = value
+        .as_f64()
+        .filter(|_| value.is_f64() && is_of(schema, "integer"));
+    let number = number.filter(|number| number.fract() == 0.0);
+    match number.and_then(|number| format!("{number:.0}").parse::<i64>().ok()) {
+        Some(number) => number.into(),
+        None => value,
+    }
 }
 
 /// Whether a value keeps to the bounds of its schema, which serde does not look at.

@@ -297,6 +297,13 @@ fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBui
             ResponseBuilder::new().description("It is what `If-None-Match` names."),
         );
     }
+    // These come before a request is read, without a body.
+    for (status, about) in [
+        ("414", "the address is too long"),
+        ("431", "the headers are too long"),
+    ] {
+        responses = responses.response(status, ResponseBuilder::new().description(about));
+    }
     let mut seen = Vec::new();
     for kind in Kind::ALL {
         let takes_body = operation.method == Method::Post;
