@@ -21,16 +21,13 @@ use crate::operation::{Method, Operation};
 use crate::problem::{Kind, Problem};
 use crate::registry;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{HeaderValue, Method as HttpMethod, StatusCode, header};
+use axum::http::{HeaderValue, Method as HttpMethod, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use std::any::Any;
 use std::sync::Arc;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -84,7 +81,6 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         ))
         .layer(header(header::CACHE_CONTROL, "private, no-cache"))
         .layer(from_fn_with_state(gateway.clone(), guard::check_host))
-        .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(guard::name_request))
         .with_state(gateway)
 }
@@ -234,15 +230,4 @@ fn allowed_at(path: &str) -> String {
         methods.push("GET, HEAD");
     }
     methods.join(", ")
-}
-
-/// A panic is a mistake of ours; the log has it, the client learns that there was one.
-fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
-    let words = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    tracing::error!(panic = words.unwrap_or("without words"), "a request panicked");
-    let problem = Problem::new(Kind::Internal, "it is not the request's fault; the log says more");
-    (StatusCode::INTERNAL_SERVER_ERROR, reply::problem(&problem, "-")).into_response()
 }

@@ -5,7 +5,7 @@ use crate::config::{self, Reference, Serve};
 use crate::context::Context;
 use crate::print;
 use clap::Args;
-use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use schemas::Role;
 use secrecy::{ExposeSecret as _, SecretString};
 use serve::{Config, Gateway};
@@ -47,9 +47,14 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     config
         .check(has_token)
         .map_err(|problem| miette!("{}", problem.detail))?;
-    let listener = TcpListener::bind(config.listen)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot listen on `{}`", config.listen))?;
+    let listener = TcpListener::bind(config.listen).map_err(|error| {
+        miette!(
+            help =
+                "`--listen 127.0.0.1:0` takes any port that is free; perhaps another `dkc serve` is at work",
+            "cannot listen on `{}`: {error}",
+            config.listen
+        )
+    })?;
     config.listen = listener.local_addr().into_diagnostic()?;
     let (mut limits, models) = commands::asking(context)?;
     limits.rows = Some(settings.answer_rows.get());

@@ -13,9 +13,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures::FutureExt as _;
 use schemas::Role;
 use secrecy::ExposeSecret as _;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -25,16 +27,26 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// What a proxy proves itself with, where others share its address.
 const PROXY_SECRET: HeaderName = HeaderName::from_static("x-dkc-proxy-secret");
 
-/// Gives a request an id of its own; what a client sends is not taken, as it could be another's.
+/// Gives a request an id of its own; what a client sends is not taken, as it could be another's. A panic is a mistake of
+/// ours: the log has it, the client learns that there was one.
 pub(super) async fn name_request(mut request: Request, next: Next) -> Response {
     let id = Uuid::now_v7().simple().to_string();
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        request.headers_mut().insert(REQUEST_ID, id.clone());
-        let mut answer = next.run(request).await;
-        answer.headers_mut().insert(REQUEST_ID, id);
-        return answer;
-    }
-    next.run(request).await
+    let header = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"));
+    request.headers_mut().insert(REQUEST_ID, header.clone());
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut answer = answered.unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+        tracing::error!(
+            panic = words.unwrap_or("without words"),
+            request = id,
+            "a request panicked"
+        );
+        let detail = "it is not the request's fault; the log says more under this request's id";
+        reply::problem(&Problem::new(Kind::Internal, detail), &id)
+    });
+    answer.headers_mut().insert(REQUEST_ID, header);
+    answer
 }
 
 /// The id of a request.

@@ -66,6 +66,7 @@ pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 pub(super) fn not_modified(tag: &str) -> Response {
     let mut answer = response(StatusCode::NOT_MODIFIED, None, Body::empty());
     insert(&mut answer, header::ETAG, tag);
+    insert(&mut answer, header::VARY, "Accept, Authorization");
     answer
 }
 
