@@ -9,6 +9,7 @@ use crate::problem::{Kind, Problem};
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use schemars::{Schema, SchemaGenerator};
 use schemas::Role;
 use serde::de::DeserializeOwned;
@@ -145,6 +146,11 @@ pub struct Original {
 /// [`Kind::BadRequest`] when it is of another type.
 pub fn parse<T: DeserializeOwned>(input: Value) -> Result<T, Problem> {
     serde_json::from_value(input).map_err(|error| Problem::new(Kind::BadRequest, error.to_string()))
+}
+
+/// A moment in microseconds since 1970, as answers write it (RFC 3339, UTC).
+pub(crate) fn written(moment: i64) -> Option<String> {
+    Some(Timestamp::from_microsecond(moment).ok()?.to_string())
 }
 
 /// The typed output of an operation.

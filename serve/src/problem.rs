@@ -170,15 +170,17 @@ impl Problem {
 
     /// There is no such thing, with the nearest name.
     pub fn not_found<'a>(what: &str, name: &str, names: impl Iterator<Item = &'a str>) -> Self {
+        Self::no_such(Kind::NotFound, what, name, names)
+    }
+
+    /// As [`Self::not_found`], where the thing is only a part of what is asked.
+    pub fn no_such<'a>(kind: Kind, what: &str, name: &str, names: impl Iterator<Item = &'a str>) -> Self {
         let near = names
             .map(|known| (strsim::damerau_levenshtein(name, known), known))
             .min()
             .filter(|(distance, known)| *distance <= known.len().max(3) / 2);
         let hint = near.map_or(String::new(), |(_, known)| format!("; did you mean `{known}`?"));
-        Self::new(
-            Kind::NotFound,
-            format!("there is no {what} `{}`{hint}", short(name)),
-        )
+        Self::new(kind, format!("there is no {what} `{}`{hint}", short(name)))
     }
 
     /// The request can be read, and asks for what cannot be.

@@ -2,9 +2,8 @@
 
 use super::list_datasets::{DatasetState, state};
 use crate::lake::visible;
-use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::Problem;
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use schemas::to_arrow::json_schema;
 use serde::{Deserialize, Serialize};
@@ -66,11 +65,7 @@ fn describe(call: Call<'_>, input: DescribeDataset) -> Result<DatasetDescription
     let sources = holding.into_iter().flat_map(|holding| &holding.sources);
     let freshness = sources.map(|source| Freshness {
         source: source.clone(),
-        collected_at: head
-            .collected
-            .get(source)
-            .and_then(|&ended| Timestamp::from_microsecond(ended).ok())
-            .map(|moment| moment.to_string()),
+        collected_at: head.collected.get(source).and_then(|&ended| written(ended)),
     });
     let masked = dataset.all_columns().filter(|column| !view.reads(column));
     Ok(DatasetDescription {

@@ -4,6 +4,8 @@ use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
 use crate::problem::{Kind, Problem};
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
+use bytes::Bytes;
 use schemars::JsonSchema;
 use schemas::datasets::runs::{self, Run};
 use schemas::{Dataset, Home, View};
@@ -124,6 +126,27 @@ pub(super) fn collected(name: &str, view: &View) -> Result<&'static Dataset, Pro
             dataset.name
         ))),
     }
+}
+
+/// Of an item that the caller may see in the dataset, what another dataset keeps of it, whether or not they may see
+/// that: whoever may see a row may see what it was made of, and the same smaller.
+pub(super) async fn kept_of(call: Call<'_>, input: &Item, select: &str) -> Result<RecordBatch, Problem> {
+    let dataset = collected(&input.dataset, &call.caller.view)?;
+    let own = format!("SELECT _item FROM {}", dataset.name);
+    if of_item(call, dataset, &own, &input.item).await?.num_rows() == 0 {
+        return Err(missing(&input.item));
+    }
+    let mut query = Query::from(format!("{select} WHERE _item = :item LIMIT 1").as_str());
+    query
+        .parameters
+        .insert("item".to_owned(), input.item.as_str().into());
+    call.gateway.ask(query).await
+}
+
+/// The bytes in a column of the first row that has some.
+pub(super) fn bytes_in(rows: &RecordBatch, column: &str) -> Option<Bytes> {
+    let column = rows.column_by_name(column)?.as_binary_view_opt()?;
+    column.iter().flatten().next().map(Bytes::copy_from_slice)
 }
 
 pub(super) fn missing(item: &str) -> Problem {

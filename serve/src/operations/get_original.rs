@@ -1,11 +1,10 @@
 //! `get_original`: the bytes of an item as they were fetched.
 
-use super::get_item::{Item, collected, missing, of_item};
+use super::get_item::{Item, bytes_in, kept_of, missing};
 use crate::operation::{Call, Effect, Method, OWNERS, Operation, Original, Output, Reply, parse};
 use crate::problem::{Kind, Problem};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
-use bytes::Bytes;
 use schemas::datasets;
 use store::page::Cell;
 
@@ -29,19 +28,12 @@ pub(crate) const OPERATION: Operation = Operation {
 };
 
 async fn original(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
-    let dataset = collected(&input.dataset, &call.caller.view)?;
-    // Of a dataset that the caller may see: `raw` has the originals of all.
-    let select = format!("SELECT _item FROM {}", dataset.name);
-    if of_item(call, dataset, &select, &input.item).await?.num_rows() == 0 {
-        return Err(missing(&input.item));
-    }
-    let mut query = store::query::Query::from(
-        "SELECT media_type, size_bytes, bytes, path FROM raw WHERE _item = :item LIMIT 1",
-    );
-    query
-        .parameters
-        .insert("item".to_owned(), input.item.as_str().into());
-    let raw = call.gateway.ask(query).await?;
+    let raw = kept_of(
+        call,
+        &input,
+        "SELECT media_type, size_bytes, bytes, path FROM raw",
+    )
+    .await?;
     let text = |name: &str| match raw
         .column_by_name(name)
         .filter(|column| !column.is_empty())
@@ -63,11 +55,7 @@ async fn original(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
             ),
         ));
     }
-    let kept = raw.column_by_name("bytes").and_then(|column| {
-        let column = column.as_binary_view_opt()?;
-        column.iter().flatten().next().map(Bytes::copy_from_slice)
-    });
-    let bytes = match (kept, text("path")) {
+    let bytes = match (bytes_in(&raw, "bytes"), text("path")) {
         (Some(bytes), _) => bytes,
         (None, Some(path)) => {
             let read = tokio::fs::read(&path).await.map_err(|error| {

@@ -1,8 +1,7 @@
 //! `list_events`: what happened since; the polling twin of the stream of events.
 
-use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::{Kind, Problem};
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use schemas::View;
 use serde::{Deserialize, Serialize};
@@ -142,7 +141,7 @@ pub(crate) async fn next(
             .filter(|event| fits(event, input, &call.caller.view))
             .map(|event| Happened {
                 id: event.seq,
-                at: Timestamp::from_microsecond(event.at).map_or_else(|_| String::new(), |at| at.to_string()),
+                at: written(event.at).unwrap_or_default(),
                 kind: event.kind,
                 data: event.data,
             })

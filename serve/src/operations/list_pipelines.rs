@@ -1,9 +1,8 @@
 //! `list_pipelines`: what is collected, and when.
 
 use crate::config::Pipeline;
-use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
+use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse, written};
 use crate::problem::Problem;
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use schemas::SourceName;
 use serde::{Deserialize, Serialize};
@@ -67,9 +66,7 @@ async fn list(call: Call<'_>, _: ListPipelines) -> Result<PipelineList, Problem>
         let collected = head.collected.get(&pipeline.name);
         pipelines.push(PipelineState {
             pipeline: pipeline.clone(),
-            collected_at: collected
-                .and_then(|&ended| Timestamp::from_microsecond(ended).ok())
-                .map(|moment| moment.to_string()),
+            collected_at: collected.and_then(|&ended| written(ended)),
             last_state: last.first().map(|run| run.state.as_str()),
         });
     }

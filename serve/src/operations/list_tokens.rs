@@ -1,8 +1,7 @@
 //! `list_tokens`: who may ask.
 
-use crate::operation::{Call, DEV, Effect, Method, Operation, Output, answer, parse};
+use crate::operation::{Call, DEV, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::Problem;
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::tokens::Token;
@@ -60,7 +59,7 @@ pub(super) struct TokenState {
 
 impl From<Token> for TokenState {
     fn from(token: Token) -> Self {
-        let time = |at: Option<i64>| Some(Timestamp::from_microsecond(at?).ok()?.to_string());
+        let time = |at: Option<i64>| at.and_then(written);
         Self {
             role: token.role.as_str(),
             created_at: time(Some(token.created_at)),

@@ -146,9 +146,7 @@ fn page(dataset: &'static Dataset, view: &View, input: &ReadRows) -> Result<(Pag
         let found = dataset.all_columns().find(|column| column.name == name);
         found.ok_or_else(|| {
             let names = dataset.all_columns().map(|column| column.name);
-            let mut problem = Problem::not_found("column", name, names);
-            problem.kind = Kind::Unprocessable;
-            problem
+            Problem::no_such(Kind::Unprocessable, "column", name, names)
         })
     };
     let readable = |name: &str| {
@@ -242,13 +240,12 @@ fn filter(text: &str, column: impl Fn(&str) -> Result<&'static Column, Problem>)
     let column = column(name)?;
     let compare = Compare::ALL.iter().find(|(known, _)| *known == comparison);
     let compare = compare.map(|(_, compare)| *compare).ok_or_else(|| {
-        let mut problem = Problem::not_found(
+        Problem::no_such(
+            Kind::Unprocessable,
             "comparison",
             comparison,
             Compare::ALL.iter().map(|(name, _)| *name),
-        );
-        problem.kind = Kind::Unprocessable;
-        problem
+        )
     })?;
     if !compare.fits(column.kind) {
         return Err(Problem::unprocessable(format!(

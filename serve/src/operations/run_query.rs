@@ -47,5 +47,5 @@ async fn run(call: Call<'_>, input: RunQuery) -> Result<Reply, Problem> {
         .parameters
         .into_iter()
         .map(|(name, value)| (name, value.into()));
-    run_sql::answer(call, found.sql.clone(), parameters.collect(), None, None).await
+    run_sql::answer(call, found.sql.clone(), parameters.collect(), None).await
 }

@@ -7,7 +7,6 @@ use schemas::View;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use store::export::Format;
 use store::lake::as_of::AsOf;
 use store::query::Query;
 
@@ -72,14 +71,7 @@ async fn run(call: Call<'_>, input: RunSql) -> Result<Reply, Problem> {
         .parameters
         .into_iter()
         .map(|(name, value)| (name, value.into()));
-    answer(
-        call,
-        input.query,
-        parameters.collect(),
-        input.as_of.as_deref(),
-        None,
-    )
-    .await
+    answer(call, input.query, parameters.collect(), input.as_of.as_deref()).await
 }
 
 /// The rows of a statement that somebody wrote.
@@ -88,7 +80,6 @@ pub(super) async fn answer(
     text: String,
     parameters: store::query::Parameters,
     as_of: Option<&str>,
-    format: Option<Format>,
 ) -> Result<Reply, Problem> {
     let snapshot = call.gateway.lake.moment(as_of).await?;
     let query = Query {
@@ -110,7 +101,7 @@ pub(super) async fn answer(
     Ok(Reply::Rows(Rows {
         rows,
         about: json!({ "snapshot": snapshot }),
-        format,
+        format: None,
         name: "answer".to_owned(),
     }))
 }

@@ -1,10 +1,10 @@
 //! `search`: rows by their words and by what they mean.
 
 use crate::lake::visible;
-use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::{Kind, Problem};
+use jiff::Zoned;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 use schemars::JsonSchema;
 use schemas::{Dataset, datasets};
 use serde::{Deserialize, Serialize};
@@ -167,12 +167,11 @@ async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
 }
 
 fn row(hit: Hit) -> FoundRow {
-    let date = hit.date.and_then(|date| Timestamp::from_microsecond(date).ok());
     FoundRow {
         dataset: hit.dataset.name,
         key: hit.dataset.key.iter().copied().zip(hit.key).collect(),
         title: hit.title,
-        date: date.map(|date| date.to_string()),
+        date: hit.date.and_then(written),
         heading: hit.heading,
         part: hit.part,
         snippet: hit.snippet.text,

@@ -43,9 +43,7 @@ pub(super) fn negotiate(
         let known = format.filter(|format| formats.iter().any(|(known, _)| known == format));
         return known.ok_or_else(|| {
             let names = FORMATS.iter().map(|(format, _)| format.name());
-            let mut problem = Problem::not_found("format", name, names);
-            problem.kind = Kind::BadRequest;
-            problem
+            Problem::no_such(Kind::BadRequest, "format", name, names)
         });
     }
     let accepted: Vec<&str> = headers

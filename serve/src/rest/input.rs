@@ -91,10 +91,12 @@ pub(super) async fn of(
                 .keys()
                 .map(String::as_str)
                 .filter(|name| !body && !input.contains_key(*name));
-            let mut problem =
-                Problem::not_found("parameter", &name, names.chain(takes_format.then_some(FORMAT)));
-            problem.kind = Kind::UnknownParameter;
-            return Err(problem);
+            return Err(Problem::no_such(
+                Kind::UnknownParameter,
+                "parameter",
+                &name,
+                names.chain(takes_format.then_some(FORMAT)),
+            ));
         };
         if is_of(schema, "array") {
             let all = named.entry(name).or_insert_with(|| Value::Array(Vec::new()));
@@ -120,9 +122,12 @@ pub(super) async fn of(
                     .keys()
                     .map(String::as_str)
                     .filter(|name| !input.contains_key(*name));
-                let mut problem = Problem::not_found("parameter", &name, names);
-                problem.kind = Kind::UnknownParameter;
-                return Err(problem);
+                return Err(Problem::no_such(
+                    Kind::UnknownParameter,
+                    "parameter",
+                    &name,
+                    names,
+                ));
             }
             let value = match properties.get(&name) {
                 Some(schema) => whole(value, schema),
