@@ -353,6 +353,9 @@ impl Mailbox {
         }
         let name = format!("{location}{REPLACED}{}", self.index.name(item));
         if self.index.find(&name).is_some() {
+            // Left by a run that was killed; the message came back and is replaced again, so the item loses the
+            // flags it came back with.
+            self.change_item(item);
             return;
         }
         let old = &self.index.places[index];
@@ -494,6 +497,22 @@ mod tests {
         mailbox.drain_into(&mut first);
         lake.apply(first);
         assert_eq!(lake.items.len(), 2);
+        run(&mut lake, &[("a/1", "a", "new")]);
+        assert_eq!(lake.items.len(), 1);
+        assert_eq!(lake.locations.len(), 1);
+    }
+
+    #[test]
+    fn a_message_that_is_replaced_comes_back_and_is_replaced_again_in_killed_runs_loses_its_last_flags() {
+        let mut lake = Lake::default();
+        run(&mut lake, &[("a/1", "a", "old")]);
+        for (text, flag) in [("new", "f1"), ("old", "f2"), ("new", "f3")] {
+            let mut mailbox = Mailbox::new(&lake.known());
+            let mut killed = batch();
+            place(&mut mailbox, &mut killed, seen("a/1", "a", text, &[flag]), text);
+            mailbox.drain_into(&mut killed);
+            lake.apply(killed);
+        }
         run(&mut lake, &[("a/1", "a", "new")]);
         assert_eq!(lake.items.len(), 1);
         assert_eq!(lake.locations.len(), 1);
