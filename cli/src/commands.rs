@@ -1,6 +1,7 @@
 //! The commands, each in its file: its arguments, with an example, and `run`.
 
 mod add;
+mod approve;
 mod audit;
 mod changes;
 mod compact;
@@ -8,8 +9,10 @@ pub mod convert_worker;
 mod cursor;
 mod doctor;
 mod export;
+mod gateway;
 mod index;
 mod init;
+mod mcp;
 pub mod query_worker;
 mod rebuild;
 mod run;
@@ -112,6 +115,8 @@ pub enum Command {
     Export(export::Arguments),
     /// Serve all of it over HTTP: REST with Swagger UI
     Serve(serve::Arguments),
+    /// Serve all of it to an agent that starts it: MCP on standard input and output
+    Mcp(mcp::Arguments),
     /// Show what a row was made from, and by which run
     Why(why::Arguments),
     /// Describe the datasets and their columns
@@ -130,6 +135,8 @@ pub enum Command {
     Doctor(doctor::Arguments),
     /// Make, list and revoke the tokens of programs that ask
     Token(token::Arguments),
+    /// List the acts that wait for you, approve or refuse one
+    Approve(approve::Arguments),
     /// Show and check the log of what was asked
     Audit(audit::Arguments),
     /// Answer one query that comes on standard input, for another dkc
@@ -156,6 +163,7 @@ impl Command {
             Self::Changes(arguments) => changes::run(arguments, context).await,
             Self::Export(arguments) => export::run(arguments, context).await,
             Self::Serve(arguments) => serve::run(arguments, context).await,
+            Self::Mcp(arguments) => mcp::run(arguments, context).await,
             Self::Why(arguments) => why::run(arguments, context).await,
             Self::Schema(arguments) => schema::run(arguments, context).await,
             Self::Cursor(arguments) => cursor::run(arguments, context).await,
@@ -165,6 +173,7 @@ impl Command {
             Self::Verify(arguments) => verify::run(arguments, context).await,
             Self::Doctor(arguments) => doctor::run(arguments, context).await,
             Self::Token(arguments) => token::run(arguments, context).await,
+            Self::Approve(arguments) => approve::run(arguments, context).await,
             Self::Audit(arguments) => audit::run(arguments, context).await,
             // `main` runs them, outside of its runtime.
             Self::QueryWorker(_) | Self::ConvertWorker => Ok(()),

@@ -4,12 +4,14 @@
 //!   each with its line, its key and the nearest valid one.
 //! - Not here: what the keys of a `source` mean. Its collector says so, see [`collectors::Descriptor`].
 
+mod gateway;
 mod mistake;
 mod read;
 mod redact;
 mod schema;
 mod secret;
 
+pub use gateway::Serve;
 pub use mistake::{is_mistake, nearest};
 pub use schema::json_schema;
 pub use secret::Reference;
@@ -20,9 +22,7 @@ use schemars::JsonSchema;
 use schemas::SourceName;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
@@ -39,80 +39,6 @@ pub struct Config {
     pub serve: Serve,
     /// The pipelines, in the order of the file.
     pub pipelines: Vec<Pipeline>,
-}
-
-/// How `dkc serve` listens, and what it allows.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Serve {
-    /// Where it listens: an address and a port.
-    pub listen: SocketAddr,
-    /// Whether it may listen where other machines reach it.
-    pub remote: bool,
-    /// Names, beside those of this machine, by which clients reach it.
-    pub hosts: Vec<String>,
-    /// Origins of pages that may read its answers in a browser, such as `https://home.example.org`.
-    pub origins: Vec<String>,
-    /// Rows of one answer; more is an error, never a cut.
-    pub answer_rows: NonZeroU64,
-    /// MiB of one answer, as it lies in memory.
-    pub answer_mb: NonZeroU64,
-    /// A proxy that has asked who somebody is (forward authentication), such as Authelia behind nginx.
-    pub proxy: Option<Proxy>,
-    /// Queries with a name, for whoever knows no SQL.
-    pub queries: BTreeMap<String, SavedQuery>,
-}
-
-impl Default for Serve {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8427)),
-            remote: false,
-            hosts: Vec::new(),
-            origins: Vec::new(),
-            answer_rows: NonZeroU64::MIN.saturating_add(9_999_999),
-            answer_mb: NonZeroU64::MIN.saturating_add(4_095),
-            proxy: None,
-            queries: BTreeMap::new(),
-        }
-    }
-}
-
-/// A proxy that has asked who somebody is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Proxy {
-    /// The addresses it comes from; what others say of themselves is not heard.
-    pub addresses: Vec<IpAddr>,
-    /// The header with the user's name.
-    #[serde(default = "remote_user")]
-    pub user_header: String,
-    /// The header with the user's groups, with commas between.
-    #[serde(default = "remote_groups")]
-    pub groups_header: String,
-    /// The role of each group: public, automated, user or dev.
-    pub roles: BTreeMap<String, String>,
-    /// What the proxy sends as `X-Dkc-Proxy-Secret`, where other programs share its address: env:, file: or keyring:.
-    #[serde(default)]
-    pub secret: Option<String>,
-}
-
-fn remote_user() -> String {
-    "Remote-User".to_owned()
-}
-
-fn remote_groups() -> String {
-    "Remote-Groups".to_owned()
-}
-
-/// A query with a name.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SavedQuery {
-    /// What it answers.
-    pub about: String,
-    /// One statement; `:name` is a parameter.
-    pub sql: String,
 }
 
 /// Bounds on what one query may take.

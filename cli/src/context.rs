@@ -105,6 +105,16 @@ impl Context {
         })
     }
 
+    /// It, blind to a `dkc.toml` that merely lies where the command runs. Agents are started in folders that others made,
+    /// and what such a file allows would be theirs to say.
+    pub fn away_from_here(&self) -> Self {
+        Self {
+            config: self.config.clone().or_else(own_config),
+            data: self.data.clone(),
+            ..*self
+        }
+    }
+
     /// The configuration, checked.
     ///
     /// # Errors

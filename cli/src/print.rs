@@ -159,7 +159,12 @@ pub fn start_log(context: &Context) {
     let mut filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     // At `trace` the one prints what is sent to the server, and so the password. The other prints what it finds wrong
     // with a video, which is in `rejects`. The last warns of each table that it makes.
-    for silent in ["async_imap::imap_stream=info", "nom_exif=off", "lance=error"] {
+    for silent in [
+        "async_imap::imap_stream=info",
+        "nom_exif=off",
+        "lance=error",
+        "bollard=info",
+    ] {
         if let Ok(silent) = silent.parse() {
             filter = filter.add_directive(silent);
         }

@@ -4,6 +4,7 @@ use crate::problem::Problem;
 use schemas::Role;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How the gateway listens and what it allows.
@@ -29,6 +30,93 @@ pub struct Config {
     pub pipelines: Vec<Pipeline>,
     /// Queries with a name.
     pub saved: Vec<SavedQuery>,
+    /// Folders whose files may be found and read; beyond them nothing is.
+    pub roots: Vec<Root>,
+    /// Folders of credentials: what is in them is named, and never read.
+    pub secret_folders: Vec<PathBuf>,
+    /// Operations that act and that the owner trusts: they need no approval of each act.
+    pub trusted: Vec<String>,
+    /// The virtual machines that may be looked at, started and stopped.
+    pub machines: Vec<Machine>,
+    /// The containers that may be looked at and restarted.
+    pub docker: Option<Docker>,
+    /// The builds that may be run.
+    pub builds: Vec<Build>,
+    /// The repositories on GitHub that may be looked at, and their workflows run.
+    pub github: Option<GitHub>,
+}
+
+/// A folder whose files may be found and read.
+#[derive(Debug, Clone)]
+pub struct Root {
+    /// What it is called; paths in answers begin with it.
+    pub name: String,
+    /// Where it is, absolute.
+    pub path: PathBuf,
+}
+
+/// The program that knows a virtual machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cloud {
+    /// Google Cloud, by `gcloud`.
+    Gcloud,
+    /// Oracle Cloud Infrastructure, by `oci`.
+    Oci,
+}
+
+/// A virtual machine.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// What it is called here.
+    pub name: String,
+    /// Whose it is.
+    pub cloud: Cloud,
+    /// Its name in gcloud, its OCID in oci.
+    pub id: String,
+    /// Its project (gcloud), or the profile of the configuration file (oci); the program's own default without it.
+    pub account: Option<String>,
+    /// Its zone (gcloud) or region (oci); the program's own default without it.
+    pub location: Option<String>,
+    /// The program, if it is not on the path.
+    pub program: Option<PathBuf>,
+}
+
+/// Containers of a Docker or Podman daemon.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    /// The daemon's socket.
+    pub socket: PathBuf,
+    /// The names of the containers that may be seen and restarted.
+    pub containers: Vec<String>,
+}
+
+/// A build.
+#[derive(Debug, Clone)]
+pub struct Build {
+    /// What it is called.
+    pub name: String,
+    /// What it makes, in a sentence.
+    pub about: String,
+    /// Where it runs.
+    pub folder: PathBuf,
+    /// The program and its arguments; no shell reads them.
+    pub command: Vec<String>,
+    /// How long it may take.
+    pub time: Duration,
+}
+
+/// Repositories on GitHub.
+#[derive(Debug, Clone)]
+pub struct GitHub {
+    /// The address of its REST API, without a slash at the end.
+    pub api: String,
+    /// A token of GitHub's.
+    pub token: Option<secrecy::SecretString>,
+    /// The repositories, as `owner/name`.
+    pub repositories: Vec<String>,
+    /// The files of the workflows that may be started, such as `deploy.yml`.
+    pub workflows: Vec<String>,
 }
 
 /// A pipeline, as the configuration has it.
@@ -81,6 +169,13 @@ impl Default for Config {
             heavy: 4,
             pipelines: Vec::new(),
             saved: Vec::new(),
+            roots: Vec::new(),
+            secret_folders: Vec::new(),
+            trusted: Vec::new(),
+            machines: Vec::new(),
+            docker: None,
+            builds: Vec::new(),
+            github: None,
         }
     }
 }

@@ -6,13 +6,15 @@
 
 use crate::caller::{Caller, Callers};
 use crate::config::Config;
-use crate::lake::{Head, Lake};
-use crate::operation::{Call, DEV, Effect, Operation, Reply};
+use crate::lake::Lake;
+use crate::operation::{APPLY, Call, DEV, Effect, Face, Operation, Reply};
 use crate::problem::{Kind, Problem};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::Store;
+use store::approvals::Approvals;
 use store::audit::{Audit, Entry};
 use store::events::Events;
 use store::query::{Limits, Reader, Workers};
@@ -25,21 +27,8 @@ use tokio_util::sync::CancellationToken;
 /// How long a heavy operation waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
-/// How long records wait for others, to be written together.
-const TOGETHER: Duration = Duration::from_millis(100);
-
-/// How often it is written down when tokens were last used.
-const USES: Duration = Duration::from_secs(60);
-
-/// How long calls that are under way at the end may take to be written down, and how many are at once.
-const LAST: Duration = Duration::from_secs(2);
-const RECORDS: usize = 1_024;
-
 /// Queries of dkc's own making at once.
 const ASKING: usize = 4;
-
-/// Runs that are looked at for news.
-const LATEST_RUNS: u32 = 50;
 
 /// How many may listen to events at once.
 const LISTENERS: usize = 1_000;
@@ -56,6 +45,10 @@ pub struct Gateway {
     pub workers: Workers,
     /// The log of calls.
     pub audit: Audit,
+    /// Acts that wait for their owner.
+    pub approvals: Approvals,
+    /// Who read what others wrote, as far as it is written down already.
+    pub(crate) tainted: std::sync::Mutex<HashMap<Arc<str>, Instant>>,
     /// What happened.
     pub(crate) events: Events,
     /// The number of the newest event.
@@ -64,7 +57,7 @@ pub struct Gateway {
     pub(crate) listeners: Arc<Semaphore>,
     /// Cancelled when the gateway is to end.
     pub stop: CancellationToken,
-    closed: CancellationToken,
+    pub(crate) closed: CancellationToken,
     /// Runs queries of dkc's own making, apart from what serves requests (F3).
     pub(crate) queries: Handle,
     pub(crate) asking: Semaphore,
@@ -72,8 +65,8 @@ pub struct Gateway {
     pub(crate) models: Models,
     pub(crate) searcher: RwLock<Option<(Searcher, Instant)>>,
     heavy: Arc<Semaphore>,
-    records: mpsc::UnboundedSender<Entry>,
-    unwritten: Mutex<mpsc::UnboundedReceiver<Entry>>,
+    pub(crate) records: mpsc::UnboundedSender<Entry>,
+    pub(crate) unwritten: Mutex<mpsc::UnboundedReceiver<Entry>>,
 }
 
 /// A call that was let in, or turned away; dropped, it is in the audit log.
@@ -128,6 +121,7 @@ impl Gateway {
         models: Models,
         queries: Handle,
     ) -> Result<Self, store::StoreError> {
+        crate::operations::get_uptime_status::begin();
         let callers = Callers::new(Tokens::open(store.data()).await?);
         let audit = Audit::open(store.data()).await?;
         let (records, unwritten) = mpsc::unbounded_channel();
@@ -137,6 +131,8 @@ impl Gateway {
             callers,
             workers,
             audit,
+            approvals: Approvals::open(store.data()).await?,
+            tainted: std::sync::Mutex::default(),
             events: Events::open(store.data()).await?,
             ends: watch::Sender::new(0),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
@@ -158,109 +154,6 @@ impl Gateway {
         self.lake.store().reader(self.limits)
     }
 
-    /// Follows the lake and writes the audit log until it is closed.
-    pub async fn keep(&self) {
-        let following = async {
-            tokio::select! {
-                ((), (), ()) = async { tokio::join!(self.lake.follow(), self.announce(), self.write_used()) } => {}
-                () = self.closed.cancelled() => {}
-            }
-        };
-        tokio::join!(following, self.write_records());
-        if let Err(error) = self.callers.write_used().await {
-            tracing::warn!(%error, "when tokens were last used is not written down");
-        }
-        self.audit.close().await;
-    }
-
-    /// Ends [`Self::keep`], once all that was called is written down.
-    pub fn close(&self) {
-        self.closed.cancel();
-    }
-
-    async fn write_used(&self) {
-        loop {
-            tokio::time::sleep(USES).await;
-            if let Err(error) = self.callers.write_used().await {
-                tracing::warn!(%error, "when tokens were last used is not written down");
-            }
-        }
-    }
-
-    /// Announces what changes in the lake, its runs and its health.
-    async fn announce(&self) {
-        let mut heads = self.lake.heads();
-        loop {
-            let head = heads.borrow_and_update().clone();
-            if let Err(error) = self.announce_all(&head).await {
-                tracing::error!(%error, "events cannot be written");
-            }
-            if heads.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    async fn announce_all(&self, head: &Head) -> Result<(), store::StoreError> {
-        for holding in head.holdings.values() {
-            self.events.rows(holding).await?;
-        }
-        let mut runs = self.lake.store().runs().newest(None, LATEST_RUNS).await?;
-        runs.reverse();
-        for run in &runs {
-            self.events.run(run).await?;
-        }
-        let failing = self
-            .config
-            .pipelines
-            .iter()
-            .filter(|pipeline| head.failing.contains(&pipeline.name));
-        let health = serde_json::json!({
-            "is_readable": head.failure.is_none(),
-            "failing_pipelines": failing.count(),
-        });
-        self.events.health(&health).await?;
-        self.events.forget().await?;
-        self.ends.send_replace(self.events.ends().await?.1);
-        Ok(())
-    }
-
-    /// Writes the records of calls until the gateway is closed, then those of calls that are still under way.
-    async fn write_records(&self) {
-        let mut unwritten = self.unwritten.lock().await;
-        loop {
-            let mut entries = Vec::new();
-            tokio::select! {
-                _ = unwritten.recv_many(&mut entries, 1) => {}
-                () = self.closed.cancelled() => break,
-            }
-            let _ = tokio::time::timeout(TOGETHER, self.closed.cancelled()).await;
-            while let Ok(entry) = unwritten.try_recv() {
-                entries.push(entry);
-            }
-            self.append(&entries).await;
-        }
-        let deadline = tokio::time::Instant::now() + LAST;
-        // Each call under way holds a sender, and so does the gateway.
-        while self.records.strong_count() > 1 || !unwritten.is_empty() {
-            let mut entries = Vec::new();
-            if tokio::time::timeout_at(deadline, unwritten.recv_many(&mut entries, RECORDS))
-                .await
-                .is_err()
-            {
-                break;
-            }
-            self.append(&entries).await;
-        }
-    }
-
-    async fn append(&self, entries: &[Entry]) {
-        if let Err(error) = self.audit.append(entries).await {
-            metrics::counter!("dkc_audit_failures_total").increment(entries.len() as u64);
-            tracing::error!(%error, lost = entries.len(), "the audit log cannot be written");
-        }
-    }
-
     /// Lets a call in: its role, its rate, its turn.
     ///
     /// # Errors
@@ -269,7 +162,7 @@ impl Gateway {
         &self,
         operation: &'static Operation,
         caller: Result<&Caller, Problem>,
-        face: &str,
+        face: Face,
         input: &Value,
         request: &str,
     ) -> Result<Ticket, Problem> {
@@ -284,8 +177,8 @@ impl Gateway {
                 who,
                 role: role.to_owned(),
                 operation: operation.name.to_owned(),
-                face: face.to_owned(),
-                input: store::audit::input_digest(input),
+                face: face.as_str().to_owned(),
+                input: store::audit::input_digest(&without_apply(input)),
                 outcome: "ok".to_owned(),
                 request: request.to_owned(),
                 ..Entry::default()
@@ -306,6 +199,11 @@ impl Gateway {
         ticket: &mut Ticket,
     ) -> Result<(), Problem> {
         let caller = caller?;
+        if !(operation.toolset.is_on)(&self.config) {
+            let name = operation.toolset.name;
+            let detail = format!("`{name}` is off; docs/agents.md tells how its owner turns it on");
+            return Err(Problem::new(Kind::NotFound, detail));
+        }
         if !operation.roles.contains(&caller.role) {
             return Err(Problem::new(
                 Kind::Forbidden,
@@ -349,29 +247,61 @@ impl Gateway {
         Ok(())
     }
 
-    /// Does what a call that was let in asks for.
+    /// Whether a caller may call an operation here.
+    pub fn offers(&self, operation: &Operation, caller: &Caller) -> bool {
+        let is_of_all = operation.roles == DEV && caller.view.datasets.is_some();
+        (operation.toolset.is_on)(&self.config)
+            && operation.roles.contains(&caller.role)
+            && operation.toolset.is_shown(&caller.view)
+            && !is_of_all
+    }
+
+    /// Does what a call that was let in asks for. What acts on the world outside is planned first, and done once it is
+    /// approved.
     ///
     /// # Errors
     /// [`Problem`], of the input or of the operation.
     pub async fn perform(
         &self,
         operation: &'static Operation,
-        caller: &Caller,
+        call: Call<'_>,
         input: Value,
         ticket: &mut Ticket,
     ) -> Result<Reply, Problem> {
-        let call = Call {
-            gateway: self,
-            caller,
+        let done = match operation.plan {
+            Some(plan) => self.act(operation, plan, call, input).await,
+            None => self.in_time((operation.call)(call, input)).await,
         };
-        let done = tokio::time::timeout(self.config.answer_time, (operation.call)(call, input)).await;
-        let done = done.unwrap_or_else(|_| {
+        match &done {
+            Ok(Reply::Planned(_)) => ticket.fail("planned"),
+            Ok(Reply::Waiting(_)) => ticket.fail("waiting-for-approval"),
+            Ok(_) => {}
+            Err(problem) => ticket.fail(problem.kind.name()),
+        }
+        done
+    }
+
+    /// An answer, if it comes in time.
+    pub(crate) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let answered = tokio::time::timeout(self.config.answer_time, answer).await;
+        answered.unwrap_or_else(|_| {
             let seconds = self.config.answer_time.as_secs();
             Err(Problem::new(
                 Kind::Unavailable,
                 format!("there was no answer within {seconds} s; ask for less, or try again"),
             ))
-        });
-        done.inspect_err(|problem| ticket.fail(problem.kind.name()))
+        })
     }
+}
+
+/// An input, the same whether it plans or applies, so that both records show that they belong together.
+fn without_apply(input: &Value) -> Value {
+    let mut input = input.clone();
+    if let Some(members) = input.as_object_mut() {
+        members.retain(|name, _| name != APPLY);
+    }
+    input
 }

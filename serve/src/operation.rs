@@ -6,6 +6,7 @@
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use crate::problem::{Kind, Problem};
+use crate::toolset::Toolset;
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -14,7 +15,10 @@ use schemars::{Schema, SchemaGenerator};
 use schemas::Role;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use store::approvals::Approval;
 use store::export::{Format, SendableRecordBatchStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// What an operation does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +78,28 @@ pub struct Operation {
     pub example: &'static str,
     /// The type of its output.
     pub output: Output,
+    /// The family it belongs to.
+    pub toolset: &'static Toolset,
+    /// Whether its answer holds text that somebody else wrote: mails, files, logs. Agents get that marked and fenced.
+    pub holds_collected: bool,
+    /// What it would do to the world outside, if it does; then it is planned, approved and applied.
+    pub plan: Option<PlanFunction>,
     /// What it does.
     pub call: for<'a> fn(Call<'a>, Value) -> BoxFuture<'a, Result<Reply, Problem>>,
+}
+
+/// Says what an operation would do.
+pub type PlanFunction = for<'a> fn(Call<'a>, Value) -> BoxFuture<'a, Result<Plan, Problem>>;
+
+/// What an operation would do to the world outside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What it would do, in a sentence for the owner.
+    pub summary: String,
+    /// What of the world it rests on: when that is another, another plan is needed.
+    pub state: Value,
+    /// Whether it ends or loses something.
+    pub is_destructive: bool,
 }
 
 /// All roles.
@@ -87,13 +111,65 @@ pub const OWNERS: &[Role] = &[Role::User, Role::Dev];
 /// That of whoever looks after the machine.
 pub const DEV: &[Role] = &[Role::Dev];
 
+/// What a call came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// HTTP: people and their programs.
+    Rest,
+    /// MCP: agents.
+    Mcp,
+}
+
+impl Face {
+    /// Its name in the audit log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Mcp => "mcp",
+        }
+    }
+}
+
+/// The input by which what was planned is carried out.
+pub const APPLY: &str = "apply";
+
+impl Operation {
+    /// The schema of its input: what its type says, and `apply` where there is a plan.
+    pub fn input_schema(&self, types: &mut SchemaGenerator) -> Schema {
+        let mut schema = (self.input)(types);
+        if self.plan.is_none() {
+            return schema;
+        }
+        let name = schema.get("$ref").and_then(Value::as_str);
+        let name = name.and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+        let properties = match name.and_then(|name| types.definitions_mut().get_mut(&name)) {
+            Some(definition) => definition.get_mut("properties"),
+            None => schema.ensure_object().get_mut("properties"),
+        };
+        if let Some(properties) = properties.and_then(Value::as_object_mut) {
+            let about = "The `apply` of the plan, to carry it out; without it the answer is the plan.";
+            properties.insert(
+                APPLY.to_owned(),
+                serde_json::json!({ "type": "string", "maxLength": 64, "description": about }),
+            );
+        }
+        schema
+    }
+}
+
 /// What a call is made with.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
+    /// What it came through.
+    pub face: Face,
     /// The gateway.
     pub gateway: &'a Gateway,
     /// Who calls.
     pub caller: &'a Caller,
+    /// Where lines of something long go; who sends does not wait.
+    pub progress: Option<&'a mpsc::Sender<String>>,
+    /// Cancelled when the caller wants it no longer.
+    pub cancel: &'a CancellationToken,
 }
 
 /// What an operation answers.
@@ -106,6 +182,23 @@ pub enum Reply {
     Rows(Rows),
     /// Bytes, as they were collected.
     Bytes(Original),
+    /// What it would do: nothing is done yet.
+    Planned(Planned),
+    /// It is to be done, and waits for its owner.
+    Waiting(Approval),
+}
+
+/// What an operation would do, told to who may have it done.
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
+pub struct Planned {
+    /// The digest of the plan: sent as `apply`, with the same input, the plan is carried out.
+    pub apply: String,
+    /// What would be done.
+    pub summary: String,
+    /// Whether it ends or loses something.
+    pub is_destructive: bool,
+    /// Whether its owner has to approve it.
+    pub needs_approval: bool,
 }
 
 /// A page of rows.

@@ -7,17 +7,17 @@
 mod docs;
 mod events;
 mod format;
-mod guard;
+pub(crate) mod guard;
 mod health;
 mod input;
 mod listen;
 mod openapi;
-mod reply;
+pub(crate) mod reply;
 
 pub use listen::listen;
 
 use crate::dispatcher::Gateway;
-use crate::operation::{Method, Operation};
+use crate::operation::{Call, Face, Method, Operation};
 use crate::problem::{Kind, Problem};
 use crate::registry;
 use axum::Router;
@@ -28,6 +28,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -48,6 +49,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .merge(docs::routes())
+        .merge(crate::mcp::routes(&gateway))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method);
     let stays_plain = DefaultPredicate::new()
@@ -147,19 +149,23 @@ async fn call(
             match caller {
                 // It is counted and in the log, as any other call.
                 Ok(caller) => {
-                    let mut ticket = gateway.admit(operation, Ok(&caller), "rest", &input, id).await?;
+                    let mut ticket = gateway
+                        .admit(operation, Ok(&caller), Face::Rest, &input, id)
+                        .await?;
                     ticket.fail(problem.kind.name());
                     return Err(problem);
                 }
                 Err(denied) => {
-                    let admitted = gateway.admit(operation, Err(denied), "rest", &input, id).await;
+                    let admitted = gateway
+                        .admit(operation, Err(denied), Face::Rest, &input, id)
+                        .await;
                     return Err(admitted.err().unwrap_or(problem));
                 }
             }
         }
     };
     let mut ticket = gateway
-        .admit(operation, Ok(&caller), "rest", &asked.input, id)
+        .admit(operation, Ok(&caller), Face::Rest, &asked.input, id)
         .await?;
     if events::is_wanted(operation, &parts.headers) {
         return events::stream(gateway.clone(), caller, asked.input, &parts.headers, ticket).await;
@@ -175,9 +181,17 @@ async fn call(
         ticket.fail("not-modified");
         return Ok(reply::not_modified(tag));
     }
-    let answer = gateway
-        .perform(operation, &caller, asked.input, &mut ticket)
-        .await?;
+    let cancel = CancellationToken::new();
+    // Whoever left does not wait for what was begun.
+    let _left = cancel.clone().drop_guard();
+    let call = Call {
+        face: Face::Rest,
+        gateway,
+        caller: &caller,
+        progress: None,
+        cancel: &cancel,
+    };
+    let answer = gateway.perform(operation, call, asked.input, &mut ticket).await?;
     reply::write(answer, operation, form, tag, ticket).await
 }
 

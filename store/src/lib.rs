@@ -4,6 +4,7 @@
 //! - In: batches of rows with a cursor. Out: snapshots of a lake, answers to queries.
 //! - Not here: where rows come from, what they mean, who may ask.
 
+pub mod approvals;
 pub mod audit;
 pub mod commit;
 pub mod embedder;

@@ -2,7 +2,7 @@
 
 use super::mistake::{Mistake, Mistakes, Place, nearest};
 use super::secret::{FORMS, Reference};
-use super::{Config, Pipeline, Secret, redact, schema};
+use super::{Config, Pipeline, Secret, Serve, gateway, redact, schema};
 use crate::context::expand;
 use collectors::Descriptor;
 use schemars::{JsonSchema, schema_for};
@@ -66,7 +66,7 @@ impl Reader<'_> {
         }
         let limits = self.table(top, "limits");
         let search = self.table(top, "search");
-        let serve = self.table(top, "serve");
+        let serve = self.serve(top);
         let pipelines = top
             .get("pipeline")
             .map_or_else(Vec::new, |pipelines| self.pipelines(pipelines));
@@ -109,6 +109,14 @@ impl Reader<'_> {
                 "remove it: the catalog and the files of the lake are in the data directory, see `--data`",
             );
         }
+    }
+
+    fn serve(&mut self, top: &Table) -> Serve {
+        let mut serve: Serve = self.table(top, "serve");
+        for finding in gateway::settle(&mut serve, self.folder) {
+            self.wrong(finding.span(top), finding.message, finding.help);
+        }
+        serve
     }
 
     /// The table of that name at the top, or its default.

@@ -8,6 +8,9 @@ use std::ops::Range;
 use std::path::Path;
 use toml_edit::{Document, Item, TableLike, Value};
 
+/// The keys of secrets that are of no source.
+const OWN_SECRETS: [&str; 2] = ["secret", "token"];
+
 /// `text` with a star for each byte of every value that is neither a reference nor under a harmless key.
 pub(super) fn parsed(text: &str, document: &Document<&str>) -> String {
     let mut spans = Vec::new();
@@ -17,7 +20,10 @@ pub(super) fn parsed(text: &str, document: &Document<&str>) -> String {
 
 /// As [`parsed`], for a text that is no TOML: what follows the keys of secrets, to the end of the line.
 pub(super) fn unparsed(text: &str) -> String {
-    let secrets = || collectors::ALL.iter().flat_map(|descriptor| descriptor.secrets);
+    let secrets = || {
+        let of_sources = collectors::ALL.iter().flat_map(|descriptor| descriptor.secrets);
+        of_sources.copied().chain(OWN_SECRETS)
+    };
     let mut spans = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
@@ -113,5 +119,17 @@ fn is_harmless(key: &str) -> bool {
                 | "user_header"
                 | "groups_header"
                 | "about"
+                | "cloud"
+                | "id"
+                | "location"
+                | "containers"
+                | "minutes"
+                | "api"
+                | "repositories"
+                | "workflows"
+                | "trusted"
+                | "folder"
+                | "socket"
+                | "program"
         ) || collectors::ALL.iter().any(of_source))
 }

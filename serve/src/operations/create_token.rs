@@ -4,6 +4,7 @@ use super::list_tokens::TokenState;
 use crate::lake::visible;
 use crate::operation::{Call, DEV, Effect, Method, Operation, Output, answer, parse};
 use crate::problem::Problem;
+use crate::toolset;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use schemas::Role;
@@ -24,6 +25,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<CreateToken>(),
     example: r#"{"name": "reports", "role": "automated", "datasets": ["emails"]}"#,
     output: Output::Json(|types| types.subschema_for::<MadeToken>()),
+    toolset: &toolset::OWNER,
+    holds_collected: false,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&create(call, parse(input)?).await?) }),
 };
 

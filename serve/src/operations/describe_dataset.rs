@@ -4,6 +4,7 @@ use super::list_datasets::{DatasetState, state};
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::Problem;
+use crate::toolset;
 use schemars::JsonSchema;
 use schemas::to_arrow::json_schema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<DescribeDataset>(),
     example: r#"{"dataset": "emails"}"#,
     output: Output::Json(|types| types.subschema_for::<DatasetDescription>()),
+    toolset: &toolset::DATA,
+    holds_collected: false,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&describe(call, parse(input)?)?) }),
 };
 

@@ -3,6 +3,7 @@
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Reply, Rows, parse};
 use crate::problem::Problem;
+use crate::toolset;
 use schemars::JsonSchema;
 use schemas::{Home, View};
 use serde::Deserialize;
@@ -27,6 +28,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ExportDataset>(),
     example: r#"{"file": "emails.csv"}"#,
     output: Output::Rows,
+    toolset: &toolset::DATA,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { export(call, parse(input)?).await }),
 };
 

@@ -3,6 +3,7 @@
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
 use crate::problem::{Kind, Problem};
+use crate::toolset;
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use bytes::Bytes;
@@ -27,6 +28,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<Item>(),
     example: r#"{"dataset": "emails", "item": "the _item of a row"}"#,
     output: Output::Json(|types| types.subschema_for::<Story>()),
+    toolset: &toolset::DATA,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&story(call, parse(input)?).await?) }),
 };
 

@@ -3,6 +3,7 @@
 use super::get_item::{Item, bytes_in, kept_of, missing};
 use crate::operation::{Call, Effect, Method, OWNERS, Operation, Original, Output, Reply, parse};
 use crate::problem::{Kind, Problem};
+use crate::toolset;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use schemas::datasets;
@@ -24,6 +25,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<Item>(),
     example: r#"{"dataset": "emails", "item": "the _item of a row"}"#,
     output: Output::Bytes,
+    toolset: &toolset::ROWS,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { original(call, parse(input)?).await }),
 };
 

@@ -2,6 +2,7 @@
 
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
 use crate::problem::Problem;
+use crate::toolset;
 use schemars::JsonSchema;
 use schemas::datasets::runs::Run;
 use serde::Deserialize;
@@ -19,6 +20,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<GetRun>(),
     example: r#"{"run": "the id of a run"}"#,
     output: Output::Json(|types| types.subschema_for::<serde_json::Value>()),
+    toolset: &toolset::MONITORING,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&get(call, parse(input)?).await?) }),
 };
 

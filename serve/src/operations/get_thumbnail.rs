@@ -3,6 +3,7 @@
 use super::get_item::{Item, bytes_in, kept_of, missing};
 use crate::operation::{Call, Effect, Method, Operation, Original, Output, Reply, TRUSTED, parse};
 use crate::problem::Problem;
+use crate::toolset;
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
@@ -17,6 +18,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<Item>(),
     example: r#"{"dataset": "photos", "item": "the _item of a row"}"#,
     output: Output::Bytes,
+    toolset: &toolset::PHOTOS,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { thumbnail(call, parse(input)?).await }),
 };
 

@@ -2,6 +2,7 @@
 
 use crate::lake::Head;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
+use crate::toolset;
 use schemars::JsonSchema;
 use schemas::{Dataset, View, datasets};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ListDatasets>(),
     example: "{}",
     output: Output::Json(|types| types.subschema_for::<DatasetList>()),
+    toolset: &toolset::DATA,
+    holds_collected: false,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&list(call, parse(input)?)) }),
 };
 

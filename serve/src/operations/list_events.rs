@@ -2,6 +2,7 @@
 
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::{Kind, Problem};
+use crate::toolset;
 use schemars::JsonSchema;
 use schemas::View;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ListEvents>(),
     example: r#"{"after": 0}"#,
     output: Output::Events(|types| types.subschema_for::<EventList>()),
+    toolset: &toolset::MONITORING,
+    holds_collected: false,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&list(call, parse(input)?).await?) }),
 };
 

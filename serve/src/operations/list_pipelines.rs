@@ -3,6 +3,7 @@
 use crate::config::Pipeline;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse, written};
 use crate::problem::Problem;
+use crate::toolset;
 use schemars::JsonSchema;
 use schemas::SourceName;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ListPipelines>(),
     example: r#"{}"#,
     output: Output::Json(|types| types.subschema_for::<PipelineList>()),
+    toolset: &toolset::MONITORING,
+    holds_collected: false,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&list(call, parse(input)?).await?) }),
 };
 

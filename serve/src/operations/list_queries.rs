@@ -2,6 +2,7 @@
 
 use crate::config::SavedQuery;
 use crate::operation::{EVERYBODY, Effect, Method, Operation, Output, answer, parse};
+use crate::toolset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ListQueries>(),
     example: "{}",
     output: Output::Json(|types| types.subschema_for::<QueryList>()),
+    toolset: &toolset::ROWS,
+    holds_collected: false,
+    plan: None,
     call: |call, input| {
         Box::pin(async move {
             let ListQueries {} = parse(input)?;

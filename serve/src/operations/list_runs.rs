@@ -2,6 +2,7 @@
 
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
 use crate::problem::Problem;
+use crate::toolset;
 use schemars::JsonSchema;
 use schemas::SourceName;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ListRuns>(),
     example: r#"{"limit": 5}"#,
     output: Output::Json(|types| types.subschema_for::<RunList>()),
+    toolset: &toolset::MONITORING,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&list(call, parse(input)?).await?) }),
 };
 

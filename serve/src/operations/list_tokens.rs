@@ -2,6 +2,7 @@
 
 use crate::operation::{Call, DEV, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::Problem;
+use crate::toolset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::tokens::Token;
@@ -19,6 +20,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ListTokens>(),
     example: r#"{}"#,
     output: Output::Json(|types| types.subschema_for::<TokenList>()),
+    toolset: &toolset::OWNER,
+    holds_collected: false,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&list(call, parse(input)?).await?) }),
 };
 

@@ -2,6 +2,7 @@
 
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
 use crate::registry;
+use crate::toolset;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +20,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ListTools>(),
     example: r#"{}"#,
     output: Output::Json(|types| types.subschema_for::<ToolList>()),
+    toolset: &toolset::OWNER,
+    holds_collected: false,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&list(call, parse(input)?)) }),
 };
 
@@ -52,7 +56,7 @@ struct Tool {
 fn list(call: Call<'_>, _: ListTools) -> ToolList {
     let allowed = registry::ALL
         .iter()
-        .filter(|operation| operation.roles.contains(&call.caller.role));
+        .filter(|operation| call.gateway.offers(operation, call.caller));
     let tools = allowed.map(|operation| {
         let mut types =
             SchemaGenerator::new(SchemaSettings::draft2020_12().with(|how| how.inline_subschemas = true));
@@ -60,7 +64,7 @@ fn list(call: Call<'_>, _: ListTools) -> ToolList {
             name: operation.name,
             about: operation.about,
             acts: operation.effect == Effect::Act,
-            input: (operation.input)(&mut types).to_value(),
+            input: operation.input_schema(&mut types).to_value(),
             example: serde_json::from_str(operation.example).unwrap_or_default(),
         }
     });

@@ -6,6 +6,7 @@
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Page as Answer, Reply, parse};
 use crate::problem::{Kind, Problem};
+use crate::toolset;
 use arrow_array::RecordBatch;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,6 +33,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ReadRows>(),
     example: r#"{"dataset": "emails", "columns": ["date", "from_addr", "subject"], "sort": "-date", "limit": 10}"#,
     output: Output::Rows,
+    toolset: &toolset::ROWS,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { read(call, parse(input)?).await }),
 };
 

@@ -3,6 +3,7 @@
 use super::run_sql::{self, Scalar};
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Reply, parse};
 use crate::problem::Problem;
+use crate::toolset;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -20,6 +21,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<RunQuery>(),
     example: r#"{"query": "mails_of", "parameters": {"who": "anna@example.org"}}"#,
     output: Output::Rows,
+    toolset: &toolset::ROWS,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { run(call, parse(input)?).await }),
 };
 

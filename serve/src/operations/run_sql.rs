@@ -2,6 +2,7 @@
 
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Reply, Rows, parse};
 use crate::problem::{Kind, Problem};
+use crate::toolset;
 use schemars::JsonSchema;
 use schemas::View;
 use serde::Deserialize;
@@ -23,6 +24,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<RunSql>(),
     example: r#"{"query": "SELECT from_addr, count(*) AS mails FROM emails GROUP BY 1 ORDER BY 2 DESC LIMIT 10"}"#,
     output: Output::Rows,
+    toolset: &toolset::DATA,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { run(call, parse(input)?).await }),
 };
 

@@ -3,6 +3,7 @@
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::{Kind, Problem};
+use crate::toolset;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
@@ -25,6 +26,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<Search>(),
     example: r#"{"q": "invoice from:hosting after:2024-01", "limit": 5}"#,
     output: Output::Json(|types| types.subschema_for::<Found>()),
+    toolset: &toolset::SEARCH,
+    holds_collected: true,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&search(call, parse(input)?).await?) }),
 };
 
@@ -187,7 +191,7 @@ fn row(hit: Hit) -> FoundRow {
     }
 }
 
-fn problem(error: SearchError) -> Problem {
+pub(crate) fn problem(error: SearchError) -> Problem {
     match &error {
         SearchError::Empty => Problem::new(Kind::Unavailable, error.to_string()).after(60),
         SearchError::TooMany(..) => Problem::unprocessable(error.to_string()),

@@ -2,6 +2,7 @@
 
 use crate::operation::{Call, DEV, Effect, Method, Operation, Output, answer, parse};
 use crate::problem::Problem;
+use crate::toolset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<VerifyAudit>(),
     example: r#"{}"#,
     output: Output::Json(|types| types.subschema_for::<AuditVerified>()),
+    toolset: &toolset::OWNER,
+    holds_collected: false,
+    plan: None,
     call: |call, input| Box::pin(async move { answer(&verify(call, parse(input)?).await?) }),
 };
 

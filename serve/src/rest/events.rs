@@ -5,7 +5,7 @@
 
 use crate::caller::Caller;
 use crate::dispatcher::{Gateway, Ticket};
-use crate::operation::{Call, Operation, Output, parse};
+use crate::operation::{Call, Face, Operation, Output, parse};
 use crate::operations::list_events::{ListEvents, first, next};
 use crate::problem::{Kind, Problem};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -66,8 +66,11 @@ pub(super) async fn stream(
     })?;
     let begin = {
         let call = Call {
+            face: Face::Rest,
             gateway: &gateway,
             caller: &caller,
+            progress: None,
+            cancel: &gateway.stop,
         };
         first(call, &input).await?
     };
@@ -75,8 +78,11 @@ pub(super) async fn stream(
     let (sender, mut receiver) = mpsc::channel::<Result<Event, Infallible>>(WAITING);
     tokio::spawn(async move {
         let call = Call {
+            face: Face::Rest,
             gateway: &gateway,
             caller: &caller,
+            progress: None,
+            cancel: &gateway.stop,
         };
         let mut ends = gateway.ends.subscribe();
         let mut last = begin;

@@ -50,7 +50,7 @@ pub(super) async fn name_request(mut request: Request, next: Next) -> Response {
 }
 
 /// The id of a request.
-pub(super) fn id_of(headers: &HeaderMap) -> String {
+pub(crate) fn id_of(headers: &HeaderMap) -> String {
     let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     id.unwrap_or("-").to_owned()
 }
@@ -125,7 +125,7 @@ fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> 
 ///
 /// # Errors
 /// [`Kind::Unauthorized`].
-pub(super) async fn caller(gateway: &Gateway, request: &Parts) -> Result<Caller, Problem> {
+pub(crate) async fn caller(gateway: &Gateway, request: &Parts) -> Result<Caller, Problem> {
     let headers = &request.headers;
     if let Some(authorization) = headers.get(header::AUTHORIZATION) {
         let text = authorization.to_str().unwrap_or_default();

@@ -3,15 +3,12 @@
 //! - What is in the path or the query is text; it becomes what the operation's input says that it is.
 //! - Not here: whether the values make sense (the operation).
 
+use crate::input::{is_of, of_text, properties, whole, within};
 use crate::operation::{Method, Operation};
 use crate::problem::{Kind, Problem};
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, header};
-use schemars::SchemaGenerator;
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 /// What a request asks.
@@ -28,32 +25,6 @@ const BODY: Duration = Duration::from_secs(10);
 
 /// The query parameter that names a format, of operations that answer with rows.
 pub(super) const FORMAT: &str = "format";
-
-/// The properties of each operation's input, by name.
-static INPUTS: LazyLock<HashMap<&'static str, Map<String, Value>>> = LazyLock::new(|| {
-    let inputs = crate::registry::ALL.iter().map(|operation| {
-        let settings = SchemaSettings::draft2020_12().with(|how| how.inline_subschemas = true);
-        let schema = (operation.input)(&mut SchemaGenerator::new(settings)).to_value();
-        let properties = schema.get("properties").and_then(Value::as_object).cloned();
-        (operation.name, properties.unwrap_or_default())
-    });
-    inputs.collect()
-});
-
-/// The properties of an operation's input, by name.
-pub(super) fn properties(operation: &Operation) -> &'static Map<String, Value> {
-    static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
-    INPUTS.get(operation.name).unwrap_or(&NONE)
-}
-
-/// Whether a schema says that a value is, or may be, of a type.
-pub(super) fn is_of(schema: &Value, kind: &str) -> bool {
-    match schema.get("type") {
-        Some(Value::String(only)) => only == kind,
-        Some(Value::Array(several)) => several.iter().any(|one| one == kind),
-        _ => false,
-    }
-}
 
 /// What a request asks an operation for.
 pub(super) async fn of(
@@ -103,7 +74,10 @@ pub(super) async fn of(
             if let Value::Array(all) = all {
                 all.push(Value::String(text));
             }
-        } else if named.insert(name.clone(), value(&name, text, schema)?).is_some() {
+        } else if named
+            .insert(name.clone(), of_text(&name, text, schema)?)
+            .is_some()
+        {
             return Err(Problem::new(Kind::BadRequest, format!("`{name}` is there twice")));
         }
     }
@@ -145,64 +119,6 @@ pub(super) async fn of(
         input: Value::Object(input),
         format,
     })
-}
-
-/// A text as a value of the type that a schema asks for.
-fn value(name: &str, text: String, schema: &Value) -> Result<Value, Problem> {
-    let wrong = |what: &str| Problem::new(Kind::BadRequest, format!("`{name}` must be {what}"));
-    if is_of(schema, "integer") {
-        return text
-            .parse::<i64>()
-            .map(Value::from)
-            .map_err(|_| wrong("an integer"));
-    }
-    if is_of(schema, "boolean") {
-        return text
-            .parse::<bool>()
-            .map(Value::from)
-            .map_err(|_| wrong("true or false"));
-    }
-    Ok(Value::String(text))
-}
-
-/// A number without a fraction is an integer however it is written (JSON Schema 2020-12 §6.1.1); serde wants no point.
-fn whole(value: Value, schema: &Value) -> Value {
-    let number = value
-        .as_f64()
-        .filter(|_| value.is_f64() && is_of(schema, "integer"));
-    let number = number.filter(|number| number.fract() == 0.0);
-    match number.and_then(|number| format!("{number:.0}").parse::<i64>().ok()) {
-        Some(number) => number.into(),
-        None => value,
-    }
-}
-
-/// Whether a value keeps to the bounds of its schema, which serde does not look at.
-fn within(name: &str, value: &Value, schema: &Value) -> Result<(), Problem> {
-    let bound = |key: &str| schema.get(key).and_then(Value::as_f64);
-    let wrong = |what: String| Err(Problem::new(Kind::BadRequest, format!("`{name}` must {what}")));
-    if let Some(number) = value.as_f64() {
-        if let Some(least) = bound("minimum").filter(|least| number < *least) {
-            return wrong(format!("be at least {least}"));
-        }
-        if let Some(most) = bound("maximum").filter(|most| number > *most) {
-            return wrong(format!("be at most {most}"));
-        }
-    }
-    let length = match value {
-        Value::String(text) => Some((text.chars().count(), "Length", "characters")),
-        Value::Array(all) => Some((all.len(), "Items", "items")),
-        _ => None,
-    };
-    if let Some((length, key, what)) = length {
-        if let Some(least) = bound(&format!("min{key}")).filter(|least| (length as f64) < *least) {
-            return wrong(format!("have at least {least} {what}"));
-        }
-        if let Some(most) = bound(&format!("max{key}")).filter(|most| length as f64 > *most) {
-            return wrong(format!("have at most {most} {what}"));
-        }
-    }
-    Ok(())
 }
 
 /// The object in a body.

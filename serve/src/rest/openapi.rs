@@ -4,17 +4,17 @@
 //!   takes JSON Schema as it is.
 
 use super::format::FORMATS;
-use super::input::{FORMAT, is_of, properties};
+use super::input::FORMAT;
 use super::{guard, reply};
 use crate::dispatcher::Gateway;
-use crate::operation::{Method, Operation, Output};
+use crate::input::{is_of, properties};
+use crate::operation::{Method, Operation, Output, Planned};
 use crate::problem::{Document, Kind};
 use crate::registry;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
-use schemas::Role;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use store::export::Format;
@@ -36,15 +36,20 @@ const SCHEME: &str = "token";
 pub(super) async fn document(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (request, _) = request.into_parts();
     let caller = guard::caller(&gateway, &request).await;
-    let role = match caller {
-        Ok(caller) => Some(caller.role),
+    let caller = match caller {
+        Ok(caller) => Some(caller),
         // One that was sent and is wrong is told; none is somebody who has yet to authorise.
         Err(problem) if request.headers.contains_key(axum::http::header::AUTHORIZATION) => {
             return reply::problem(&problem, &guard::id_of(&request.headers));
         }
         Err(_) => None,
     };
-    match of_role(role) {
+    let offered = registry::ALL.iter().copied().filter(|operation| {
+        caller
+            .as_ref()
+            .is_some_and(|caller| gateway.offers(operation, caller))
+    });
+    match of(offered) {
         Ok(document) => axum::Json(document).into_response(),
         Err(error) => {
             let problem = crate::Problem::internal(&error);
@@ -53,20 +58,17 @@ pub(super) async fn document(State(gateway): State<Arc<Gateway>>, request: Reque
     }
 }
 
-/// The document of a role; without one, of somebody who has no token.
+/// The document of these operations.
 ///
 /// # Errors
 /// When it has no form in JSON.
-pub(crate) fn of_role(role: Option<Role>) -> Result<Value, serde_json::Error> {
+fn of(offered: impl Iterator<Item = &'static Operation>) -> Result<Value, serde_json::Error> {
     let mut types = SchemaGenerator::new(SchemaSettings::draft2020_12().with(|how| {
         how.definitions_path = "/components/schemas".into();
         how.meta_schema = None;
     }));
-    let allowed = registry::ALL
-        .iter()
-        .filter(|operation| role.is_some_and(|role| operation.roles.contains(&role)));
     let mut paths = PathsBuilder::new();
-    for operation in allowed {
+    for operation in offered {
         let method = match operation.method {
             Method::Get => HttpMethod::Get,
             Method::Post => HttpMethod::Post,
@@ -136,7 +138,7 @@ pub(crate) fn of_role(role: Option<Role>) -> Result<Value, serde_json::Error> {
 }
 
 fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBuilder {
-    let input = (operation.input)(types).to_value();
+    let input = operation.input_schema(types).to_value();
     let component = input
         .get("$ref")
         .and_then(Value::as_str)
@@ -291,6 +293,18 @@ fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBui
         Output::Bytes => good = good.content("*/*", ContentBuilder::new().build()),
     }
     let mut responses = ResponsesBuilder::new().response("200", good);
+    if operation.plan.is_some() {
+        types.subschema_for::<Planned>();
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("Planned")))
+            .build();
+        responses = responses.response(
+            "202",
+            ResponseBuilder::new()
+                .description("What it would do; nothing is done yet.")
+                .content("application/json", content),
+        );
+    }
     if operation.is_cacheable {
         responses = responses.response(
             "304",

@@ -20,6 +20,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::time::Duration;
+use store::approvals::Approval;
 use store::export::{ExportError, Form, Format, SendableRecordBatchStream, chained, encode, write_stream};
 use tokio::runtime::Handle;
 
@@ -71,7 +72,7 @@ pub(super) fn not_modified(tag: &str) -> Response {
 }
 
 /// A problem as a response.
-pub(super) fn problem(problem: &Problem, id: &str) -> Response {
+pub(crate) fn problem(problem: &Problem, id: &str) -> Response {
     let body = serde_json::to_vec(&problem.document(id)).unwrap_or_default();
     let status = StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut answer = response(status, Some("application/problem+json"), body.into());
@@ -103,6 +104,11 @@ pub(super) async fn write(
         }
         Reply::Page(page) => page_as(page, operation, format, &mut ticket)?,
         Reply::Rows(rows) => rows_as(rows, format, ticket).await?,
+        Reply::Planned(planned) => {
+            let body = serde_json::to_vec(&planned).map_err(|error| Problem::internal(&error))?;
+            response(StatusCode::ACCEPTED, Some("application/json"), body.into())
+        }
+        Reply::Waiting(approval) => return Err(waiting(&approval)),
         Reply::Bytes(original) => {
             ticket.count(1, original.bytes.len() as u64);
             bytes_as(original)
@@ -113,6 +119,19 @@ pub(super) async fn write(
         insert(&mut answer, header::VARY, "Accept, Authorization");
     }
     Ok(answer)
+}
+
+/// Why something is not done yet.
+fn waiting(approval: &Approval) -> Problem {
+    let Approval { id, request, .. } = approval;
+    Problem::new(
+        Kind::Conflict,
+        format!(
+            "nothing is done yet: that it {} waits for its owner (`dkc approve {id}`, or POST /api/v1/approvals/{id}/approve); send the same again once it is approved",
+            request.summary
+        ),
+    )
+    .after(5)
 }
 
 fn response(status: StatusCode, media_type: Option<&'static str>, body: Body) -> Response {

@@ -1,0 +1,338 @@
+//! A call of a tool, from its arguments to its answer.
+//!
+//! - Everything that goes wrong in a call is an answer that says so, which an agent can act on; only what is no tool is an
+//!   error of the protocol.
+//! - Text that others wrote leaves here fenced, with where it came from, and the caller is remembered as having read it
+//!   before it has.
+
+use super::answer::{self, Answer};
+use super::approval::{self, Word};
+use super::budget::{self, Cut, Position};
+use super::catalogue::{self, CONTINUE, MAX_TOKENS, METHOD, PARAMS};
+use super::continuation::{self, Continuation};
+use super::fence::{Fence, harmless};
+use super::options::Options;
+use super::provenance::{PROVENANCE, defused, fenced, provenance};
+use crate::caller::Caller;
+use crate::dispatcher::{Gateway, Ticket};
+use crate::input;
+use crate::operation::{Call, Face, Operation, Reply};
+use crate::problem::{Kind, Problem};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rmcp::ErrorData;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, MetaObject,
+    ProgressNotificationParam,
+};
+use rmcp::service::{RequestContext, RoleServer};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// Tokens of an answer, when the agent does not say.
+const USUAL: usize = 8_000;
+/// The fewest and the most that it may say.
+const LEAST: usize = 200;
+const MOST: usize = 100_000;
+
+/// Lines of progress that may wait to be sent.
+const LINES: usize = 256;
+
+/// Which tool was called, and with what.
+struct Asked {
+    operation: &'static Operation,
+    given: Map<String, Value>,
+    most: usize,
+    after: Option<String>,
+}
+
+/// Calls a tool.
+pub(super) async fn call(
+    gateway: &Gateway,
+    caller: &Caller,
+    options: &Options,
+    params: CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResponse, ErrorData> {
+    let asked = asked(gateway, caller, options, &params)?;
+    let id = Uuid::now_v7().simple().to_string();
+    let input = Value::Object(asked.given.clone());
+    let ticket = gateway
+        .admit(asked.operation, Ok(caller), Face::Mcp, &input, &id)
+        .await;
+    let done = match ticket {
+        Ok(mut ticket) => run(gateway, caller, asked, &params, context, &mut ticket).await,
+        Err(problem) => Err(problem),
+    };
+    Ok(done.unwrap_or_else(|problem| refusal(&problem, &id).into()))
+}
+
+/// What a call asks for.
+///
+/// # Errors
+/// That there is no such tool, or method of one.
+fn asked(
+    gateway: &Gateway,
+    caller: &Caller,
+    options: &Options,
+    params: &CallToolRequestParams,
+) -> Result<Asked, ErrorData> {
+    let wrong = |detail: String| ErrorData::invalid_params(detail, None);
+    let unknown = |what: &str, name: &str| {
+        let tools = catalogue::tools(gateway, caller, options);
+        let problem = Problem::not_found(what, name, tools.iter().map(|tool| &*tool.name));
+        wrong(harmless(&problem.detail).into_owned())
+    };
+    let mut given = params.arguments.clone().unwrap_or_default();
+    let mut take = |name: &str| {
+        let value = given.get(name).cloned().filter(|value| !value.is_null());
+        given.retain(|known, _| known != name);
+        value
+    };
+    let (most, after) = (take(MAX_TOKENS), take(CONTINUE));
+    let most = match most {
+        None => USUAL,
+        Some(most) => {
+            let most = most.as_u64().and_then(|most| usize::try_from(most).ok());
+            most.filter(|most| (LEAST..=MOST).contains(most))
+                .ok_or_else(|| wrong(format!("`{MAX_TOKENS}` must be a number from {LEAST} to {MOST}")))?
+        }
+    };
+    let after = match after {
+        None => None,
+        Some(Value::String(after)) => Some(after),
+        Some(_) => {
+            return Err(wrong(format!(
+                "`{CONTINUE}` must be the text that an answer gave"
+            )));
+        }
+    };
+    if let Some(group) = catalogue::group(options, &params.name) {
+        let (method, inner) = (take(METHOD), take(PARAMS));
+        let method = method.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let operation = catalogue::operation(gateway, caller, options, method)
+            .filter(|operation| *operation.toolset == *group)
+            .ok_or_else(|| {
+                wrong(format!(
+                    "`{METHOD}` must be one of those that `{}` lists",
+                    group.name
+                ))
+            })?;
+        if let Some(other) = given.keys().next() {
+            let detail = format!("`{other}` must be within `{PARAMS}`");
+            return Err(wrong(harmless(&detail).into_owned()));
+        }
+        let given = match inner {
+            None => Map::new(),
+            Some(Value::Object(inner)) => inner,
+            Some(_) => return Err(wrong(format!("`{PARAMS}` must be an object"))),
+        };
+        return Ok(Asked {
+            operation,
+            given,
+            most,
+            after,
+        });
+    }
+    let operation = match options.is_grouped {
+        true => None,
+        false => catalogue::operation(gateway, caller, options, &params.name),
+    };
+    Ok(Asked {
+        operation: operation.ok_or_else(|| unknown("tool", &params.name))?,
+        given,
+        most,
+        after,
+    })
+}
+
+async fn run(
+    gateway: &Gateway,
+    caller: &Caller,
+    asked: Asked,
+    params: &CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+    ticket: &mut Ticket,
+) -> Result<CallToolResponse, Problem> {
+    let operation = asked.operation;
+    let checked = checked(operation, asked.given, asked.after.as_deref());
+    let (input, from) = checked.inspect_err(|problem| ticket.fail(problem.kind.name()))?;
+    let digest = continuation::digest(&Value::Object(input.clone()));
+    let mut pinned = input;
+    // The rest is of the snapshot that the beginning was of.
+    if let Some(snapshot) = from.as_ref().and_then(|from| from.snapshot)
+        && input::properties(operation).contains_key("as_of")
+        && !pinned.contains_key("as_of")
+    {
+        pinned.insert("as_of".to_owned(), snapshot.to_string().into());
+    }
+    let from = from.map(|from| from.position);
+    let perform = async |ticket: &mut Ticket| {
+        let (sender, mut lines) = mpsc::channel(LINES);
+        let call = Call {
+            face: Face::Mcp,
+            gateway,
+            caller,
+            progress: Some(&sender),
+            cancel: &context.ct,
+        };
+        let performing = gateway.perform(operation, call, Value::Object(pinned.clone()), ticket);
+        let mut told = Told::default();
+        let done = tokio::select! {
+            done = performing => done,
+            // It ends only with the sender, which is here.
+            () = told.forward(&mut lines, context) => Err(Problem::new(Kind::Internal, "progress ended before the call")),
+            () = context.ct.cancelled() => Err(Problem::new(Kind::Unavailable, "the call was cancelled")),
+        };
+        drop(sender);
+        told.forward(&mut lines, context).await;
+        done
+    };
+    let failed = |ticket: &mut Ticket, problem: Problem| {
+        ticket.fail(problem.kind.name());
+        problem
+    };
+    let mut reply = match perform(ticket).await {
+        Ok(reply) => reply,
+        Err(problem) => return Err(failed(ticket, problem)),
+    };
+    if let Reply::Waiting(approval) = &reply {
+        let word = approval::ask(gateway, caller, approval, params, context).await;
+        match word.map_err(|problem| failed(ticket, problem))? {
+            Word::Ask(request) => return Ok((*request).into()),
+            Word::Given => {
+                ticket.fail("ok");
+                reply = match perform(ticket).await {
+                    Ok(reply) => reply,
+                    Err(problem) => return Err(failed(ticket, problem)),
+                };
+            }
+            Word::Waits => {}
+        }
+    }
+    // A plan is told in words of the owner's configuration.
+    let is_collected = operation.holds_collected && !matches!(reply, Reply::Planned(_));
+    if let Reply::Waiting(approval) = &reply {
+        let id = &approval.id;
+        return Err(Problem::new(
+            Kind::Conflict,
+            format!(
+                "nothing is done yet: that it {} waits for its owner. Tell them: `dkc approve {id}` approves it. Then call again with the same arguments",
+                approval.request.summary
+            ),
+        ));
+    }
+    let answer = answer::of(reply, from, ticket).await;
+    let answer = answer.map_err(|problem| failed(ticket, problem))?;
+    let meta = is_collected.then(|| provenance(gateway, operation, &answer.value, &pinned));
+    if is_collected {
+        let written = gateway.taint(caller, operation).await;
+        written.map_err(|problem| failed(ticket, problem))?;
+    }
+    let going_on = |position: Position| {
+        let rest = Continuation {
+            tool: operation.name.to_owned(),
+            input: digest.clone(),
+            position,
+            snapshot: answer.snapshot,
+        };
+        rest.encode()
+    };
+    let shown = show(&answer, asked.most, &params.name, meta, going_on);
+    Ok(shown.map_err(|problem| failed(ticket, problem))?.into())
+}
+
+/// The input of an operation, and where its answer goes on.
+fn checked(
+    operation: &'static Operation,
+    given: Map<String, Value>,
+    after: Option<&str>,
+) -> Result<(Map<String, Value>, Option<Continuation>), Problem> {
+    let given = given.into_iter().filter(|(_, value)| !value.is_null()).collect();
+    let input = input::checked(operation, given)?;
+    let after = after.map(|text| {
+        let digest = continuation::digest(&Value::Object(input.clone()));
+        Continuation::decode(text, operation.name, &digest)
+    });
+    let after = after.transpose()?;
+    Ok((input, after))
+}
+
+/// How many lines of something long an agent was told.
+#[derive(Default)]
+struct Told(f64);
+
+impl Told {
+    /// Sends lines, if the agent wants them, until there are no more.
+    async fn forward(&mut self, lines: &mut mpsc::Receiver<String>, context: &RequestContext<RoleServer>) {
+        let token = context.meta.get_progress_token();
+        while let Some(line) = lines.recv().await {
+            let Some(token) = &token else { continue };
+            self.0 += 1.0;
+            let progress =
+                ProgressNotificationParam::new(token.clone(), self.0).with_message(harmless(&line));
+            // An agent that left is seen by the cancellation.
+            let _ = context.peer.notify_progress(progress).await;
+        }
+    }
+}
+
+/// An answer as an agent gets it: fenced where it tells of where it came from.
+fn show(
+    answer: &Answer,
+    most: usize,
+    tool: &str,
+    meta: Option<Value>,
+    going_on: impl Fn(Position) -> String,
+) -> Result<CallToolResult, Problem> {
+    let Cut { value, rest } = budget::cut(answer.value.clone(), answer.from.as_ref(), most)?;
+    let shown = value.get("rows").and_then(Value::as_array).map_or(0, Vec::len);
+    let rest = answer.rest(rest, shown).map(going_on);
+    let (text, mut value) = match &meta {
+        Some(_) => {
+            let fence = Fence::new()?;
+            // Each text by itself: in JSON another letter may stand before it, and hide what it begins with.
+            let text = fence.around(&defused(value.clone()).to_string());
+            (text, fenced(&fence, value))
+        }
+        None => (value.to_string(), value),
+    };
+    let mut content = vec![ContentBlock::text(text)];
+    if let Some((media_type, bytes)) = &answer.picture {
+        content.push(ContentBlock::image(STANDARD.encode(bytes), media_type));
+    }
+    if let Some(rest) = rest {
+        content.push(ContentBlock::text(format!(
+            "There is more: call `{tool}` again with the same arguments and {CONTINUE}=\"{rest}\"."
+        )));
+        if let Some(value) = value.as_object_mut() {
+            value.insert(CONTINUE.to_owned(), rest.into());
+        }
+    }
+    let mut result = CallToolResult::success(content);
+    result.structured_content = Some(value);
+    if let Some(meta) = meta {
+        let mut members = Map::new();
+        members.insert(PROVENANCE.to_owned(), meta);
+        result.meta = Some(MetaObject(members));
+    }
+    Ok(result)
+}
+
+/// A problem as an answer. It may say back what the agent sent, or name what was collected.
+fn refusal(problem: &Problem, id: &str) -> CallToolResult {
+    let detail = harmless(&problem.detail);
+    let mut text = format!("{}: {detail}", problem.kind.title());
+    if let Some(seconds) = problem.retry_after {
+        text.push_str(&format!(" (in {seconds} s)"));
+    }
+    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
+    let mut members = Map::new();
+    members.insert(
+        "org.dkc/problem".to_owned(),
+        json!({ "kind": problem.kind, "request": id }),
+    );
+    result.meta = Some(MetaObject(members));
+    result
+}

@@ -1,0 +1,248 @@
+//! Completion: what can stand in an address or in a prompt, while somebody types it.
+//!
+//! - In: a template or a prompt, a part of it, what is typed so far. Out: values that begin with that, whatever their
+//!   case; none where the caller may not see them, as where there are none.
+//! - The values are collected text: they are made harmless, and who was shown some has read what others wrote.
+//! - Not here: what completes what (`resources`, `prompts`).
+
+use super::fence::harmless;
+use super::{listing, prompts};
+use crate::caller::Caller;
+use crate::dispatcher::Gateway;
+use crate::lake::visible;
+use crate::operation::Operation;
+use crate::problem::Problem;
+use crate::registry;
+use crate::resources::{self, Values};
+use rmcp::ErrorData;
+use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
+use schemas::{Column, Dataset, Kind, View};
+use serde::Deserialize;
+use store::export::{Format, encode};
+use store::query::Query;
+
+/// Characters that may be typed: no value that is completed is longer.
+const MOST_TYPED: usize = 500;
+
+/// The operation that tells of those who write mails: prompts complete people by them.
+const OF_PEOPLE: &str = "search_emails";
+
+/// Values that begin with what is typed.
+///
+/// # Errors
+/// That there is no such template, prompt or part of it; that the caller asks too often.
+pub(super) async fn complete(
+    gateway: &Gateway,
+    caller: &Caller,
+    request: CompleteRequestParams,
+) -> Result<CompleteResult, ErrorData> {
+    caller
+        .count()
+        .map_err(|problem| ErrorData::invalid_request(problem.detail, None))?;
+    let argument = &request.argument;
+    let (values, operation) = match &request.r#ref {
+        Reference::Resource(reference) => of_template(gateway, caller, &reference.uri, &argument.name)?,
+        Reference::Prompt(reference) => {
+            let values = prompts::find(&reference.name)?.argument(&argument.name)?.values;
+            (values, registry::by_name(OF_PEOPLE))
+        }
+        _ => {
+            let detail = "only templates of resources and prompts can be completed";
+            return Err(ErrorData::invalid_params(detail, None));
+        }
+    };
+    let typed = argument.value.to_lowercase();
+    let operation = operation
+        .filter(|operation| gateway.offers(operation, caller) && typed.chars().nth(MOST_TYPED).is_none());
+    let found = match (values, operation) {
+        (Values::None, _) | (_, None) => Vec::new(),
+        (Values::Roots, Some(_)) => {
+            let roots = gateway.config.roots.iter().map(|root| root.name.as_str());
+            let mut roots: Vec<String> = roots
+                .filter(|name| begins(name, &typed))
+                .map(str::to_owned)
+                .collect();
+            roots.sort_unstable();
+            roots
+        }
+        (Values::Column { dataset, column }, Some(operation)) => {
+            let found = of_column(gateway, caller, operation, dataset, column, &typed).await;
+            found.unwrap_or_else(|problem| {
+                tracing::warn!(
+                    problem = problem.detail,
+                    dataset,
+                    column,
+                    "nothing can be completed"
+                );
+                Vec::new()
+            })
+        }
+    };
+    Ok(CompleteResult::new(info(found)))
+}
+
+/// What completes a variable of a template, and the operation behind it.
+fn of_template(
+    gateway: &Gateway,
+    caller: &Caller,
+    uri: &str,
+    name: &str,
+) -> Result<(Values, Option<&'static Operation>), ErrorData> {
+    let entries = resources::ALL.iter().flat_map(|resource| resource.entries);
+    let offered =
+        entries.filter(|entry| entry.is_template() && listing::operation(gateway, caller, entry).is_some());
+    let uris = offered.clone().map(|entry| entry.uri);
+    let found = offered.clone().find(|entry| entry.uri == uri);
+    let entry = found.ok_or_else(|| prompts::missing("template", uri, uris))?;
+    let names = entry.variables.iter().map(|variable| variable.name);
+    let variable = entry.variables.iter().find(|variable| variable.name == name);
+    let variable = variable.ok_or_else(|| prompts::missing("variable", name, names))?;
+    Ok((variable.values, listing::operation(gateway, caller, entry)))
+}
+
+/// Whether a value begins with what is typed, which is in small letters.
+fn begins(value: &str, typed: &str) -> bool {
+    value.to_lowercase().starts_with(typed)
+}
+
+/// A value of a column.
+#[derive(Deserialize)]
+struct Given {
+    /// It.
+    value: String,
+}
+
+/// Values of a column that begin with what is typed; one more than is told, to tell that there are more.
+async fn of_column(
+    gateway: &Gateway,
+    caller: &Caller,
+    operation: &Operation,
+    dataset: &str,
+    column: &str,
+    typed: &str,
+) -> Result<Vec<String>, Problem> {
+    let Ok(dataset) = visible(dataset, &caller.view) else {
+        return Ok(Vec::new());
+    };
+    let column = dataset.all_columns().find(|known| known.name == column);
+    let Some(column) = column.filter(|column| caller.view.reads(column)) else {
+        return Ok(Vec::new());
+    };
+    let mut query = Query::from(select(dataset, column).as_str());
+    query.parameters.insert("typed".to_owned(), typed.into());
+    query.view = View::clone(&caller.view);
+    let rows = gateway.ask(query).await?;
+    let text = encode(&rows, Format::Json).map_err(|error| Problem::internal(&error))?;
+    let found: Vec<Given> = serde_json::from_slice(&text).map_err(|error| Problem::internal(&error))?;
+    if !found.is_empty() {
+        gateway.taint(caller, operation).await?;
+    }
+    let values = found.iter().map(|given| harmless(&given.value).into_owned());
+    Ok(values.collect())
+}
+
+/// The statement that asks for values of a column.
+fn select(dataset: &Dataset, column: &Column) -> String {
+    let (from, name) = (dataset.name, column.name);
+    let value = match column.kind {
+        Kind::TextList => format!("unnest(\"{name}\")"),
+        _ => format!("\"{name}\""),
+    };
+    let most = CompletionInfo::MAX_VALUES + 1;
+    format!(
+        "SELECT DISTINCT value FROM (SELECT {value} AS value FROM {from}) AS given \
+         WHERE value <> '' AND starts_with(lower(value), CAST(:typed AS VARCHAR)) ORDER BY value LIMIT {most}"
+    )
+}
+
+/// As many values as may be told.
+fn info(mut values: Vec<String>) -> CompletionInfo {
+    let has_more = values.len() > CompletionInfo::MAX_VALUES;
+    values.truncate(CompletionInfo::MAX_VALUES);
+    let total = u32::try_from(values.len()).ok().filter(|_| !has_more);
+    CompletionInfo::with_pagination(values, total, has_more).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::datasets;
+
+    fn told(count: usize) -> CompletionInfo {
+        info((0..count).map(|number| number.to_string()).collect())
+    }
+
+    #[test]
+    fn no_more_are_told_than_may_be() {
+        let all = told(CompletionInfo::MAX_VALUES);
+        assert_eq!(
+            (all.values.len(), all.total, all.has_more),
+            (100, Some(100), Some(false))
+        );
+        let some = told(CompletionInfo::MAX_VALUES + 1);
+        assert_eq!(
+            (some.values.len(), some.total, some.has_more),
+            (100, None, Some(true))
+        );
+        assert_eq!((told(0).total, told(0).has_more), (Some(0), Some(false)));
+    }
+
+    #[test]
+    fn the_case_does_not_count() {
+        assert!(begins("Über/Projekte", "über"));
+        assert!(begins("Über", ""));
+        assert!(!begins("Projekte", "über"));
+    }
+
+    #[test]
+    fn what_is_typed_is_bound_and_never_part_of_the_statement() {
+        let of = |dataset: &str, column: &str| {
+            let dataset = datasets::by_name(dataset).unwrap();
+            let column = dataset.all_columns().find(|known| known.name == column).unwrap();
+            select(dataset, column)
+        };
+        let list = of("emails", "folders");
+        assert!(
+            list.contains("(SELECT unnest(\"folders\") AS value FROM emails)"),
+            "{list}"
+        );
+        let text = of("emails", "from_addr");
+        assert!(
+            text.contains("(SELECT \"from_addr\" AS value FROM emails)"),
+            "{text}"
+        );
+        assert!(text.contains(":typed") && text.ends_with("LIMIT 101"), "{text}");
+    }
+
+    /// The statements are planned and run over an empty lake.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_column_that_completes_something_can_be_asked() {
+        use futures::TryStreamExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let store = store::Store::open_writer(folder.path()).await.unwrap();
+        let limits = store::query::Limits {
+            memory_bytes: 64 << 20,
+            time: std::time::Duration::from_secs(60),
+            threads: 1,
+            rows: None,
+            bytes: None,
+        };
+        let variables = resources::ALL.iter().flat_map(|resource| resource.entries);
+        let variables = variables
+            .flat_map(|entry| entry.variables)
+            .map(|variable| variable.values);
+        let arguments = prompts::ALL.iter().flat_map(|prompt| prompt.arguments);
+        for values in variables.chain(arguments.map(|argument| argument.values)) {
+            let Values::Column { dataset, column } = values else {
+                continue;
+            };
+            let known = datasets::by_name(dataset).unwrap();
+            let column = known.all_columns().find(|known| known.name == column).unwrap();
+            let mut query = Query::from(select(known, column).as_str());
+            query.parameters.insert("typed".to_owned(), "a_%'b".into());
+            let rows = store.reader(limits).answer(&query).await.unwrap();
+            let batches: Vec<arrow_array::RecordBatch> = rows.try_collect().await.unwrap();
+            assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 0);
+        }
+    }
+}

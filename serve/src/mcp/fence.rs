@@ -1,0 +1,385 @@
+//! Text that somebody else wrote, made safe to show to a model: what is hidden becomes visible, what would be loaded or
+//! followed is defused, and it stands in a fence that nothing in it can close.
+//!
+//! - In: text or JSON that was collected. Out: the same, to be read as data.
+//! - A fence does not make a model deaf to what stands in it; it tells where our words end and another's begin.
+//! - Not here: who may see the text (`schemas::View`); how much of it (`budget`). Cut first: a fence must not be cut.
+
+use crate::problem::Problem;
+use regex::Regex;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::LazyLock;
+use unicode_general_category::{GeneralCategory, get_general_category};
+
+/// How many characters a string in JSON may have without a fence, if it is one line.
+const SHORT: usize = 200;
+
+/// What is replaced, in this order, and what comes instead. Nothing that comes instead is found by any of them, so that
+/// text which is harmless stays as it is. Browsers skip line breaks and tabs within an address, and take `\` for `/`.
+const RULES: &[(&str, &str)] = &[
+    (
+        r"(?i)h[\t\n]*t[\t\n]*t[\t\n]*p[\t\n]*s[\t\n]*:([\t\n]*[/\\])",
+        "hxxps:${1}",
+    ),
+    (
+        r"(?i)h[\t\n]*t[\t\n]*t[\t\n]*p[\t\n]*:([\t\n]*[/\\])",
+        "hxxp:${1}",
+    ),
+    (
+        r"(?i)f[\t\n]*t[\t\n]*p[\t\n]*(s?)[\t\n]*:([\t\n]*[/\\])",
+        "fxp${1}:${2}",
+    ),
+    (
+        // A text may be JSON already, where a line break is two characters, and the second is a letter.
+        r"(?i)(\b|\\[nrt])(w[\t\n]*s[\t\n]*s?|f[\t\n]*i[\t\n]*l[\t\n]*e)[\t\n]*:([\t\n]*[/\\])",
+        "${1}${2}[:]${3}",
+    ),
+    (
+        r"(?i)(j[\t\n]*a[\t\n]*v[\t\n]*a[\t\n]*s[\t\n]*c[\t\n]*r[\t\n]*i[\t\n]*p[\t\n]*t)[\t\n]*:",
+        "${1}[:]",
+    ),
+    (
+        r"(?i)(v[\t\n]*b[\t\n]*s[\t\n]*c[\t\n]*r[\t\n]*i[\t\n]*p[\t\n]*t)[\t\n]*:",
+        "${1}[:]",
+    ),
+    (
+        r"(?i)(\b|\\[nrt])(d[\t\n]*a[\t\n]*t[\t\n]*a)[\t\n]*:(\s*(?:application|audio|font|image|message|model|multipart|text|video)/|;\s*base64)",
+        "${1}${2}[:]${3}",
+    ),
+    // Addresses without a scheme, where one is expected.
+    (
+        r#"(?i)(\]\(\s*<?\s*|\]:\s*<?\s*|\b(?:src|srcset|href|poster|background|action|data)\s*=\s*["']?\s*|\burl\(\s*["']?\s*)[/\\][\t\n]*[/\\]"#,
+        "${1}hxxp://",
+    ),
+    // Letters, digits, `:`, `/`, tabs and line breaks that are written as entities to hide an address.
+    (
+        r"(?i)&(#0*(?:9|10|13|4[6-9]|5[0-8]|6[5-9]|[7-9][0-9]|1[01][0-9]|12[0-2])\b|#x0*(?:9|a|d|2[ef]|3[0-9a]|[46][1-9a-f]|[57][0-9a])\b|(?:colon|sol|bsol|tab|newline);)",
+        "&amp;${1}",
+    ),
+    (
+        r"(?i)<(/?(?:img|image|iframe|embed|object|video|audio|source|script|link|base|input)[\s/])",
+        "&lt;${1}",
+    ),
+    // Our own marks.
+    (r"(?i)<(\s*/?\s*untrusted)", "&lt;${1}"),
+];
+
+/// [`RULES`], compiled. A test sees that all of them can be.
+static COMPILED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    RULES
+        .iter()
+        .filter_map(|(pattern, instead)| Some((Regex::new(pattern).ok()?, *instead)))
+        .collect()
+});
+
+/// A fence that is used for one answer, so that nobody can know its mark when they write.
+#[derive(Debug, Clone)]
+pub(crate) struct Fence {
+    /// What its two marks have and no text can.
+    nonce: String,
+}
+
+impl Fence {
+    /// A fence with a mark of 128 random bits.
+    ///
+    /// # Errors
+    /// [`Problem`] when the system has no random bytes.
+    pub(crate) fn new() -> Result<Self, Problem> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|error| Problem::internal(&error))?;
+        Ok(Self {
+            nonce: hex::encode(bytes),
+        })
+    }
+
+    /// The text, harmless, in the fence.
+    pub(crate) fn around(&self, text: &str) -> String {
+        let nonce = &self.nonce;
+        let text = harmless(text);
+        format!("<untrusted {nonce}>\n{text}\n</untrusted {nonce}>")
+    }
+
+    /// The same JSON: its strings and names harmless, strings of many lines or characters in the fence.
+    pub(crate) fn value(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => {
+                let is_short = text.chars().nth(SHORT).is_none() && !text.contains(['\n', '\r']);
+                Value::String(match is_short {
+                    false => self.around(&text),
+                    true => harmless(&text).into_owned(),
+                })
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.value(item)).collect()),
+            Value::Object(members) => Value::Object(
+                members
+                    .into_iter()
+                    .map(|(name, value)| (harmless(&name).into_owned(), self.value(value)))
+                    .collect(),
+            ),
+            value => value,
+        }
+    }
+}
+
+/// The text with all that is hidden written out, and all that a client would load or follow defused.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let mut text = visible(text);
+    for (pattern, instead) in COMPILED.iter() {
+        let replaced = match pattern.replace_all(&text, *instead) {
+            Cow::Owned(replaced) => Some(replaced),
+            Cow::Borrowed(_) => None,
+        };
+        if let Some(replaced) = replaced {
+            text = Cow::Owned(replaced);
+        }
+    }
+    if let Some(replaced) = without_images(&text) {
+        text = Cow::Owned(replaced);
+    }
+    text
+}
+
+/// The text with characters that cannot be seen written as `\u{200b}`; lines end with `\n` alone.
+fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut seen = String::with_capacity(text.len() + 64);
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        if character == '\r' && characters.peek() == Some(&'\n') {
+            continue;
+        }
+        if is_hidden(character) {
+            seen.extend(character.escape_unicode());
+        } else {
+            seen.push(character);
+        }
+    }
+    Cow::Owned(seen)
+}
+
+/// Whether a character shows nothing of itself, or nothing that everybody sees alike.
+fn is_hidden(character: char) -> bool {
+    match character {
+        '\n' | '\t' | ' '..='~' => false,
+        // Marks and letters that show nothing: joiners, fillers, vowels that are not pronounced, variation selectors.
+        '\u{34f}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{17b4}'
+        | '\u{17b5}'
+        | '\u{180b}'..='\u{180d}'
+        | '\u{180f}'
+        | '\u{2800}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{ffa0}'
+        | '\u{e0000}'..='\u{e0fff}' => true,
+        character => matches!(
+            get_general_category(character),
+            GeneralCategory::Control
+                | GeneralCategory::Format
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+                | GeneralCategory::PrivateUse
+                | GeneralCategory::Surrogate
+                | GeneralCategory::Unassigned
+        ),
+    }
+}
+
+/// The text with images of Markdown made text: `![` can begin one only before `](`, `][` or `]:`. What has none after it
+/// stays, so that most code does.
+fn without_images(text: &str) -> Option<String> {
+    let last = ["](", "][", "]:"]
+        .iter()
+        .filter_map(|end| text.rfind(end))
+        .max()?;
+    let (before, after) = text.split_at_checked(last)?;
+    before
+        .contains("![")
+        .then(|| format!("{}{after}", before.replace("![", r"!\[")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            3 => "[a-zA-Z ]{1,12}",
+            1 => any::<char>().prop_map(String::from),
+            1 => "[\u{0}-\u{20}\u{7f}-\u{a0}\u{200b}-\u{2064}\u{feff}\u{e000}\u{fe0f}\u{e0041}]",
+            4 => prop::sample::select(vec![
+                "http", "HTTPS", "h\ntt\tp", "ftp", "file", "data", "javascript", "java\nscript", "ws", "wss",
+                ":", "://", "//", "/", "\\", "s", "![", "!", "[", "](", "][", "]:", "]", "(", "<", "</",
+                "<img ", "src=\"", "untrusted", "<untrusted", "</untrusted ", "&", "&#104;", "#x68;", "&colon;",
+                "text/html", ";base64", "\r\n", "\n", "\t", "\u{200b}", "url(", "p", "h", "t",
+            ])
+            .prop_map(str::to_owned),
+        ]
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        prop::collection::vec(piece(), 0..40).prop_map(|pieces| pieces.concat())
+    }
+
+    fn tree() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            text().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::hash_map(text(), inner, 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn is_same_shape(one: &Value, two: &Value) -> bool {
+        match (one, two) {
+            (Value::Array(one), Value::Array(two)) => {
+                one.len() == two.len() && one.iter().zip(two).all(|(one, two)| is_same_shape(one, two))
+            }
+            (Value::Object(one), Value::Object(two)) => {
+                let names: std::collections::HashSet<_> = one.keys().map(|name| harmless(name)).collect();
+                // Of names that became the same, one is left.
+                names.len() == two.len()
+                    && (names.len() < one.len()
+                        || one
+                            .iter()
+                            .all(|(name, value)| is_same_shape(value, &two[&*harmless(name)])))
+            }
+            (Value::String(_), Value::String(_)) => true,
+            (one, two) => one == two,
+        }
+    }
+
+    #[test]
+    fn every_rule_can_be_compiled() {
+        assert_eq!(COMPILED.len(), RULES.len());
+    }
+
+    #[test]
+    fn ordinary_text_stays_as_it_is() {
+        for text in [
+            "",
+            "Sehr geehrte Frau Müller,\n\n\tdie Straße ist gesperrt – „leider“.",
+            "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι",
+            "すべての人間は、生まれながらにして自由です。ガギグ",
+            "e\u{301}te\u{301}, नमस्ते, يولد جميع الناس أحرارًا",
+            "🎉👍🏽 so good",
+            "let rows = vec![1, 2]; if a < b && c > d { Vec<Source> }",
+            "the data: see below; file: a.txt; it is 10:30; a/b; https is safe; use http",
+            "AT&amp;T &#39;quoted&#39;",
+            "https[:]//example.org is already broken",
+        ] {
+            assert!(
+                matches!(harmless(text), Cow::Borrowed(same) if same == text),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_seen() {
+        for (hidden, seen) in [
+            ("a\u{200b}b", r"a\u{200b}b"),
+            ("\u{202e}txt.exe", r"\u{202e}txt.exe"),
+            ("so\u{ad}ft", r"so\u{ad}ft"),
+            ("\u{e0041}\u{e0042}", r"\u{e0041}\u{e0042}"),
+            ("❤\u{fe0f}", r"❤\u{fe0f}"),
+            ("\u{1b}[31mred", r"\u{1b}[31mred"),
+            (
+                "\u{2028}\u{e000}\u{ffff}\u{10ffff}",
+                r"\u{2028}\u{e000}\u{ffff}\u{10ffff}",
+            ),
+            ("one\r\ntwo\rthree", "one\ntwo\\u{d}three"),
+        ] {
+            assert_eq!(harmless(hidden), seen);
+        }
+    }
+
+    #[test]
+    fn nothing_is_loaded_or_followed() {
+        for (live, dead) in [
+            ("see http://a.example/x", "see hxxp://a.example/x"),
+            ("HTTPS://A.example", "hxxps://A.example"),
+            ("ht\ntps:\t//a.example", "hxxps:\t//a.example"),
+            (r"http:\\a.example", r"hxxp:\\a.example"),
+            ("ftp://a.example", "fxp://a.example"),
+            ("file:///etc/passwd", "file[:]///etc/passwd"),
+            ("JavaScript:alert(1)", "JavaScript[:]alert(1)"),
+            ("data:image/png;base64,AA", "data[:]image/png;base64,AA"),
+            ("![x](http://a.example)", r"!\[x](hxxp://a.example)"),
+            ("![x](&#104;ttp://a.example)", r"!\[x](&amp;#104;ttp://a.example)"),
+            ("![x][y]\n[y]: //a.example", "!\\[x][y]\n[y]: hxxp://a.example"),
+            ("[x](//a.example)", "[x](hxxp://a.example)"),
+            ("<IMG src='//a.example'>", "&lt;IMG src='hxxp://a.example'>"),
+            ("url( \"//a.example\")", "url( \"hxxp://a.example\")"),
+        ] {
+            assert_eq!(harmless(live), dead);
+        }
+    }
+
+    #[test]
+    fn a_fence_holds_what_is_long_and_only_that() {
+        let fence = Fence::new().unwrap();
+        assert_eq!(fence.nonce.len(), 32);
+        assert_ne!(fence.nonce, Fence::new().unwrap().nonce);
+        let value =
+            json!({"short": "x".repeat(SHORT), "long": "x".repeat(SHORT + 1), "lines": "a\nb", "n": 1.5});
+        let fenced = fence.value(value.clone());
+        assert_eq!(fenced["short"], value["short"]);
+        assert_eq!(fenced["n"], value["n"]);
+        let lines = format!("<untrusted {0}>\na\nb\n</untrusted {0}>", fence.nonce);
+        assert_eq!(fenced["lines"], json!(lines));
+        assert!(fenced["long"].as_str().unwrap().starts_with("<untrusted "));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_hidden_or_live_comes_out(text in text()) {
+            let safe = harmless(&text);
+            for character in safe.chars().filter(|character| !"\n\t".contains(*character)) {
+                prop_assert!(!matches!(
+                    get_general_category(character),
+                    GeneralCategory::Control | GeneralCategory::Format | GeneralCategory::PrivateUse
+                ));
+            }
+            let lower = safe.to_lowercase();
+            for live in ["http://", "https://", "ftp://", "javascript:", "<img ", "<untrusted", "</untrusted"] {
+                prop_assert!(!lower.contains(live), "{} in {:?}", live, safe);
+            }
+        }
+
+        #[test]
+        fn what_is_harmless_stays_as_it_is(text in text()) {
+            let once = harmless(&text).into_owned();
+            prop_assert_eq!(harmless(&once), once.as_str());
+        }
+
+        #[test]
+        fn nothing_closes_a_fence(before in text(), after in text()) {
+            let fence = Fence::new().unwrap();
+            let close = format!("</untrusted {}>", fence.nonce);
+            let fenced = fence.around(&format!("{before}{close}{after}"));
+            prop_assert_eq!(fenced.matches(&close).count(), 1);
+            prop_assert!(fenced.ends_with(&close));
+        }
+
+        #[test]
+        fn the_shape_of_json_is_kept(value in tree()) {
+            let fenced = Fence::new().unwrap().value(value.clone());
+            prop_assert!(is_same_shape(&value, &fenced));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! MCP over HTTP (Streamable HTTP), without sessions: each request is complete in itself.
+//!
+//! - A bearer token says who asks, as everywhere at the gateway; without one the answer says where it is told which (RFC
+//!   9728). `Host` and `Origin` are checked before, for all of the gateway.
+//! - Not here: the protocol (rmcp).
+
+use super::server::{Server, Whose};
+use crate::dispatcher::Gateway;
+use crate::problem::Kind;
+use crate::rest::{guard, reply};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Where it is.
+const PATH: &str = "/mcp";
+
+/// Where it is told who gives tokens for it (RFC 9728 §3.1).
+const METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// Its routes.
+pub(crate) fn routes(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
+    let mut config = StreamableHttpServerConfig::default();
+    config.legacy_session_mode = false;
+    config.json_response = true;
+    config.cancellation_token = gateway.stop.child_token();
+    config.max_request_body_bytes = gateway.config.body_bytes;
+    // The gateway has checked both, by its own lists, before a request comes here.
+    config.allowed_hosts = Vec::new();
+    let serving = gateway.clone();
+    let service = StreamableHttpService::new(
+        move || Ok(Server::new(serving.clone(), Whose::Each)),
+        Arc::new(NeverSessionManager::default()),
+        config,
+    );
+    Router::new()
+        .route_service(PATH, service)
+        .route_layer(from_fn_with_state(gateway.clone(), authenticate))
+        .route(METADATA, get(metadata))
+        .route(&format!("{METADATA}{PATH}"), get(metadata))
+}
+
+/// Finds out whose a request is.
+async fn authenticate(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match guard::caller(&gateway, &parts).await {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(problem) => {
+            let mut answer = reply::problem(&problem, &guard::id_of(&parts.headers));
+            let told = format!(
+                "Bearer realm=\"dkc\", resource_metadata=\"{}{METADATA}{PATH}\"",
+                base(&parts.headers)
+            );
+            if problem.kind == Kind::Unauthorized
+                && let Ok(told) = HeaderValue::from_str(&told)
+            {
+                answer.headers_mut().insert(header::WWW_AUTHENTICATE, told);
+            }
+            answer
+        }
+    }
+}
+
+/// The address by which the client reached the gateway. `Host` was checked before.
+fn base(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let scheme = headers
+        .get("x-forwarded-proto")
+        .and_then(|scheme| scheme.to_str().ok());
+    let scheme = scheme.filter(|scheme| *scheme == "https").unwrap_or("http");
+    format!("{scheme}://{}", host.unwrap_or("localhost"))
+}
+
+/// Tells how to be let in: tokens are made by the owner, there is no server that gives them.
+async fn metadata(headers: HeaderMap) -> Response {
+    let base = base(&headers);
+    axum::Json(json!({
+        "resource": format!("{base}{PATH}"),
+        "resource_name": "Data Knowledge Center",
+        "bearer_methods_supported": ["header"],
+        "authorization_servers": [],
+        "resource_documentation": format!("{base}/docs"),
+    }))
+    .into_response()
+}

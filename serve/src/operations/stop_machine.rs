@@ -1,0 +1,45 @@
+//! `stop_machine`: stops a virtual machine.
+
+use crate::machines::{self, Change, MachineState};
+use crate::operation::{Effect, Method, Operation, Output, TRUSTED, answer, parse};
+use crate::toolset;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The operation.
+pub(crate) const OPERATION: Operation = Operation {
+    name: "stop_machine",
+    about: "Stops a virtual machine. It takes a while; `get_machine` tells how far it is.",
+    effect: Effect::Act,
+    roles: TRUSTED,
+    method: Method::Post,
+    path: "/api/v1/machines/{machine}/stop",
+    is_heavy: false,
+    is_cacheable: false,
+    input: |types| types.subschema_for::<StopMachine>(),
+    example: r#"{"machine": "web"}"#,
+    output: Output::Json(|types| types.subschema_for::<MachineState>()),
+    toolset: &toolset::MACHINES,
+    holds_collected: false,
+    plan: Some(|call, input| {
+        Box::pin(async move {
+            let asked: StopMachine = parse(input)?;
+            machines::plan(&call.gateway.config, &asked.machine, Change::Stop, call.cancel).await
+        })
+    }),
+    call: |call, input| {
+        Box::pin(async move {
+            let asked: StopMachine = parse(input)?;
+            answer(&machines::change(&call.gateway.config, &asked.machine, Change::Stop, call.cancel).await?)
+        })
+    },
+};
+
+/// Which machine.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct StopMachine {
+    /// Its name, as `list_machines` has it.
+    #[schemars(length(min = 1, max = 100))]
+    machine: String,
+}

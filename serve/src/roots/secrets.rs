@@ -1,0 +1,140 @@
+//! Which files look by their names as if they held a secret.
+//!
+//! - In: a path. Out: whether its file is named only, and never read.
+//! - Not here: the folders of credentials that the owner configured (`roots`).
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::path::Path;
+use std::sync::LazyLock;
+
+/// What is named and never read, in the syntax of `.gitignore`, in any case of letters: files by their names, and last
+/// folders (with a slash) with all that is in them.
+const SECRET: &[&str] = &[
+    ".env*",
+    "*.env",
+    ".envrc",
+    "*.pem",
+    "*.key",
+    "*.p8",
+    "*.p12",
+    "*.pfx",
+    "*.ppk",
+    "*.jks",
+    "*.keystore",
+    "*.kdb",
+    "*.kdbx",
+    "*.gpg",
+    "*.pgp",
+    "*.age",
+    "*.agekey",
+    "*.ovpn",
+    "*.keytab",
+    "*.mobileprovision",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ecdsa_sk",
+    "id_ed25519",
+    "id_ed25519_sk",
+    "credentials*",
+    ".credentials*",
+    "client_secret*.json",
+    "service-account*.json",
+    "service_account*.json",
+    "{secret,secrets}.{json,yaml,yml,toml,ini,txt}",
+    ".netrc",
+    "_netrc",
+    ".pgpass",
+    ".my.cnf",
+    ".mylogin.cnf",
+    ".npmrc",
+    ".pypirc",
+    ".htpasswd",
+    ".dockercfg",
+    ".git-credentials",
+    ".vault-token",
+    ".s3cfg",
+    ".boto",
+    "kubeconfig*",
+    "*.tfstate",
+    "*.tfstate.*",
+    "*.tfvars",
+    "*.tfvars.json",
+    ".*_history",
+    // An address in its configuration may have a password in it.
+    ".git/",
+    ".ssh/",
+    ".gnupg/",
+    ".password-store/",
+    ".aws/",
+    ".azure/",
+    ".oci/",
+    ".kube/",
+    ".docker/",
+    "**/.config/gcloud/",
+    "**/share/keyrings/",
+];
+
+static RULES: LazyLock<Option<Gitignore>> = LazyLock::new(|| {
+    let mut rules = GitignoreBuilder::new("");
+    rules.case_insensitive(true).ok()?;
+    for rule in SECRET {
+        rules.add_line(None, rule).ok()?;
+    }
+    rules.build().ok()
+});
+
+/// Whether a file looks by its path as if it held a secret.
+pub(crate) fn is_secret(path: &Path) -> bool {
+    let Some(rules) = &*RULES else {
+        // Without the rules nothing can be told, so nothing is read.
+        return true;
+    };
+    let of_folder =
+        |folder: &Path| matches!(rules.matched(folder, true), Match::Ignore(rule) if rule.is_only_dir());
+    rules.matched(path, false).is_ignore() || path.ancestors().skip(1).any(of_folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_one() {
+        let rules = RULES.as_ref().unwrap();
+        assert_eq!(rules.len(), SECRET.len(), "a rule was passed over");
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        let secret = [
+            ".env",
+            "a/.env.local",
+            "A.PEM",
+            "id_ed25519",
+            "x/secret.yml",
+            "credentials",
+            "/h/.ssh/config",
+            ".git/config",
+            "h/.config/gcloud/a.db",
+            "h/.bash_history",
+        ];
+        for name in secret {
+            assert!(is_secret(Path::new(name)), "{name}");
+        }
+        let plain = [
+            "id_rsa.pub",
+            "environment.txt",
+            "keys.md",
+            "credentials/a.md",
+            "src/secrets.rs",
+            "gcloud/a.py",
+            "history.csv",
+            "",
+        ];
+        for name in plain {
+            assert!(!is_secret(Path::new(name)), "{name}");
+        }
+    }
+}
