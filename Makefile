@@ -3,13 +3,14 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash churn bench bench-git bench-photos bench-search bench-sql tidy lint fmt build-times clean
+.PHONY: help demo test crash churn load bench bench-git bench-mcp bench-photos bench-search bench-sql tidy lint fmt build-times clean
 
 export DKC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dkc
 export CARGO_TARGET_DIR ?= $(DKC_CACHE)/target
-# Where tests find the real mails and a Python that has DuckDB and polars; scripts/setup.sh fills both.
+# Where tests find the real mails, a Python that has DuckDB and polars, and node packages; scripts/setup.sh fills them.
 export DKC_CORPUS ?= $(DKC_CACHE)/corpus/package/data
 export DKC_PYTHON ?= $(DKC_CACHE)/venv/bin/python
+export DKC_NPM ?= $(DKC_CACHE)/npm
 
 # nextest where it is installed; it leaves out the examples in doc comments, so those run after it.
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
@@ -36,6 +37,11 @@ churn: ## Collect a mailbox for ten minutes while it is changed, and compare it 
 	@scripts/setup.sh test
 	DKC_CHURN_SECS=30 DKC_CHECKPOINTS=20 cargo test --workspace --test it -- --nocapture churn::
 
+load: ## Have 500 agents ask 20,000 times over HTTP, and 40 by processes of their own
+	@scripts/setup.sh test
+	DKC_LOAD_CALLS=20000 DKC_LOAD_AT_ONCE=500 DKC_LOAD_AGENTS=40 \
+	cargo test --workspace --test it -- --nocapture load::
+
 tidy: ## Check the shape of the tree: layers, headers, lengths, links
 	cargo tidy
 
@@ -54,6 +60,14 @@ bench-git: ## Measure how fast git history is read, beside git and GitPython
 	@scripts/setup.sh bench
 	cargo build-dkc
 	$(DKC_PYTHON) benches/git_history.py
+
+bench-mcp: ## Measure what agents wait for, beside FastMCP and node; then what the tools cost in tokens
+	@scripts/setup.sh bench
+	cargo build-dkc
+	test -x $(DKC_CACHE)/fastmcp/bin/python || python3 -m venv $(DKC_CACHE)/fastmcp
+	$(DKC_CACHE)/fastmcp/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: fastmcp==4.2.3
+	$(DKC_PYTHON) benches/mcp_peers.py --fastmcp $(DKC_CACHE)/fastmcp/bin/python
+	$(DKC_PYTHON) benches/mcp_tokens.py
 
 bench-photos: ## Measure how fast photos are read, beside Pillow, exiv2, exifread and exiftool
 	@scripts/setup.sh bench

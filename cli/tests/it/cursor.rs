@@ -89,18 +89,20 @@ pub const LAST_SNAPSHOTS: &str = "SELECT snapshots FROM runs ORDER BY started_at
 pub fn killed_at_each_commit(scene: &Scene) -> Vec<Lab> {
     let (call, path) = ("fsync,fdatasync", "lake/catalog.sqlite-wal");
     let mut labs = Vec::new();
+    let mut missed = 0;
     loop {
         let n = labs.len() + 1;
-        let lab = scene.fresh(&format!("commit-{n}"));
+        let lab = scene.fresh(&format!("commit-{n}-{missed}"));
         if killed_at(&lab, scene, call, path, n) == Some(0) {
             // Compared with this run: another may have waited longer for its source, and made more.
             let snapshots = lab.number(LAST_SNAPSHOTS);
-            assert!(
-                labs.len() as i64 >= snapshots,
-                "{} kills of {snapshots}",
-                labs.len()
-            );
-            break;
+            if labs.len() as i64 >= snapshots {
+                break;
+            }
+            // strace counts by thread, and now and then the commits are not all of one.
+            missed += 1;
+            assert!(missed < 5, "{} kills of {snapshots}", labs.len());
+            continue;
         }
         eprintln!("killed at commit {n}");
         scene.try_again(&lab);

@@ -14,7 +14,8 @@ pub struct Served {
     child: Child,
     /// Nobody prints to whoever has left.
     _out: BufReader<ChildStdout>,
-    client: Client,
+    /// Who asks it.
+    pub client: Client,
     /// Where it listens.
     pub url: String,
 }
@@ -45,7 +46,13 @@ impl Served {
         (served, said["token"].as_str().unwrap_or_default().to_owned())
     }
 
-    fn get(&self, token: &str, path: &str) -> RequestBuilder {
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A request for a path, by whoever has the token.
+    pub fn get(&self, token: &str, path: &str) -> RequestBuilder {
         let request = self.client.get(format!("{}{path}", self.url));
         match token {
             "" => request,
@@ -66,7 +73,7 @@ impl Served {
     }
 
     /// Ends it as a service manager does, and gives its exit code.
-    fn stop(mut self) -> Option<i32> {
+    pub fn stop(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
         let told = crate::it::lab::program("kill")
             .args(["-TERM", &id])
@@ -84,13 +91,15 @@ impl Drop for Served {
     }
 }
 
-async fn answer(response: Response) -> (u16, Value) {
+/// The status and the body, JSON if it is.
+pub async fn answer(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-fn mail(number: usize) -> String {
+/// A mail with a subject, a sender and a word of its own.
+pub fn mail(number: usize) -> String {
     format!(
         "From: Writer {} <writer{}@example.org>\r\nTo: me@example.org\r\nDate: {} Mar 2024 10:00:00 +0000\r\n\
          Subject: Letter {number}\r\nMessage-ID: <{number}@example.org>\r\n\r\nThe secret word is sesame{number}.\r\n",
@@ -110,7 +119,8 @@ pub fn lab() -> Lab {
     lab
 }
 
-fn token(lab: &Lab, name: &str, more: &[&str]) -> String {
+/// A token, made by the command line.
+pub fn token(lab: &Lab, name: &str, more: &[&str]) -> String {
     let made = lab.json(&[&["token", "create", name], more].concat());
     made["token"].as_str().unwrap().to_owned()
 }

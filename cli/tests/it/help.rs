@@ -3,7 +3,7 @@
 use crate::said;
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 35] = [
     &["init"],
     &["add"],
     &["run"],
@@ -14,6 +14,8 @@ const COMMANDS: [&[&str]; 32] = [
     &["changes"],
     &["export"],
     &["serve"],
+    &["mcp"],
+    &["mcp", "cost"],
     &["why"],
     &["schema"],
     &["cursor"],
@@ -33,6 +35,7 @@ const COMMANDS: [&[&str]; 32] = [
     &["token", "create"],
     &["token", "list"],
     &["token", "revoke"],
+    &["approve"],
     &["audit"],
     &["audit", "list"],
     &["audit", "verify"],
