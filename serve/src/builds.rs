@@ -2,6 +2,7 @@
 //!
 //! - In: the name of a build. Out: how its program ended, and the last lines that it wrote.
 //! - A caller only ever picks an entry. The same build runs once at a time.
+//! - A plan rests on the command, the folder and the recipes in it, not on what else the folder holds.
 //! - Not here: how a program is run and ended (`exec`), approval (the dispatcher).
 
 use crate::config::{Build, Config};
@@ -10,9 +11,12 @@ use crate::operation::Plan;
 use crate::problem::{Kind, Problem};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -21,6 +25,23 @@ use tokio_util::sync::CancellationToken;
 /// Lines that are told, the last ones, and bytes that they may have.
 const LINES: usize = 200;
 const MOST_OUTPUT: usize = 256 << 10;
+
+/// Files that say what a build does: an edited one needs another plan.
+const RECIPES: &[&str] = &[
+    "CMakeLists.txt",
+    "Cargo.toml",
+    "GNUmakefile",
+    "Makefile",
+    "Taskfile.yml",
+    "build.rs",
+    "build.sh",
+    "justfile",
+    "makefile",
+    "package.json",
+];
+
+/// Bytes of a recipe.
+const MOST_RECIPE: u64 = 16 << 20;
 
 /// The builds that run now, by their folder and name.
 static RUNNING: Mutex<BTreeSet<(PathBuf, String)>> = Mutex::new(BTreeSet::new());
@@ -85,19 +106,87 @@ pub(crate) fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Build, Pro
 /// What a run would do.
 ///
 /// # Errors
-/// [`Problem`] when there is no such build.
-pub(crate) fn plan(config: &Config, name: &str) -> Result<Plan, Problem> {
+/// [`Problem`] when there is no such build, or a recipe in its folder cannot be read.
+pub(crate) async fn plan(config: &Config, name: &str) -> Result<Plan, Problem> {
     let build = named(config, name)?;
-    // Its whole path is nobody's business who may only pick a build.
-    let folder = build.folder.file_name().unwrap_or_default().to_string_lossy();
+    let place = build.folder.clone();
+    let recipes = tokio::task::spawn_blocking(move || recipes(&place));
+    let recipes = recipes.await.map_err(|error| Problem::internal(&error))??;
+    let folder = shown(config, build);
+    let place = blake3::hash(build.folder.as_os_str().as_encoded_bytes());
     Ok(Plan {
         summary: format!(
             "runs the build `{name}`: {} (in the folder `{folder}`)",
             build.command.join(" ")
         ),
-        state: serde_json::json!({ "command": build.command }),
+        state: serde_json::json!({
+            "command": build.command,
+            "folder": place.to_hex().as_str(),
+            "recipes": recipes,
+        }),
         is_destructive: false,
     })
+}
+
+/// A build's folder, as a plan names it: its whole path is nobody's business who may only pick a build. The last part,
+/// and the one before it where another build's folder is called so too.
+fn shown(config: &Config, build: &Build) -> String {
+    let last = build.folder.file_name().unwrap_or_default();
+    let is_alike = |other: &Build| other.folder != build.folder && other.folder.file_name() == Some(last);
+    let before = build.folder.parent().and_then(Path::file_name);
+    match before.filter(|_| config.builds.iter().any(is_alike)) {
+        Some(before) => format!("{}/{}", before.to_string_lossy(), last.to_string_lossy()),
+        None => last.to_string_lossy().into_owned(),
+    }
+}
+
+/// The recipes in a folder, and the digest of what each says.
+fn recipes(folder: &Path) -> Result<BTreeMap<&'static str, String>, Problem> {
+    let mut found = BTreeMap::new();
+    for &name in RECIPES {
+        let digest = digest(&folder.join(name)).map_err(|error| {
+            tracing::warn!(%error, name, "a recipe of a build cannot be read");
+            Problem::unprocessable(format!(
+                "`{name}` in the folder of the build cannot be read, or has over {} MiB, so nothing can be planned on it",
+                MOST_RECIPE >> 20
+            ))
+        })?;
+        if let Some(digest) = digest {
+            found.insert(name, digest);
+        }
+    }
+    Ok(found)
+}
+
+/// The digest of a regular file, if there is one.
+fn digest(path: &Path) -> io::Result<Option<String>> {
+    // A pipe of that name would otherwise be waited for.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.cast_signed())
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let (mut hasher, mut file) = (blake3::Hasher::new(), file.take(MOST_RECIPE + 1));
+    hasher.update_reader(&mut file)?;
+    match file.limit() {
+        0 => Err(io::ErrorKind::FileTooLarge.into()),
+        _ => Ok(Some(hasher.finalize().to_hex().to_string())),
+    }
 }
 
 /// Runs a build.
@@ -284,10 +373,10 @@ mod tests {
         assert!(!list(&config)[0].is_running);
     }
 
-    #[test]
-    fn a_plan_names_the_command_and_rests_on_it() {
+    #[tokio::test]
+    async fn a_plan_names_the_command_and_rests_on_it() {
         let (_folder, mut config) = configured(&["make", "site"]);
-        let first = plan(&config, "site").unwrap();
+        let first = plan(&config, "site").await.unwrap();
         assert!(
             first
                 .summary
@@ -295,7 +384,55 @@ mod tests {
         );
         assert!(!first.is_destructive);
         config.builds[0].command.push("--force".to_owned());
-        assert_ne!(plan(&config, "site").unwrap().state, first.state);
+        assert_ne!(plan(&config, "site").await.unwrap().state, first.state);
+    }
+
+    #[tokio::test]
+    async fn a_plan_rests_on_the_folder_and_its_recipes() {
+        let (folder, mut config) = configured(&["make"]);
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("Makefile", "all:\n\ttrue\n");
+        let first = plan(&config, "site").await.unwrap();
+        write("notes.txt", "no recipe");
+        assert_eq!(plan(&config, "site").await.unwrap().state, first.state);
+        write("Makefile", "all:\n\tfalse\n");
+        let edited = plan(&config, "site").await.unwrap();
+        assert_ne!(edited.state, first.state);
+        write("package.json", "{}");
+        assert_ne!(plan(&config, "site").await.unwrap().state, edited.state);
+        assert!(!edited.state.to_string().contains(folder.path().to_str().unwrap()));
+
+        let (one, two) = (folder.path().join("one/web"), folder.path().join("two/web"));
+        config.builds[0].folder = one;
+        let alone = plan(&config, "site").await.unwrap();
+        assert!(
+            alone.summary.ends_with("(in the folder `web`)"),
+            "{}",
+            alone.summary
+        );
+        let mut other = config.builds[0].clone();
+        (other.name, other.folder) = ("other".to_owned(), two);
+        config.builds.push(other);
+        let (site, other) = (
+            plan(&config, "site").await.unwrap(),
+            plan(&config, "other").await.unwrap(),
+        );
+        assert!(
+            site.summary.ends_with("(in the folder `one/web`)"),
+            "{}",
+            site.summary
+        );
+        assert_ne!(site.state, other.state);
+    }
+
+    #[test]
+    fn a_recipe_that_is_too_large_is_not_planned_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(folder.path().join("justfile")).unwrap();
+        file.set_len(MOST_RECIPE).unwrap();
+        assert_eq!(recipes(folder.path()).unwrap().len(), 1);
+        file.set_len(MOST_RECIPE + 1).unwrap();
+        assert!(recipes(folder.path()).unwrap_err().detail.contains("`justfile`"));
     }
 
     proptest! {
@@ -307,7 +444,8 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let refused = runtime.block_on(run(&config, &name, None, &CancellationToken::new()));
             prop_assert_eq!(refused.unwrap_err().kind, Kind::NotFound);
-            prop_assert_eq!(plan(&config, &name).unwrap_err().kind, Kind::NotFound);
+            let planned = runtime.block_on(plan(&config, &name));
+            prop_assert_eq!(planned.unwrap_err().kind, Kind::NotFound);
             prop_assert!(!folder.path().join("ran").exists());
         }
     }

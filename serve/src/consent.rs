@@ -2,8 +2,9 @@
 //!
 //! - The first call of an operation that acts on the world outside answers what it would do, and the digest of that. The
 //!   second sends the digest as `apply`: when the world is still as it was, and its owner approves, it is done.
-//! - Who has read what others wrote needs approval for every act: a sentence in a mail may have asked for it. That is
-//!   remembered in the store for a day, so that another process knows it too.
+//! - Who has read what others wrote needs approval for every act: a sentence in a mail may have asked for it. Of a token
+//!   that is remembered in the store for a day, so that another process knows it too; of an agent that starts dkc itself,
+//!   until it does so again.
 //! - Not here: how somebody is asked (`mcp::approval`, `dkc approve`, `approve_act`).
 
 use crate::caller::Caller;
@@ -71,7 +72,15 @@ impl Gateway {
                 ),
             ));
         }
-        if needs_approval && !self.approvals.take(&digest, &call.caller.who).await? {
+        let who = &call.caller.who;
+        if needs_approval && !self.approvals.take(&digest, who, untrusted).await? {
+            if self.approvals.is_refused(&digest, who).await? {
+                let detail = format!(
+                    "its owner refused that it {}; do not try it again unasked",
+                    plan.summary
+                );
+                return Err(Problem::new(Kind::Forbidden, detail));
+            }
             let request = Request {
                 digest,
                 who: call.caller.who.to_string(),
@@ -108,6 +117,20 @@ impl Gateway {
         }
         tainted.insert(caller.who.clone(), Instant::now());
         Ok(())
+    }
+
+    /// Refuses what acts for the owner, such as approving or making a token, to who may be doing what a text said.
+    ///
+    /// # Errors
+    /// [`Kind::Forbidden`].
+    pub(crate) async fn check_untainted(&self, caller: &Caller) -> Result<(), Problem> {
+        match self.is_tainted(caller).await? {
+            false => Ok(()),
+            true => Err(Problem::new(
+                Kind::Forbidden,
+                "this token has read what others wrote in the last day, and may be doing what that says; use `dkc approve` and `dkc token` on the machine itself",
+            )),
+        }
     }
 
     async fn is_tainted(&self, caller: &Caller) -> Result<bool, Problem> {

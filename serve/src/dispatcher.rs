@@ -7,7 +7,7 @@
 use crate::caller::{Caller, Callers};
 use crate::config::Config;
 use crate::lake::Lake;
-use crate::operation::{APPLY, Call, DEV, Effect, Face, Operation, Reply};
+use crate::operation::{APPLY, Call, DEV, Effect, Face, OWNERS, Operation, Reply};
 use crate::problem::{Kind, Problem};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -154,6 +154,37 @@ impl Gateway {
         self.lake.store().reader(self.limits)
     }
 
+    /// What becomes the record of a call of this name.
+    pub(crate) fn ticket(
+        &self,
+        name: &str,
+        caller: Option<&Caller>,
+        face: Face,
+        input: &Value,
+        request: &str,
+    ) -> Ticket {
+        let (who, role) = match caller {
+            Some(caller) => (caller.who.to_string(), caller.role.as_str()),
+            None => ("-".to_owned(), "-"),
+        };
+        Ticket {
+            entry: Entry {
+                at: jiff::Timestamp::now().as_microsecond(),
+                who,
+                role: role.to_owned(),
+                operation: name.to_owned(),
+                face: face.as_str().to_owned(),
+                input: store::audit::input_digest(&without_apply(input)),
+                outcome: "ok".to_owned(),
+                request: request.to_owned(),
+                ..Entry::default()
+            },
+            began: Instant::now(),
+            records: self.records.clone(),
+            turn: None,
+        }
+    }
+
     /// Lets a call in: its role, its rate, its turn.
     ///
     /// # Errors
@@ -166,27 +197,8 @@ impl Gateway {
         input: &Value,
         request: &str,
     ) -> Result<Ticket, Problem> {
-        let (who, role) = match &caller {
-            Ok(caller) => (caller.who.to_string(), caller.role.as_str()),
-            Err(_) => ("-".to_owned(), "-"),
-        };
-
-        let mut ticket = Ticket {
-            entry: Entry {
-                at: jiff::Timestamp::now().as_microsecond(),
-                who,
-                role: role.to_owned(),
-                operation: operation.name.to_owned(),
-                face: face.as_str().to_owned(),
-                input: store::audit::input_digest(&without_apply(input)),
-                outcome: "ok".to_owned(),
-                request: request.to_owned(),
-                ..Entry::default()
-            },
-            began: Instant::now(),
-            records: self.records.clone(),
-            turn: None,
-        };
+        let known = caller.as_ref().ok().copied();
+        let mut ticket = self.ticket(operation.name, known, face, input, request);
         let admitted = self.check(operation, caller, &mut ticket).await;
         admitted.inspect_err(|problem| ticket.fail(problem.kind.name()))?;
         Ok(ticket)
@@ -268,9 +280,25 @@ impl Gateway {
         input: Value,
         ticket: &mut Ticket,
     ) -> Result<Reply, Problem> {
-        let done = match operation.plan {
-            Some(plan) => self.act(operation, plan, call, input).await,
-            None => self.in_time((operation.call)(call, input)).await,
+        let done = match (operation.plan, operation.effect) {
+            (Some(plan), _) => self.act(operation, plan, call, input).await,
+            (None, Effect::Read) => self.in_time((operation.call)(call, input)).await,
+            (None, Effect::Act) => match self.check_untainted(call.caller).await {
+                Ok(()) => self.in_time((operation.call)(call, input)).await,
+                Err(problem) => Err(problem),
+            },
+        };
+        // A person who reads is not an agent that does what it reads.
+        let is_person = call.face == Face::Rest && OWNERS.contains(&call.caller.role);
+        let done = match done {
+            Ok(reply)
+                if operation.holds_collected
+                    && !is_person
+                    && !matches!(reply, Reply::Planned(_) | Reply::Waiting(_)) =>
+            {
+                self.taint(call.caller, operation).await.map(|()| reply)
+            }
+            done => done,
         };
         match &done {
             Ok(Reply::Planned(_)) => ticket.fail("planned"),

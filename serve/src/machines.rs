@@ -129,9 +129,23 @@ pub(crate) async fn plan(
         .map_or(String::new(), |location| format!(", {location}"));
     Ok(Plan {
         summary: format!("{verb} the machine `{name}` ({cloud}{place})"),
-        state: serde_json::json!({ "state": seen.state }),
+        state: serde_json::json!({ "state": seen.state, "target": target(machine) }),
         is_destructive: change == Change::Stop,
     })
+}
+
+/// Which machine of which account a name means, and by which program, as a digest: another meaning needs another plan,
+/// and nobody reads accounts out of it.
+fn target(machine: &Machine) -> String {
+    let program = machine.program.as_ref().map(|path| path.to_string_lossy());
+    let parts = serde_json::json!([
+        machine.cloud,
+        machine.id,
+        machine.account,
+        machine.location,
+        program
+    ]);
+    blake3::hash(parts.to_string().as_bytes()).to_hex().to_string()
 }
 
 /// Asks the cloud for a change, and tells how the machine is then. The cloud goes on with it by itself.

@@ -31,6 +31,7 @@ use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use rmcp::ServiceExt as _;
 use rmcp::service::ServerInitializeError;
+use secrecy::SecretString;
 use server::{Server, Whose};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -46,19 +47,25 @@ pub enum McpError {
     BrokeOff(#[from] tokio::task::JoinError),
 }
 
-/// Serves one agent over standard input and output until it leaves, or `stop`.
+/// Serves one agent over standard input and output until it leaves, or `stop`; with its token, until that is revoked.
 ///
 /// # Errors
 /// [`McpError`].
 pub async fn stdio(
     gateway: Arc<Gateway>,
     caller: Caller,
+    token: Option<SecretString>,
     options: Options,
     stop: CancellationToken,
 ) -> Result<(), McpError> {
     let keeping = gateway.clone();
     let kept = tokio::spawn(async move { keeping.keep().await });
-    let server = Server::new(gateway.clone(), Whose::Own(Box::new((caller, options))));
+    let own = Whose::Own {
+        caller: Box::new(caller),
+        options,
+        token,
+    };
+    let server = Server::new(gateway.clone(), own);
     let transport = (tokio::io::stdin(), tokio::io::stdout());
     let ended = match server.serve_with_ct(transport, stop).await {
         Ok(running) => running.waiting().await.map(|_| ()).map_err(McpError::BrokeOff),

@@ -96,6 +96,23 @@ impl Roots {
         self.roots.iter().map(|root| root.name.as_str())
     }
 
+    /// That there is no root of a name, with the names that there are.
+    pub(crate) fn no_root(&self, name: &str) -> Problem {
+        let names: Vec<&str> = self.names().collect();
+        let begin = format!("a path begins with one of: {}", names.join(", "));
+        if name.is_empty() {
+            return Problem::new(Kind::NotFound, begin);
+        }
+        let problem = Problem::not_found("root", name, self.names());
+        Problem {
+            detail: match problem.detail.ends_with('?') {
+                true => problem.detail,
+                false => format!("{}; {begin}", problem.detail),
+            },
+            ..problem
+        }
+    }
+
     /// The place that a path means.
     ///
     /// # Errors
@@ -103,7 +120,7 @@ impl Roots {
     pub(crate) fn place(&self, path: &str) -> Result<Place<'_>, Problem> {
         let (name, rest) = path.split_once('/').unwrap_or((path, ""));
         let Some(root) = self.roots.iter().find(|root| root.name == name) else {
-            return Err(Problem::not_found("root", name, self.names()));
+            return Err(self.no_root(name));
         };
         let mut relative = PathBuf::new();
         for part in Path::new(rest).components() {
@@ -411,6 +428,27 @@ mod tests {
                 "{problem:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_path_begins_with_is_told() {
+        let (_folder, roots) = with(&[]);
+        for path in ["", "/etc/passwd"] {
+            let problem = roots.read(path).unwrap_err();
+            assert_eq!(problem.detail, "a path begins with one of: home", "{path:?}");
+        }
+        let problem = roots.read("elsewhere/a").unwrap_err();
+        assert!(
+            problem.detail.ends_with("begins with one of: home"),
+            "{problem:?}"
+        );
+        assert!(
+            roots
+                .read("hom/a")
+                .unwrap_err()
+                .detail
+                .ends_with("did you mean `home`?")
+        );
     }
 
     #[test]

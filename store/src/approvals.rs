@@ -252,29 +252,54 @@ impl Approvals {
         Ok(Decision::Done(approval))
     }
 
-    /// Uses an approval up: true once, for one caller.
+    /// Uses an approval up: true once, for one caller. Of somebody who has read what others wrote, only one that was given
+    /// when the owner was told so.
     ///
     /// # Errors
     /// [`StoreError`] when SQLite refuses.
-    pub async fn take(&self, digest: &str, who: &str) -> Result<bool, StoreError> {
-        self.take_at(digest, who, now()).await
+    pub async fn take(&self, digest: &str, who: &str, untrusted: bool) -> Result<bool, StoreError> {
+        self.take_at(digest, who, untrusted, now()).await
     }
 
-    async fn take_at(&self, digest: &str, who: &str, now: Instant) -> Result<bool, StoreError> {
+    async fn take_at(
+        &self,
+        digest: &str,
+        who: &str,
+        untrusted: bool,
+        now: Instant,
+    ) -> Result<bool, StoreError> {
         // One statement looks and writes, under SQLite's write lock: nobody comes between.
         let taken = sqlx::query(
             "UPDATE approvals SET state = 'used' WHERE id =
              (SELECT id FROM approvals
-              WHERE digest = $1 AND who = $2 AND state = 'approved' AND expires_at > $3
+              WHERE digest = $1 AND who = $2 AND state = 'approved' AND expires_at > $3 AND (untrusted OR NOT $4)
               ORDER BY asked_at LIMIT 1)",
         )
         .bind(digest)
         .bind(who)
         .bind(now)
+        .bind(untrusted)
         .execute(&self.pool)
         .await
         .map_err(StoreError::database(&self.path))?;
         Ok(taken.rows_affected() == 1)
+    }
+
+    /// Whether the owner refused this in the last hour.
+    ///
+    /// # Errors
+    /// [`StoreError`] when SQLite refuses.
+    pub async fn is_refused(&self, digest: &str, who: &str) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM approvals
+             WHERE digest = $1 AND who = $2 AND state = 'refused' AND decided_at > $3)",
+        )
+        .bind(digest)
+        .bind(who)
+        .bind(now().saturating_sub(WAITS))
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::database(&self.path))
     }
 
     /// Remembers for a day that somebody was shown, by this operation, text that others wrote.
@@ -404,19 +429,22 @@ mod tests {
         let (folder, approvals) = opened().await;
         let other = Approvals::open(folder.path()).await.unwrap();
         let asked = approvals.ask(&request("a")).await.unwrap();
-        assert!(!approvals.take("a", "agent").await.unwrap());
+        assert!(!approvals.take("a", "agent", false).await.unwrap());
         assert_eq!(
             state(approvals.decide(&asked.id, "cli", true).await.unwrap()),
             State::Approved
         );
         assert_eq!(approvals.ask(&request("a")).await.unwrap().state, State::Approved);
         for (digest, who) in [("b", "agent"), ("a", "other")] {
-            assert!(!approvals.take(digest, who).await.unwrap(), "{digest} {who}");
+            assert!(
+                !approvals.take(digest, who, false).await.unwrap(),
+                "{digest} {who}"
+            );
         }
         let taken = join_all(
             (0..8)
                 .map(|n| if n % 2 == 0 { &approvals } else { &other })
-                .map(|one| one.take("a", "agent")),
+                .map(|one| one.take("a", "agent", false)),
         )
         .await;
         let taken: Vec<bool> = taken.into_iter().map(Result::unwrap).collect();
@@ -464,7 +492,7 @@ mod tests {
             state(approvals.decide(&asked.id, "cli", false).await.unwrap()),
             State::Refused
         );
-        assert!(!approvals.take("a", "agent").await.unwrap());
+        assert!(!approvals.take("a", "agent", false).await.unwrap());
         assert!(approvals.waiting().await.unwrap().is_empty());
         assert_ne!(approvals.ask(&request("a")).await.unwrap().id, asked.id);
     }
@@ -498,8 +526,8 @@ mod tests {
             assert_eq!(state(decision.unwrap()), State::Approved);
             ids.push(asked.id);
         }
-        assert!(approvals.take_at("early", "agent", end - 1).await.unwrap());
-        assert!(!approvals.take_at("late", "agent", end).await.unwrap());
+        assert!(approvals.take_at("early", "agent", false, end - 1).await.unwrap());
+        assert!(!approvals.take_at("late", "agent", false, end).await.unwrap());
         let state_at = async |id: &str| approvals.get_at(id, end).await.unwrap().unwrap().state;
         assert_eq!(state_at(&ids[0]).await, State::Used);
         assert_eq!(state_at(&ids[1]).await, State::Expired);
@@ -519,7 +547,7 @@ mod tests {
         assert_eq!(approvals.get(&approved.id).await.unwrap(), Some(approved));
         assert_eq!(approvals.waiting().await.unwrap(), [waiting]);
         assert!(approvals.is_tainted("agent").await.unwrap());
-        assert!(approvals.take("a", "agent").await.unwrap());
+        assert!(approvals.take("a", "agent", false).await.unwrap());
     }
 
     #[tokio::test]

@@ -4,8 +4,10 @@ use crate::context::Context;
 use crate::print;
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
+use schemas::Role;
 use serde_json::json;
 use store::approvals::{Approval, Approvals, Decision, State};
+use store::audit::{Audit, Entry, input_digest};
 
 /// Who decides here, as approvals and answers name them.
 const BY: &str = "cli";
@@ -68,6 +70,20 @@ async fn decide(id: &str, approve: bool, context: &Context) -> Result<()> {
     let decision = approvals.decide(id, BY, approve).await.into_diagnostic()?;
     approvals.close().await;
     let approval = done(decision, id)?;
+    let operation = if approve { "approve_act" } else { "refuse_act" };
+    let entry = Entry {
+        at: jiff::Timestamp::now().as_microsecond(),
+        who: BY.to_owned(),
+        role: Role::Dev.as_str().to_owned(),
+        operation: operation.to_owned(),
+        face: BY.to_owned(),
+        input: input_digest(&json!({ "id": id })),
+        outcome: "ok".to_owned(),
+        ..Entry::default()
+    };
+    let audit = Audit::open(&context.data).await.into_diagnostic()?;
+    audit.append(&[entry]).await.into_diagnostic()?;
+    audit.close().await;
     if context.json {
         return print::json(&approval);
     }

@@ -13,7 +13,7 @@ use crate::print;
 use clap::{Args, Subcommand};
 use miette::{IntoDiagnostic, Result, miette};
 use schemas::Role;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serve::Gateway;
 use serve::caller::Caller;
 use serve::mcp::Options;
@@ -75,8 +75,9 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     settings.look_up(&mut config)?;
     let store = Store::open(&context.data).await.into_diagnostic()?;
     let opened = gateway::open(config, settings, store, context).await?;
-    let caller = match &arguments.token {
-        Some(reference) => caller_of(reference, &opened.gateway).await?,
+    let token = arguments.token.as_deref().map(token_at).transpose()?;
+    let caller = match &token {
+        Some(token) => caller_of(token, &opened.gateway).await?,
         None => Caller::new(&whoever_started_it(), Role::Automated, None, None),
     };
     if std::io::stdin().is_terminal() {
@@ -87,13 +88,13 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     }
     let stop = CancellationToken::new();
     tokio::spawn(super::run::cancel_on_signal(stop.clone()));
-    serve::mcp::stdio(opened.gateway.clone(), caller, options, stop)
+    serve::mcp::stdio(opened.gateway.clone(), caller, token, options, stop)
         .await
         .into_diagnostic()
 }
 
-/// Who has the token that lies there.
-async fn caller_of(reference: &str, gateway: &Gateway) -> Result<Caller> {
+/// The token that lies there.
+fn token_at(reference: &str) -> Result<SecretString> {
     // As any other path on a command line, it is relative to where the command runs.
     let reference = match Reference::parse(reference, Path::new("")) {
         Some(Ok(reference)) => reference,
@@ -106,9 +107,13 @@ async fn caller_of(reference: &str, gateway: &Gateway) -> Result<Caller> {
             ));
         }
     };
-    let token = reference
+    reference
         .resolve()
-        .map_err(|error| miette!(help = error.next_step(), "`--token`: {error}"))?;
+        .map_err(|error| miette!(help = error.next_step(), "`--token`: {error}"))
+}
+
+/// Who has a token.
+async fn caller_of(token: &SecretString, gateway: &Gateway) -> Result<Caller> {
     let caller = gateway.callers.of_token(token.expose_secret()).await;
     caller.map_err(|problem| miette!("`--token`: {}", problem.detail))
 }

@@ -120,8 +120,25 @@ async fn a_plan_rests_on_the_state_and_refuses_what_is_already_so() {
     let (_folder, config) = faked(Cloud::Gcloud, "TERMINATED");
     let planned = plan(&config, "web", Change::Start, &never()).await.unwrap();
     assert_eq!(planned.summary, "starts the machine `web` (gcloud, zone-1)");
-    assert_eq!(planned.state, serde_json::json!({"state": "stopped"}));
+    assert_eq!(planned.state["state"], "stopped");
     assert!(!planned.is_destructive);
+    let told = planned.state.to_string();
+    assert!(!told.contains("the-id") && !told.contains("zone-1"), "{told}");
+    let others: [fn(&mut Machine); 4] = [
+        |machine| machine.id = "another".to_owned(),
+        |machine| machine.account = None,
+        |machine| machine.location = Some("zone-2".to_owned()),
+        |machine| {
+            let program = machine.program.take().unwrap();
+            machine.program = Some(program.parent().unwrap().join(".").join("cloud"));
+        },
+    ];
+    for (at, change) in others.into_iter().enumerate() {
+        let mut other = config.clone();
+        change(&mut other.machines[0]);
+        let other = plan(&other, "web", Change::Start, &never()).await.unwrap();
+        assert_ne!(other.state, planned.state, "{at}");
+    }
     let refused = plan(&config, "web", Change::Stop, &never()).await.unwrap_err();
     assert_eq!(refused.kind, Kind::Conflict);
     assert!(refused.detail.contains("is stopped"), "{}", refused.detail);

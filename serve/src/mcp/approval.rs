@@ -53,7 +53,9 @@ pub(super) async fn ask(
     let can_ask = context
         .client_capabilities()
         .is_some_and(|can| can.elicitation.is_some());
-    if !has_person || !can_ask {
+    let is_http = context.extensions.get::<axum::http::request::Parts>().is_some();
+    // Whoever sends requests over HTTP may be the agent itself, and could say yes without having asked anybody.
+    if !has_person || !can_ask || (is_http && approval.request.untrusted) {
         return Ok(Word::Waits);
     }
     let is_stateless = context
@@ -70,7 +72,7 @@ pub(super) async fn ask(
         };
         serde_json::from_value(said.clone())
             .map_err(|_| Problem::new(Kind::BadRequest, "the answer of the owner cannot be read"))?
-    } else if context.extensions.get::<axum::http::request::Parts>().is_some() {
+    } else if is_http {
         // There is no way back to the program: the earlier protocol needs a session for that.
         return Ok(Word::Waits);
     } else {

@@ -1,9 +1,13 @@
 //! How many tokens an answer takes, and keeping it under a limit: what does not come now comes when it is asked for.
 //!
 //! - In: a JSON value, how many tokens it may take, where to begin. Out: what fits, and where it goes on.
-//! - The order is that of the document. What can be cut are arrays, between items, and long strings. Numbers, names and
-//!   short strings stay in every part, so that each can be read alone; so do small arrays and objects, where there is room.
-//!   What is large and comes before or after the part is empty in it: an array without items, a string that says so.
+//! - The order is that of the document. What can be cut are arrays, between items, and long strings outside of them.
+//!   Numbers, names and short strings stay in every part, so that each can be read alone; so do small arrays and objects,
+//!   where there is room. What is large and comes before or after the part is empty in it: an array without items, an
+//!   object without members, a string that says so.
+//! - Each part gets on: by an item, or by some hundred characters, and by a part of what is repeated beside them, even if
+//!   that takes more than it may. Nothing is cut within an item: one that does not fit has its strings shortened.
+//! - What it costs grows with the size of the value, not with its depth: what may not fit is read no further than it could.
 //! - Not here: how the place is told to the caller (`continuation`); what a token costs.
 
 mod meter;
@@ -13,10 +17,10 @@ use crate::problem::{Kind, Problem};
 use meter::{Meter, measure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shorten::shortened;
+use shorten::{DEEPEST, TOO_DEEP, shortened};
 
-/// A string of so many characters is never cut outside of arrays.
-const SHORT: usize = 64;
+/// A string of so many characters is never cut outside of arrays, and of a longer one so many come in each part.
+const SHORT: usize = 256;
 /// What a token is in the unit of [`Meter`].
 const TOKEN: usize = 100;
 /// What a pair of brackets takes at most.
@@ -58,6 +62,8 @@ pub(crate) fn cut(value: Value, from: Option<&Position>, most: usize) -> Result<
     let room = most.saturating_mul(TOKEN);
     let from = from.map(place).transpose()?;
     let mut cutter = Cutter {
+        room,
+        has_forced: false,
         at: Vec::new(),
         has_moved: false,
         rest: None,
@@ -115,9 +121,22 @@ fn changed() -> Problem {
     )
 }
 
+/// Where to begin in something that has no members.
+fn offset(from: Option<Way<'_>>) -> Result<usize, Problem> {
+    match from {
+        None => Ok(0),
+        Some(Way { steps: [], offset }) => Ok(offset),
+        Some(_) => Err(changed()),
+    }
+}
+
 /// Goes through a value in the order of the document.
 struct Cutter {
-    /// Where it is: names and numbers, escaped.
+    /// What the whole part may take.
+    room: usize,
+    /// Whether an item came for which there was no room.
+    has_forced: bool,
+    /// Where it is: names, escaped.
     at: Vec<String>,
     /// Whether anything came that did not come before.
     has_moved: bool,
@@ -135,16 +154,15 @@ impl Cutter {
             return Ok((value, cost));
         }
         match value {
-            Value::Array(items) => self.items(items, from, room),
-            Value::Object(members) => self.members(members, from, room),
-            Value::String(text) => {
-                let from = match from {
-                    None => 0,
-                    Some(Way { steps: [], offset }) => offset,
-                    Some(_) => return Err(changed()),
-                };
-                self.text(&text, from, room)
+            Value::Array(_) | Value::Object(_) if self.at.len() >= DEEPEST => {
+                self.has_moved = true;
+                let value = Value::from(TOO_DEEP);
+                let cost = cost(&value);
+                Ok((value, cost))
             }
+            Value::Array(items) => self.items(items, offset(from)?, room),
+            Value::Object(members) => self.members(members, from, room),
+            Value::String(text) => self.text(&text, offset(from)?, room),
             value if from.is_none() => {
                 self.has_moved = true;
                 let cost = cost(&value);
@@ -160,66 +178,29 @@ impl Cutter {
         self.rest = Some(Position { pointer, offset });
     }
 
-    fn items(
-        &mut self,
-        items: Vec<Value>,
-        from: Option<Way<'_>>,
-        room: usize,
-    ) -> Result<(Value, usize), Problem> {
-        // Either so many items came, or all before this one and a part of it.
-        let (first, mut within) = match from {
-            None => (0, None),
-            Some(Way { steps: [], offset }) => (offset, None),
-            Some(Way {
-                steps: [step, steps @ ..],
-                offset,
-            }) => {
-                let first = step.parse::<usize>().map_err(|_| changed())?;
-                (first, Some(Way { steps, offset }))
-            }
-        };
-        let count = items.len();
-        if from.is_some() && first >= count {
+    fn items(&mut self, items: Vec<Value>, first: usize, room: usize) -> Result<(Value, usize), Problem> {
+        if first > 0 && first >= items.len() {
             return Err(changed());
         }
         let mut spent = BRACKETS;
         let mut taken = Vec::new();
         for (number, item) in items.into_iter().enumerate().skip(first) {
-            let room = room.saturating_sub(spent + COMMA);
-            let from = within.take();
-            let (item, cost) = match measure(&item, room).filter(|_| from.is_none()) {
-                Some(cost) => {
-                    self.has_moved = true;
-                    (item, cost)
-                }
-                None if self.has_moved => {
+            let left = room.saturating_sub(spent + COMMA);
+            let (item, cost) = match measure(&item, left) {
+                Some(cost) => (item, cost),
+                None if number > first || self.has_forced => {
                     self.stop(number);
                     break;
                 }
                 None => {
-                    let shortened = match from {
-                        None => shortened(&item, room),
-                        Some(_) => None,
-                    };
-                    match shortened {
-                        Some(shortened) => {
-                            self.has_moved = true;
-                            shortened
-                        }
-                        None => {
-                            self.at.push(number.to_string());
-                            let part = self.take(item, from, room)?;
-                            self.at.pop();
-                            part
-                        }
-                    }
+                    self.has_forced = true;
+                    // What came before it is no reason to shorten what is not long.
+                    shortened(item, left.max(self.room / 2))
                 }
             };
-            spent += cost + COMMA;
+            self.has_moved = true;
+            spent = spent.saturating_add(cost).saturating_add(COMMA);
             taken.push(item);
-            if self.rest.is_some() {
-                break;
-            }
         }
         Ok((Value::Array(taken), spent))
     }
@@ -228,17 +209,18 @@ impl Cutter {
         &mut self,
         members: Map<String, Value>,
         from: Option<Way<'_>>,
-        room: usize,
+        mut room: usize,
     ) -> Result<(Value, usize), Problem> {
         let (place, mut within) = match from {
-            None => (0, None),
+            None | Some(Way { steps: [], offset: 0 }) => (0, None),
             Some(Way { steps: [], .. }) => return Err(changed()),
             Some(Way {
                 steps: [step, steps @ ..],
                 offset,
             }) => {
-                let place = members.keys().position(|name| name == step).ok_or_else(changed)?;
-                (place, Some(Way { steps, offset }))
+                let mut names = members.keys().enumerate();
+                let place = names.position(|(number, name)| shorten::name(name, number) == step.as_str());
+                (place.ok_or_else(changed)?, Some(Way { steps, offset }))
             }
         };
         let is_begun = within.is_some();
@@ -247,6 +229,7 @@ impl Cutter {
         let mut small = room / 4;
         let mut found = Vec::with_capacity(members.len());
         for (number, (name, value)) in members.into_iter().enumerate() {
+            let name = shorten::name(&name, number).into_owned();
             spent += name_cost(&name);
             let is_reached = is_begun && number == place;
             let fixed = match is_fixed(&value) {
@@ -267,6 +250,13 @@ impl Cutter {
             };
             found.push((name, value, outlined));
         }
+        if !self.has_moved {
+            // However much is in every part: the parts together do not take more than some times the whole.
+            room = room.max(spent + room.max(spent) / 4);
+        } else if spent > room {
+            self.stop(0);
+            return Ok((Value::Object(Map::new()), BRACKETS));
+        }
         let mut taken = Map::new();
         for (number, (name, value, outlined)) in found.into_iter().enumerate() {
             let value = match outlined {
@@ -277,7 +267,7 @@ impl Cutter {
                     self.at.push(name.replace('~', "~0").replace('/', "~1"));
                     let (value, cost) = self.take(value, within.take(), room.saturating_sub(spent))?;
                     self.at.pop();
-                    spent += cost;
+                    spent = spent.saturating_add(cost);
                     value
                 }
             };
@@ -304,7 +294,7 @@ impl Cutter {
         let mut characters = 0;
         for (begin, character) in text.char_indices() {
             meter.push_in_json(character);
-            if meter.total() + COMMA > room && (self.has_moved || characters > 0) {
+            if meter.total() + COMMA > room && (self.has_moved || characters >= SHORT) {
                 break;
             }
             characters += 1;
@@ -316,7 +306,14 @@ impl Cutter {
             }
         }
         let is_whole = longest.0 == text.len();
-        let is_near = |(_, end): (usize, usize)| end > characters - characters / 4;
+        if !is_whole && characters < SHORT {
+            // Something else came: there is more room for it in the next part.
+            self.stop(from);
+            let value = elsewhere(text);
+            let cost = cost(&value);
+            return Ok((value, cost));
+        }
+        let is_near = |(_, end): (usize, usize)| end >= SHORT && end > characters - characters / 4;
         let (end, characters) = match is_whole {
             true => longest,
             false => [line, blank]
@@ -324,9 +321,7 @@ impl Cutter {
                 .find(|end| is_near(*end))
                 .unwrap_or(longest),
         };
-        if characters > 0 {
-            self.has_moved = true;
-        }
+        self.has_moved = true;
         if !is_whole {
             self.stop(from + characters);
         }
@@ -364,21 +359,19 @@ fn is_fixed(value: &Value) -> bool {
     }
 }
 
-/// A value without what can be cut.
+/// What stands for a value where it is not shown.
 fn outline(value: &Value) -> Value {
     match value {
         Value::Array(_) => Value::Array(Vec::new()),
-        Value::Object(members) => Value::Object(
-            members
-                .iter()
-                .map(|(name, value)| (name.clone(), outline(value)))
-                .collect(),
-        ),
-        Value::String(text) if !is_fixed(value) => {
-            Value::from(format!("… [{} characters in another part]", text.chars().count()))
-        }
+        Value::Object(_) => Value::Object(Map::new()),
+        Value::String(text) if !is_fixed(value) => elsewhere(text),
         value => value.clone(),
     }
+}
+
+/// What stands for a string that is not shown.
+fn elsewhere(text: &str) -> Value {
+    Value::from(format!("… [{} characters in another part]", text.chars().count()))
 }
 
 #[cfg(test)]
@@ -413,14 +406,6 @@ mod tests {
             (Value::String(before), Value::String(part), []) => {
                 assert_eq!(before.chars().count(), offset);
                 Value::String(before + &part)
-            }
-            (Value::Array(mut before), Value::Array(part), [step, steps @ ..]) => {
-                assert_eq!(before.len(), step.parse::<usize>().unwrap() + 1);
-                let mut part = part.into_iter();
-                let last = before.pop().unwrap();
-                before.push(joined(last, part.next().unwrap(), steps, offset));
-                before.extend(part);
-                Value::Array(before)
             }
             (Value::Object(before), Value::Object(part), [step, steps @ ..]) => {
                 let place = part.keys().position(|name| name == step).unwrap();
@@ -532,13 +517,132 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_holds_too_much_is_cut_within() {
+    fn an_item_that_holds_too_much_comes_all_the_same() {
         let value =
             json!({"threads": [{"id": 1, "mails": mails(300, 50)}, {"id": 2, "mails": mails(3, 50)}]});
         let parts = parts(&value, 1000);
-        let pointer = &parts[1].0.as_ref().unwrap().pointer;
-        assert_eq!(pointer, "/threads/0/mails");
+        let position = parts[1].0.as_ref().unwrap();
+        assert_eq!((position.pointer.as_str(), position.offset), ("/threads", 1));
         assert_eq!(whole(parts), value);
+    }
+
+    #[test]
+    fn each_part_has_a_row_however_wide_the_rows_are() {
+        let columns: Vec<String> = (0..25).map(|number| format!("column_{number}")).collect();
+        let row: Vec<Value> = (0..25)
+            .map(|number| match number % 5 {
+                0 => json!("words of a long text ".repeat(200)),
+                1 => json!("2024-05-02T10:30:00Z"),
+                _ => json!(number * 1001),
+            })
+            .collect();
+        let value = json!({"columns": columns, "rows": [row, row, row, row], "snapshot": 7});
+        for most in [1, 100, 300, 500, 1000] {
+            let mut seen = 0;
+            for (_, part) in parts(&value, most) {
+                assert_eq!(part["snapshot"], 7);
+                for row in part["rows"].as_array().unwrap() {
+                    assert_eq!(row.as_array().unwrap().len(), 25);
+                    seen += 1;
+                }
+            }
+            assert_eq!(seen, 4, "{most}");
+        }
+        // The place among rows is kept by who reads them: what it is given is always a beginning.
+        for most in [300, 500, 1000] {
+            let part = cut(value.clone(), None, most).unwrap();
+            assert_eq!(
+                part.rest.map(|rest| (rest.pointer, rest.offset)),
+                Some(("/rows".to_owned(), 1)),
+                "{most}"
+            );
+        }
+    }
+
+    #[test]
+    fn much_that_is_in_every_part_does_not_make_the_parts_many() {
+        let mut value = Map::new();
+        for number in 0..40 {
+            value.insert(format!("about_{number}"), json!("what a member is ".repeat(6)));
+        }
+        value.insert("text".to_owned(), json!("words of a long text ".repeat(200)));
+        value.insert("columns".to_owned(), mails(40, 100));
+        let value = Value::Object(value);
+        let parts = parts(&value, 400);
+        assert!(parts.len() < 25, "{}", parts.len());
+        for (_, part) in &parts {
+            assert_eq!(part["about_39"], value["about_39"]);
+        }
+        assert_eq!(whole(parts), value);
+    }
+
+    #[test]
+    fn long_members_come_by_and_by_whatever_stands_for_the_others() {
+        let members = (0..300).map(|number| (format!("member_{number}"), json!("words ".repeat(60))));
+        let value = Value::Object(members.collect());
+        let parts = parts(&value, 300);
+        assert!((2..60).contains(&parts.len()), "{}", parts.len());
+        assert_eq!(whole(parts), value);
+    }
+
+    #[test]
+    fn short_members_come_all_at_once() {
+        let members = (0..500).map(|number| (format!("member_{number}"), json!("words")));
+        let value = Value::Object(members.collect());
+        assert_eq!(cut(value.clone(), None, 200).unwrap(), Cut { value, rest: None });
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_found_again() {
+        let (one, other) = (format!("{}a", "n".repeat(300)), format!("{}b", "n".repeat(300)));
+        let value = json!({one: mails(20, 100), other: mails(20, 100)});
+        let mut counts = [0, 0];
+        for (_, part) in parts(&value, 500) {
+            for (count, (name, mails)) in counts.iter_mut().zip(part.as_object().unwrap()) {
+                assert!(name.chars().count() < 210 && name.contains('…'));
+                *count += mails.as_array().unwrap().len();
+            }
+        }
+        assert_eq!(counts, [20, 20]);
+    }
+
+    #[test]
+    fn what_is_deep_and_large_is_not_read_more_than_it_must() {
+        let mut deep = Value::Array(vec![json!(1); 200_000]);
+        for _ in 0..110 {
+            deep = Value::Array(vec![deep]);
+        }
+        let mut members = Value::Array(vec![json!(1); 200_000]);
+        for _ in 0..110 {
+            members = json!({"a": members});
+        }
+        for value in [json!({"workspaces": deep}), members] {
+            meter::VISITED.set(0);
+            let part = cut(value, None, 200).unwrap();
+            assert!(meter::VISITED.get() < 20_000, "{}", meter::VISITED.get());
+            assert_eq!(part.rest, None);
+            assert!(part.value.to_string().contains(TOO_DEEP));
+        }
+    }
+
+    #[test]
+    fn many_strings_are_read_a_few_times_at_most() {
+        let strings = Value::Array(vec![json!("s".repeat(80)); 45_000]);
+        meter::VISITED.set(0);
+        let part = cut(json!({"workspaces": strings}), None, 200).unwrap();
+        assert!(meter::VISITED.get() < 1000, "{}", meter::VISITED.get());
+        assert!(part.rest.is_some_and(|rest| rest.offset > 0));
+        // As one item they come all the same, at once.
+        meter::VISITED.set(0);
+        let part = cut(json!({"workspaces": [strings]}), None, 200).unwrap();
+        assert!(meter::VISITED.get() < 150_000, "{}", meter::VISITED.get());
+        assert_eq!(
+            part,
+            Cut {
+                value: json!({"workspaces": [strings]}),
+                rest: None
+            }
+        );
     }
 
     #[test]
@@ -554,7 +658,7 @@ mod tests {
             ("/text/0", 0),
             ("/n", 0),
             ("/other", 0),
-            ("", 0),
+            ("", 1),
         ] {
             let from = Position {
                 pointer: pointer.to_owned(),

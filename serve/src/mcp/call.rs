@@ -18,6 +18,7 @@ use crate::dispatcher::{Gateway, Ticket};
 use crate::input;
 use crate::operation::{Call, Face, Operation, Reply};
 use crate::problem::{Kind, Problem};
+use crate::registry;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::ErrorData;
@@ -55,17 +56,38 @@ pub(super) async fn call(
     params: CallToolRequestParams,
     context: &RequestContext<RoleServer>,
 ) -> Result<CallToolResponse, ErrorData> {
-    let asked = asked(gateway, caller, options, &params)?;
     let id = Uuid::now_v7().simple().to_string();
+    let asked = match asked(gateway, caller, options, &params) {
+        Ok(asked) => asked,
+        Err(error) => {
+            let known = registry::by_name(&params.name).map_or("unknown", |operation| operation.name);
+            let mut ticket = gateway.ticket(known, Some(caller), Face::Mcp, &Value::Null, &id);
+            ticket.fail(Kind::NotFound.name());
+            return Err(error);
+        }
+    };
+    let operation = asked.operation;
     let input = Value::Object(asked.given.clone());
     let ticket = gateway
         .admit(asked.operation, Ok(caller), Face::Mcp, &input, &id)
         .await;
-    let done = match ticket {
-        Ok(mut ticket) => run(gateway, caller, asked, &params, context, &mut ticket).await,
-        Err(problem) => Err(problem),
+    let problem = match ticket {
+        Ok(mut ticket) => match run(gateway, caller, asked, &params, context, &mut ticket).await {
+            Ok(answer) => return Ok(answer),
+            Err(problem) => problem,
+        },
+        Err(problem) => return Ok(refusal(&problem, None, &id).into()),
     };
-    Ok(done.unwrap_or_else(|problem| refusal(&problem, &id).into()))
+    // Why something is not there may be told in names that others gave.
+    let may_quote = operation.holds_collected && operation.plan.is_none();
+    let fence = match may_quote {
+        true => match gateway.taint(caller, operation).await.and_then(|()| Fence::new()) {
+            Ok(fence) => Some(fence),
+            Err(problem) => return Ok(refusal(&problem, None, &id).into()),
+        },
+        false => None,
+    };
+    Ok(refusal(&problem, fence.as_ref(), &id).into())
 }
 
 /// What a call asks for.
@@ -178,7 +200,12 @@ async fn run(
             cancel: &context.ct,
         };
         let performing = gateway.perform(operation, call, Value::Object(pinned.clone()), ticket);
-        let mut told = Told::default();
+        let mut told = Told {
+            gateway,
+            caller,
+            operation,
+            lines: 0.0,
+        };
         let done = tokio::select! {
             done = performing => done,
             // It ends only with the sender, which is here.
@@ -226,10 +253,6 @@ async fn run(
     let answer = answer::of(reply, from, ticket).await;
     let answer = answer.map_err(|problem| failed(ticket, problem))?;
     let meta = is_collected.then(|| provenance(gateway, operation, &answer.value, &pinned));
-    if is_collected {
-        let written = gateway.taint(caller, operation).await;
-        written.map_err(|problem| failed(ticket, problem))?;
-    }
     let going_on = |position: Position| {
         let rest = Continuation {
             tool: operation.name.to_owned(),
@@ -259,19 +282,30 @@ fn checked(
     Ok((input, after))
 }
 
-/// How many lines of something long an agent was told.
-#[derive(Default)]
-struct Told(f64);
+/// What an agent is told of something long while it goes on.
+struct Told<'a> {
+    gateway: &'a Gateway,
+    caller: &'a Caller,
+    operation: &'static Operation,
+    lines: f64,
+}
 
-impl Told {
+impl Told<'_> {
     /// Sends lines, if the agent wants them, until there are no more.
     async fn forward(&mut self, lines: &mut mpsc::Receiver<String>, context: &RequestContext<RoleServer>) {
         let token = context.meta.get_progress_token();
         while let Some(line) = lines.recv().await {
             let Some(token) = &token else { continue };
-            self.0 += 1.0;
+            // Others may have written it: that it was read is written down first.
+            if self.operation.holds_collected
+                && let Err(problem) = self.gateway.taint(self.caller, self.operation).await
+            {
+                tracing::warn!(problem = problem.detail, "no progress is told");
+                continue;
+            }
+            self.lines += 1.0;
             let progress =
-                ProgressNotificationParam::new(token.clone(), self.0).with_message(harmless(&line));
+                ProgressNotificationParam::new(token.clone(), self.lines).with_message(harmless(&line));
             // An agent that left is seen by the cancellation.
             let _ = context.peer.notify_progress(progress).await;
         }
@@ -321,9 +355,11 @@ fn show(
 }
 
 /// A problem as an answer. It may say back what the agent sent, or name what was collected.
-fn refusal(problem: &Problem, id: &str) -> CallToolResult {
-    let detail = harmless(&problem.detail);
-    let mut text = format!("{}: {detail}", problem.kind.title());
+fn refusal(problem: &Problem, fence: Option<&Fence>, id: &str) -> CallToolResult {
+    let mut text = match fence {
+        Some(fence) => fence.around(&problem.detail),
+        None => harmless(&problem.detail).into_owned(),
+    };
     if let Some(seconds) = problem.retry_after {
         text.push_str(&format!(" (in {seconds} s)"));
     }

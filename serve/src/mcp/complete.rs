@@ -6,11 +6,12 @@
 //! - Not here: what completes what (`resources`, `prompts`).
 
 use super::fence::harmless;
+use super::options::Options;
 use super::{listing, prompts};
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use crate::lake::visible;
-use crate::operation::Operation;
+use crate::operation::{Face, Operation};
 use crate::problem::Problem;
 use crate::registry;
 use crate::resources::{self, Values};
@@ -18,8 +19,10 @@ use rmcp::ErrorData;
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
 use schemas::{Column, Dataset, Kind, View};
 use serde::Deserialize;
+use serde_json::Value;
 use store::export::{Format, encode};
 use store::query::Query;
+use uuid::Uuid;
 
 /// Characters that may be typed: no value that is completed is longer.
 const MOST_TYPED: usize = 500;
@@ -34,14 +37,20 @@ const OF_PEOPLE: &str = "search_emails";
 pub(super) async fn complete(
     gateway: &Gateway,
     caller: &Caller,
+    options: &Options,
     request: CompleteRequestParams,
 ) -> Result<CompleteResult, ErrorData> {
-    caller
-        .count()
-        .map_err(|problem| ErrorData::invalid_request(problem.detail, None))?;
+    let id = Uuid::now_v7().simple().to_string();
+    let mut ticket = gateway.ticket("complete", Some(caller), Face::Mcp, &Value::Null, &id);
+    caller.count().map_err(|problem| {
+        ticket.fail(problem.kind.name());
+        ErrorData::invalid_request(problem.detail, None)
+    })?;
     let argument = &request.argument;
     let (values, operation) = match &request.r#ref {
-        Reference::Resource(reference) => of_template(gateway, caller, &reference.uri, &argument.name)?,
+        Reference::Resource(reference) => {
+            of_template(gateway, caller, options, &reference.uri, &argument.name)?
+        }
         Reference::Prompt(reference) => {
             let values = prompts::find(&reference.name)?.argument(&argument.name)?.values;
             (values, registry::by_name(OF_PEOPLE))
@@ -85,19 +94,23 @@ pub(super) async fn complete(
 fn of_template(
     gateway: &Gateway,
     caller: &Caller,
+    options: &Options,
     uri: &str,
     name: &str,
 ) -> Result<(Values, Option<&'static Operation>), ErrorData> {
     let entries = resources::ALL.iter().flat_map(|resource| resource.entries);
-    let offered =
-        entries.filter(|entry| entry.is_template() && listing::operation(gateway, caller, entry).is_some());
+    let offered = entries
+        .filter(|entry| entry.is_template() && listing::operation(gateway, caller, options, entry).is_some());
     let uris = offered.clone().map(|entry| entry.uri);
     let found = offered.clone().find(|entry| entry.uri == uri);
     let entry = found.ok_or_else(|| prompts::missing("template", uri, uris))?;
     let names = entry.variables.iter().map(|variable| variable.name);
     let variable = entry.variables.iter().find(|variable| variable.name == name);
     let variable = variable.ok_or_else(|| prompts::missing("variable", name, names))?;
-    Ok((variable.values, listing::operation(gateway, caller, entry)))
+    Ok((
+        variable.values,
+        listing::operation(gateway, caller, options, entry),
+    ))
 }
 
 /// Whether a value begins with what is typed, which is in small letters.
@@ -151,7 +164,7 @@ fn select(dataset: &Dataset, column: &Column) -> String {
     let most = CompletionInfo::MAX_VALUES + 1;
     format!(
         "SELECT DISTINCT value FROM (SELECT {value} AS value FROM {from}) AS given \
-         WHERE value <> '' AND starts_with(lower(value), CAST(:typed AS VARCHAR)) ORDER BY value LIMIT {most}"
+         WHERE value <> '' AND length(value) <= 500 AND starts_with(lower(value), CAST(:typed AS VARCHAR)) ORDER BY value LIMIT {most}"
     )
 }
 

@@ -114,12 +114,17 @@ impl Fence {
             Value::Object(members) => Value::Object(
                 members
                     .into_iter()
-                    .map(|(name, value)| (harmless(&name).into_owned(), self.value(value)))
+                    .map(|(name, value)| (of_one_line(&name), self.value(value)))
                     .collect(),
             ),
             value => value,
         }
     }
+}
+
+/// The name of a member, harmless. It stands in no fence, so it is of one line.
+fn of_one_line(name: &str) -> String {
+    harmless(name).replace('\n', "\\n")
 }
 
 /// The text with all that is hidden written out, and all that a client would load or follow defused.
@@ -250,13 +255,13 @@ mod tests {
                 one.len() == two.len() && one.iter().zip(two).all(|(one, two)| is_same_shape(one, two))
             }
             (Value::Object(one), Value::Object(two)) => {
-                let names: std::collections::HashSet<_> = one.keys().map(|name| harmless(name)).collect();
+                let names: std::collections::HashSet<_> = one.keys().map(|name| of_one_line(name)).collect();
                 // Of names that became the same, one is left.
                 names.len() == two.len()
                     && (names.len() < one.len()
                         || one
                             .iter()
-                            .all(|(name, value)| is_same_shape(value, &two[&*harmless(name)])))
+                            .all(|(name, value)| is_same_shape(value, &two[&of_one_line(name)])))
             }
             (Value::String(_), Value::String(_)) => true,
             (one, two) => one == two,

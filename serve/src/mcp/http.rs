@@ -6,6 +6,7 @@
 
 use super::server::{Server, Whose};
 use crate::dispatcher::Gateway;
+use crate::operation::Face;
 use crate::problem::Kind;
 use crate::rest::{guard, reply};
 use axum::Router;
@@ -16,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Where it is.
@@ -56,7 +57,10 @@ async fn authenticate(State(gateway): State<Arc<Gateway>>, request: Request, nex
             next.run(Request::from_parts(parts, body)).await
         }
         Err(problem) => {
-            let mut answer = reply::problem(&problem, &guard::id_of(&parts.headers));
+            let id = guard::id_of(&parts.headers);
+            let mut ticket = gateway.ticket("mcp", None, Face::Mcp, &Value::Null, &id);
+            ticket.fail(problem.kind.name());
+            let mut answer = reply::problem(&problem, &id);
             let told = format!(
                 "Bearer realm=\"dkc\", resource_metadata=\"{}{METADATA}{PATH}\"",
                 base(&parts.headers)

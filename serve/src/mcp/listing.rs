@@ -6,7 +6,8 @@
 use super::answer;
 use super::budget::{self, Cut};
 use super::fence::{Fence, harmless};
-use super::provenance::{PROVENANCE, fenced, provenance};
+use super::options::Options;
+use super::provenance::{PROVENANCE, defused, provenance};
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use crate::input;
@@ -32,19 +33,33 @@ const MOST: usize = 25_000;
 const JSON: &str = "application/json";
 
 /// The entries of a caller, of one kind.
-fn entries(gateway: &Gateway, caller: &Caller, templates: bool) -> Vec<(&'static str, &'static Entry)> {
+fn entries(
+    gateway: &Gateway,
+    caller: &Caller,
+    options: &Options,
+    templates: bool,
+) -> Vec<(&'static str, &'static Entry)> {
     let all = resources::ALL
         .iter()
         .flat_map(|resource| resource.entries.iter().map(|entry| (resource.about, entry)));
-    let own = all
-        .filter(|(_, entry)| entry.is_template() == templates && operation(gateway, caller, entry).is_some());
+    let own = all.filter(|(_, entry)| {
+        entry.is_template() == templates && operation(gateway, caller, options, entry).is_some()
+    });
     own.collect()
 }
 
 /// The operation behind an entry, if the caller may call it.
-pub(super) fn operation(gateway: &Gateway, caller: &Caller, entry: &Entry) -> Option<&'static Operation> {
-    registry::by_name(entry.operation)
-        .filter(|operation| operation.effect == Effect::Read && gateway.offers(operation, caller))
+pub(super) fn operation(
+    gateway: &Gateway,
+    caller: &Caller,
+    options: &Options,
+    entry: &Entry,
+) -> Option<&'static Operation> {
+    registry::by_name(entry.operation).filter(|operation| {
+        operation.effect == Effect::Read
+            && options.reads(operation.toolset)
+            && gateway.offers(operation, caller)
+    })
 }
 
 /// A page of a list, and where the next one begins.
@@ -68,9 +83,10 @@ fn page<T>(all: Vec<T>, cursor: Option<&str>) -> Result<(Vec<T>, Option<String>)
 pub(super) fn resources(
     gateway: &Gateway,
     caller: &Caller,
+    options: &Options,
     cursor: Option<&str>,
 ) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
-    let all = entries(gateway, caller, false);
+    let all = entries(gateway, caller, options, false);
     let all = all.into_iter().map(|(_, entry)| {
         Resource::new(entry.uri, entry.name)
             .with_title(entry.title)
@@ -84,9 +100,10 @@ pub(super) fn resources(
 pub(super) fn templates(
     gateway: &Gateway,
     caller: &Caller,
+    options: &Options,
     cursor: Option<&str>,
 ) -> Result<(Vec<ResourceTemplate>, Option<String>), ErrorData> {
-    let all = entries(gateway, caller, true);
+    let all = entries(gateway, caller, options, true);
     let all = all.into_iter().map(|(_, entry)| {
         ResourceTemplate::new(entry.uri, entry.name)
             .with_title(entry.title)
@@ -103,6 +120,7 @@ pub(super) fn templates(
 pub(super) async fn read(
     gateway: &Gateway,
     caller: &Caller,
+    options: &Options,
     uri: &str,
     cancel: &CancellationToken,
 ) -> Result<ReadResourceResult, ErrorData> {
@@ -114,10 +132,13 @@ pub(super) async fn read(
         )
     };
     let (_, entry, given) = resources::find(uri).ok_or_else(missing)?;
-    let operation = operation(gateway, caller, entry).ok_or_else(missing)?;
+    let operation = operation(gateway, caller, options, entry).ok_or_else(missing)?;
     let id = Uuid::now_v7().simple().to_string();
     let failed = |problem: Problem| {
-        let detail = harmless(&problem.detail).into_owned();
+        let detail = match Fence::new() {
+            Ok(fence) if operation.holds_collected => fence.around(&problem.detail),
+            _ => harmless(&problem.detail).into_owned(),
+        };
         match problem.kind {
             Kind::NotFound => ErrorData::resource_not_found(detail, Some(json!({ "uri": harmless(uri) }))),
             Kind::Internal | Kind::Unavailable => ErrorData::internal_error(detail, None),
@@ -159,17 +180,20 @@ pub(super) async fn read(
             value.insert("note".to_owned(), note.into());
         }
         let mut meta = None;
+        let mut media_type = JSON;
+        let mut text = value.to_string();
         if operation.holds_collected {
-            gateway.taint(caller, operation).await?;
             let mut members = Map::new();
             members.insert(
                 PROVENANCE.to_owned(),
                 provenance(gateway, operation, &value, &input),
             );
             meta = Some(MetaObject(members));
-            value = fenced(&Fence::new()?, value);
+            text = Fence::new()?.around(&defused(value).to_string());
+            // In its fence it is no JSON any more.
+            media_type = "text/plain";
         }
-        let mut contents = vec![ResourceContents::text(value.to_string(), uri).with_mime_type(JSON)];
+        let mut contents = vec![ResourceContents::text(text, uri).with_mime_type(media_type)];
         if let Some((media_type, bytes)) = answer.picture {
             contents = vec![ResourceContents::blob(STANDARD.encode(bytes), uri).with_mime_type(media_type)];
         }

@@ -81,6 +81,16 @@ impl Options {
         Self::new(toolsets.as_deref(), grouped)
     }
 
+    /// Whether an agent may read the resources of a toolset: they cost nothing until they are read, so all of them where it
+    /// did not choose.
+    pub(super) fn reads(&self, toolset: &Toolset) -> bool {
+        toolset.is_for_agents()
+            && self
+                .toolsets
+                .as_ref()
+                .is_none_or(|chosen| chosen.contains(&toolset.name))
+    }
+
     /// Whether an agent is given a toolset.
     pub(super) fn has(&self, toolset: &Toolset) -> bool {
         toolset.is_for_agents()

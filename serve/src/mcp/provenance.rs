@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 /// Rows that are told of in `_meta`.
 const MOST_KEYS: usize = 50;
 
+/// Bytes of a part of a key that is told of; a longer one is in the answer only.
+const MOST_KEY: usize = 500;
+
 /// Where `_meta` tells of where text came from.
 pub(super) const PROVENANCE: &str = "org.dkc/provenance";
 
@@ -26,7 +29,9 @@ pub(super) fn provenance(
     let holding = dataset.as_ref().and_then(|dataset| head.holdings.get(dataset));
     let key = |hit: &Value| {
         let named = ["dataset", "key", "item", "repository", "commit", "path"].into_iter();
-        let members = named.filter_map(|name| Some((name.to_owned(), hit.get(name)?.clone())));
+        let is_short = |value: &&Value| value.as_str().is_none_or(|text| text.len() <= MOST_KEY);
+        let members =
+            named.filter_map(|name| Some((name.to_owned(), hit.get(name).filter(is_short)?.clone())));
         let members: Map<String, Value> = members.collect();
         (!members.is_empty()).then_some(Value::Object(members))
     };

@@ -19,6 +19,7 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
+use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
 
 /// How long a list may be believed, in milliseconds: what there is changes with the configuration only.
@@ -32,8 +33,15 @@ how to go on.";
 
 /// Whose calls they are.
 pub(super) enum Whose {
-    /// Those of one agent.
-    Own(Box<(Caller, Options)>),
+    /// Those of one agent, which has a token or none.
+    Own {
+        /// Who it is.
+        caller: Box<Caller>,
+        /// What it is given.
+        options: Options,
+        /// Its token: it may be revoked meanwhile.
+        token: Option<SecretString>,
+    },
     /// Each says whose it is.
     Each,
 }
@@ -56,9 +64,18 @@ impl Server {
     }
 
     /// Who calls, and what they are given.
-    fn caller(&self, context: &RequestContext<RoleServer>) -> Result<(Caller, Options), ErrorData> {
-        if let Whose::Own(own) = &self.whose {
-            return Ok((own.0.clone(), own.1.clone()));
+    async fn caller(&self, context: &RequestContext<RoleServer>) -> Result<(Caller, Options), ErrorData> {
+        if let Whose::Own {
+            caller,
+            options,
+            token,
+        } = &self.whose
+        {
+            if let Some(token) = token {
+                let known = self.gateway.callers.of_token(token.expose_secret()).await;
+                known.map_err(|problem| ErrorData::invalid_request(problem.detail, None))?;
+            }
+            return Ok((Caller::clone(caller), options.clone()));
         }
         let parts = context.extensions.get::<Parts>();
         let caller = parts.and_then(|parts| parts.extensions.get::<Caller>());
@@ -92,7 +109,7 @@ impl ServerHandler for Server {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let (caller, options) = self.caller(&context)?;
+        let (caller, options) = self.caller(&context).await?;
         let tools = catalogue::tools(&self.gateway, &caller, &options);
         let mut result = ListToolsResult::with_all_items(tools);
         result.ttl_ms = Some(LIST_AGE);
@@ -110,7 +127,7 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let (caller, options) = self.caller(&context)?;
+        let (caller, options) = self.caller(&context).await?;
         call::call(&self.gateway, &caller, &options, request, &context).await
     }
 
@@ -119,9 +136,9 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let (caller, _) = self.caller(&context)?;
+        let (caller, options) = self.caller(&context).await?;
         let cursor = request.and_then(|request| request.cursor);
-        let (resources, next) = listing::resources(&self.gateway, &caller, cursor.as_deref())?;
+        let (resources, next) = listing::resources(&self.gateway, &caller, &options, cursor.as_deref())?;
         let mut result = ListResourcesResult::with_all_items(resources);
         result.next_cursor = next;
         result.ttl_ms = Some(LIST_AGE);
@@ -134,9 +151,9 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let (caller, _) = self.caller(&context)?;
+        let (caller, options) = self.caller(&context).await?;
         let cursor = request.and_then(|request| request.cursor);
-        let (templates, next) = listing::templates(&self.gateway, &caller, cursor.as_deref())?;
+        let (templates, next) = listing::templates(&self.gateway, &caller, &options, cursor.as_deref())?;
         let mut result = ListResourceTemplatesResult::with_all_items(templates);
         result.next_cursor = next;
         result.ttl_ms = Some(LIST_AGE);
@@ -149,8 +166,8 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let (caller, _) = self.caller(&context)?;
-        let mut result = listing::read(&self.gateway, &caller, &request.uri, &context.ct).await?;
+        let (caller, options) = self.caller(&context).await?;
+        let mut result = listing::read(&self.gateway, &caller, &options, &request.uri, &context.ct).await?;
         result.ttl_ms = Some(0);
         result.cache_scope = Some(CacheScope::Private);
         Ok(result.into())
@@ -180,8 +197,8 @@ impl ServerHandler for Server {
         request: CompleteRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        let (caller, _) = self.caller(&context)?;
-        complete::complete(&self.gateway, &caller, request).await
+        let (caller, options) = self.caller(&context).await?;
+        complete::complete(&self.gateway, &caller, &options, request).await
     }
 
     async fn subscribe(
@@ -189,7 +206,7 @@ impl ServerHandler for Server {
         request: SubscribeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let (caller, _) = self.caller(&context)?;
+        let (caller, options) = self.caller(&context).await?;
         if matches!(self.whose, Whose::Each) {
             return Err(ErrorData::invalid_request(
                 "over HTTP the earlier protocol keeps no session here, so nothing could be sent later: use subscriptions/listen of 2026-07-28, or read again",
@@ -197,7 +214,7 @@ impl ServerHandler for Server {
             ));
         }
         self.subscribed
-            .add(&self.gateway, &caller, &request.uri, &context.peer)
+            .add(&self.gateway, &caller, &options, &request.uri, &context.peer)
     }
 
     async fn unsubscribe(
@@ -220,8 +237,7 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let (caller, _) = self.caller(context.request_context())?;
-        subscriptions::listen(&self.gateway, &caller, &context).await;
-        Ok(())
+        let (caller, options) = self.caller(context.request_context()).await?;
+        subscriptions::listen(&self.gateway, &caller, &options, &context).await
     }
 }

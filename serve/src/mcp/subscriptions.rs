@@ -5,18 +5,27 @@
 //! - Not here: reading it again, which the agent does.
 
 use super::listing;
+use super::options::Options;
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use crate::lake::Head;
+use crate::operation::Face;
+use crate::problem::Problem;
 use crate::resources;
 use rmcp::ErrorData;
 use rmcp::model::ResourceUpdatedNotificationParam;
 use rmcp::service::{Peer, RoleServer, SubscriptionContext};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use uuid::Uuid;
 
 /// Addresses that one agent may watch.
-const MOST: usize = 1_000;
+const MOST: usize = 100;
+
+/// How often it is seen whether a token was revoked.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The addresses that an agent of the earlier protocol watches.
 #[derive(Clone, Default)]
@@ -37,10 +46,11 @@ impl Subscribed {
         &self,
         gateway: &Arc<Gateway>,
         caller: &Caller,
+        options: &Options,
         uri: &str,
         peer: &Peer<RoleServer>,
     ) -> Result<(), ErrorData> {
-        if state(gateway, caller, &gateway.lake.head(), uri).is_none() {
+        if state(gateway, caller, options, &gateway.lake.head(), uri).is_none() {
             return Err(ErrorData::resource_not_found(
                 "there is no such resource to watch",
                 None,
@@ -59,7 +69,13 @@ impl Subscribed {
             is_first
         };
         if is_first {
-            let (own, gateway, caller, peer) = (self.clone(), gateway.clone(), caller.clone(), peer.clone());
+            let (own, gateway, caller, options, peer) = (
+                self.clone(),
+                gateway.clone(),
+                caller.clone(),
+                options.clone(),
+                peer.clone(),
+            );
             tokio::spawn(async move {
                 let mut heads = gateway.lake.heads();
                 let mut before = heads.borrow_and_update().clone();
@@ -73,7 +89,7 @@ impl Subscribed {
                     if uris.is_empty() {
                         return;
                     }
-                    for uri in changed(&gateway, &caller, &before, &now, uris.iter()) {
+                    for uri in changed(&gateway, &caller, &options, &before, &now, uris.iter()) {
                         let updated = ResourceUpdatedNotificationParam::new(uri);
                         if peer.notify_resource_updated(updated).await.is_err() {
                             return;
@@ -92,8 +108,26 @@ impl Subscribed {
     }
 }
 
-/// Tells what changes until the agent has heard enough.
-pub(super) async fn listen(gateway: &Gateway, caller: &Caller, context: &SubscriptionContext) {
+/// Tells what changes until the agent has heard enough, or a token was made or revoked: then it is asked for anew.
+///
+/// # Errors
+/// That too many listen already, or the caller asks too often.
+pub(super) async fn listen(
+    gateway: &Gateway,
+    caller: &Caller,
+    options: &Options,
+    context: &SubscriptionContext,
+) -> Result<(), ErrorData> {
+    let refused = |problem: Problem| ErrorData::invalid_request(problem.detail, None);
+    caller.count().map_err(refused)?;
+    let _listens = gateway
+        .listeners
+        .try_acquire()
+        .map_err(|_| ErrorData::invalid_request("too many listen already; read again instead", None))?;
+    let id = Uuid::now_v7().simple().to_string();
+    let _ticket = gateway.ticket("listen", Some(caller), Face::Mcp, &Value::Null, &id);
+    let tokens = async || gateway.callers.tokens().generation().await.map_err(Problem::from);
+    let begun = tokens().await.map_err(refused)?;
     let uris: Vec<String> = context
         .accepted()
         .resource_subscriptions
@@ -106,14 +140,18 @@ pub(super) async fn listen(gateway: &Gateway, caller: &Caller, context: &Subscri
     let mut before = heads.borrow_and_update().clone();
     loop {
         tokio::select! {
-            changed = heads.changed() => if changed.is_err() { return },
-            () = gateway.stop.cancelled() => return,
-            () = context.cancelled() => return,
+            changed = heads.changed() => if changed.is_err() { return Ok(()) },
+            () = gateway.stop.cancelled() => return Ok(()),
+            () = context.cancelled() => return Ok(()),
+            () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+        if tokens().await.map_err(refused)? != begun {
+            return Ok(());
         }
         let now = heads.borrow_and_update().clone();
-        for uri in changed(gateway, caller, &before, &now, uris.iter()) {
+        for uri in changed(gateway, caller, options, &before, &now, uris.iter()) {
             if context.sink().notify_resource_updated(uri).await.is_err() {
-                return;
+                return Ok(());
             }
         }
         before = now;
@@ -124,18 +162,27 @@ pub(super) async fn listen(gateway: &Gateway, caller: &Caller, context: &Subscri
 fn changed<'a>(
     gateway: &Gateway,
     caller: &Caller,
+    options: &Options,
     before: &Head,
     now: &Head,
     uris: impl Iterator<Item = &'a String>,
 ) -> Vec<String> {
-    let is_other = |uri: &&String| state(gateway, caller, before, uri) != state(gateway, caller, now, uri);
+    let is_other = |uri: &&String| {
+        state(gateway, caller, options, before, uri) != state(gateway, caller, options, now, uri)
+    };
     uris.filter(is_other).cloned().collect()
 }
 
 /// What tells one state of a resource from the next; `None` where there is none for the caller.
-fn state(gateway: &Gateway, caller: &Caller, head: &Head, uri: &str) -> Option<(Option<i64>, u64)> {
+fn state(
+    gateway: &Gateway,
+    caller: &Caller,
+    options: &Options,
+    head: &Head,
+    uri: &str,
+) -> Option<(Option<i64>, u64)> {
     let (resource, entry, _) = resources::find(uri)?;
-    listing::operation(gateway, caller, entry)?;
+    listing::operation(gateway, caller, options, entry)?;
     Some(match resource.toolset.dataset {
         Some(dataset) => {
             let holding = head.holdings.get(dataset);

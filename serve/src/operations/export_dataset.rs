@@ -2,7 +2,7 @@
 
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Reply, Rows, parse};
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::toolset;
 use schemars::JsonSchema;
 use schemas::{Home, View};
@@ -18,7 +18,8 @@ const FORMATS: &[&str] = &["csv", "json", "ndjson", "md", "parquet", "arrow", "a
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
     name: "export_dataset",
-    about: "Writes all rows of a dataset, as they are now or were then, in the format that the file's name ends with.",
+    about: "Gives all rows of a dataset as text in the format that the file's name ends with: csv, json, ndjson, md; over REST \
+            also parquet and arrow.",
     effect: Effect::Read,
     roles: EVERYBODY,
     method: Method::Get,
@@ -38,11 +39,22 @@ pub(crate) const OPERATION: Operation = Operation {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExportDataset {
-    /// The dataset, a dot, and csv, json, ndjson, md, parquet, arrow (a file) or arrows (a stream).
+    /// `DATASET.FORMAT`, such as `emails.csv`.
     file: String,
     /// The lake as it was: the number of a snapshot, or a time (RFC 3339).
     #[serde(default)]
     as_of: Option<String>,
+}
+
+/// That the name of a file does not say in which format it is.
+fn no_format(dataset: &str) -> Problem {
+    Problem::new(
+        Kind::NotFound,
+        format!(
+            "the file's name does not end with a format, as `{dataset}.csv` does; there are: {}",
+            FORMATS.join(", ")
+        ),
+    )
 }
 
 async fn export(call: Call<'_>, input: ExportDataset) -> Result<Reply, Problem> {
@@ -50,7 +62,7 @@ async fn export(call: Call<'_>, input: ExportDataset) -> Result<Reply, Problem> 
     let view = &call.caller.view;
     let dataset = visible(name, view)?;
     let format: Option<Format> = extension.parse().ok().filter(|_| FORMATS.contains(&extension));
-    let format = format.ok_or_else(|| Problem::not_found("format", extension, FORMATS.iter().copied()))?;
+    let format = format.ok_or_else(|| no_format(dataset.name))?;
     let lake = &call.gateway.lake;
     let snapshot = lake.moment(input.as_of.as_deref()).await?;
     let rows = if dataset.home == Home::Lake && view.reads_all(dataset) {
@@ -69,4 +81,18 @@ async fn export(call: Call<'_>, input: ExportDataset) -> Result<Reply, Problem> 
         format: Some(format),
         name: dataset.name.to_owned(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_formats_are_told_and_are_some() {
+        let problem = no_format("emails");
+        for format in FORMATS {
+            assert!(format.parse::<Format>().is_ok(), "{format}");
+            assert!(problem.detail.contains(format), "{problem:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
 use crate::problem::{Kind, Problem};
 use crate::roots::beneath::EntryKind;
-use crate::roots::walk::{Step, Tally, walk};
+use crate::roots::walk::{Step, Tally, walk_and};
 use crate::roots::{Roots, apart, is_secret, modified_at};
 use crate::toolset;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -122,6 +122,17 @@ impl Wanted {
             Self::Pattern(pattern) => pattern.matched(path, false).is_ignore(),
         }
     }
+
+    /// Whether it is the whole name of a file that looks like a secret: such are mostly hidden, and whoever knows the
+    /// name may learn where it is.
+    fn is_secret_of_name(&self, path: &Path) -> bool {
+        match self {
+            Self::Part(part) => {
+                is_secret(path) && Path::new(&path.to_string_lossy().to_lowercase()).ends_with(part)
+            }
+            Self::Pattern(_) => false,
+        }
+    }
 }
 
 async fn find(call: Call<'_>, input: FindFile) -> Result<FoundFiles, Problem> {
@@ -133,7 +144,7 @@ fn find_in(roots: &Roots, input: &FindFile, stop: &CancellationToken) -> Result<
     let wanted = Wanted::new(&input.name)?;
     let names: Vec<&str> = match &input.root {
         Some(root) if !roots.names().any(|name| name == root) => {
-            return Err(Problem::not_found("root", root, roots.names()));
+            return Err(roots.no_root(root));
         }
         Some(root) => vec![root.as_str()],
         None => roots.names().collect(),
@@ -150,7 +161,8 @@ fn find_in(roots: &Roots, input: &FindFile, stop: &CancellationToken) -> Result<
             }
             Err(problem) => return Err(problem),
         };
-        let tally = walk(&place, stop, &mut |walked| {
+        let is_named = |path: &Path| wanted.is_secret_of_name(path);
+        let tally = walk_and(&place, stop, &is_named, &mut |walked| {
             if walked.kind != EntryKind::File || !wanted.is(walked.path) {
                 return Step::Into;
             }
@@ -171,6 +183,10 @@ fn find_in(roots: &Roots, input: &FindFile, stop: &CancellationToken) -> Result<
         if has_more {
             break;
         }
+    }
+    if !files.is_empty() && !has_more && !all.is_cut {
+        // What was looked for is there; how much else there is tells nothing.
+        all.passed_over = 0;
     }
     notes.extend(all.notes());
     Ok(FoundFiles {
@@ -193,6 +209,10 @@ mod tests {
             "one/b.rs",
             "two/plan.txt",
             "two/credentials.json",
+            "two/app/.env",
+            "two/app/.env.local",
+            "two/.git/config",
+            "two/.hidden",
         ] {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -236,6 +256,16 @@ mod tests {
             "{:?}",
             secret.notes
         );
+        let hidden = found(".env", Some("two"), 5).unwrap();
+        assert_eq!(hidden.files.len(), 1, "{hidden:?}");
+        assert_eq!(hidden.files[0].path, "two/app/.env");
+        assert!(hidden.files[0].is_secret && hidden.notes.is_empty(), "{hidden:?}");
+        assert_eq!(paths("App/.env", None), ["two/app/.env"]);
+        for passed_over in [".hidden", ".en", "*.env", "two/.git/config"] {
+            let nothing = found(passed_over, Some("two"), 5).unwrap();
+            assert!(nothing.files.is_empty(), "{passed_over}");
+            assert!(nothing.notes[0].contains("passed over"), "{nothing:?}");
+        }
         assert_eq!(found("plan", Some("three"), 5).unwrap_err().kind, Kind::NotFound);
         assert_eq!(
             found("plan", Some("gone"), 5).unwrap_err().kind,

@@ -2,10 +2,12 @@
 //!
 //! - A file is followed through renames: of each name only the changes up to the rename that gave it the next one.
 //!   What is before and after is told by the time of the commit, as branches have no other order in the rows.
-//! - Reading order: `names` says which names a file had, `statement` writes the question.
+//! - Reading order: `names` says which names a file had, `statement` writes the question, `order` sorts what was made
+//!   in the same moment.
 //! - Not here: finding commits by words (`search_commits`), lines of files (`get_file_blame`).
 
 mod names;
+mod order;
 
 use super::get_item::objects;
 use crate::lake::visible;
@@ -15,6 +17,7 @@ use crate::toolset;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use names::{MOST_RENAMES, Name, names_of, repository_of};
+use order::{MOST_TIED, ordered};
 use schemars::JsonSchema;
 use schemas::View;
 use schemas::datasets::git_commits;
@@ -144,6 +147,7 @@ struct Row {
     repository: String,
     commit: String,
     moment: i64,
+    parents: Option<Vec<String>>,
     author_name: Option<String>,
     subject: String,
     insertions: Option<i64>,
@@ -152,6 +156,9 @@ struct Row {
     path: Option<String>,
     old_path: Option<String>,
     change: Option<String>,
+    /// Whether too many are of its moment, so that their order is that of the ids.
+    #[serde(skip)]
+    by_id: bool,
 }
 
 /// Where an answer ended.
@@ -163,6 +170,9 @@ struct End {
     r: String,
     /// Its id.
     c: String,
+    /// Whether those of its moment are in the order of their ids.
+    #[serde(rename = "b", default)]
+    by_id: bool,
 }
 
 /// The name of a repository as it is read.
@@ -192,7 +202,8 @@ async fn history(call: Call<'_>, input: CommitHistory) -> Result<CommitList, Pro
         repository = Some(of);
     }
     let (text, parameters) = statement(&input, repository.as_deref(), &names, view)?;
-    let mut rows: Vec<Row> = ask(call, &text, parameters).await?;
+    let rows: Vec<Row> = ask(call, &text, parameters).await?;
+    let mut rows = ordered(rows, end_of(&input)?.as_ref());
     if rows.is_empty()
         && let Some(repository) = &input.repository
     {
@@ -207,6 +218,7 @@ async fn history(call: Call<'_>, input: CommitHistory) -> Result<CommitList, Pro
             t: last.moment,
             r: last.repository.clone(),
             c: last.commit.clone(),
+            by_id: last.by_id,
         };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&end).unwrap_or_default())
     });
@@ -233,7 +245,19 @@ fn shown(row: Row) -> CommitShown {
     }
 }
 
-/// The question as SQL: one commit more than the largest limit, which tells whether there are others.
+/// Where the answer before ended.
+fn end_of(input: &CommitHistory) -> Result<Option<End>, Problem> {
+    let Some(after) = &input.after else {
+        return Ok(None);
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(after).ok();
+    let end = bytes.and_then(|bytes| serde_json::from_slice::<End>(&bytes).ok());
+    end.map(Some)
+        .ok_or_else(|| Problem::unprocessable("`after` is not `next` of an answer; begin again without it"))
+}
+
+/// The question as SQL: one commit more than are wanted, which tells whether there are others, and room for all that
+/// were made in the moments of the first and the last, which the rows alone cannot put in order.
 fn statement(
     input: &CommitHistory,
     repository: Option<&str>,
@@ -270,16 +294,17 @@ fn statement(
         bind("until", moment("until", until)?.into());
         outer.push("moment < :until".to_owned());
     }
-    if let Some(after) = &input.after {
-        let bytes = URL_SAFE_NO_PAD.decode(after).ok();
-        let end = bytes.and_then(|bytes| serde_json::from_slice::<End>(&bytes).ok());
-        let end = end.ok_or_else(|| {
-            Problem::unprocessable("`after` is not `next` of an answer; begin again without it")
-        })?;
+    if let Some(end) = end_of(input)? {
         bind("t", end.t.into());
         bind("r", end.r.into());
-        bind("c", end.c.into());
-        let later = r#"(repository > :r OR (repository = :r AND "commit" > :c))"#;
+        let later = match end.by_id {
+            true => {
+                bind("c", end.c.into());
+                r#"(repository > :r OR (repository = :r AND "commit" > :c))"#
+            }
+            // Those of its moment that were told are left out when they are in order.
+            false => "repository >= :r",
+        };
         outer.push(format!("(moment < :t OR (moment = :t AND {later}))"));
     }
     let mut of_names = Vec::new();
@@ -306,12 +331,13 @@ fn statement(
             )
         }
     };
+    let most = usize::from(input.limit) + 1 + 2 * MOST_TIED;
     let (inner, outer) = (inner.join(" AND "), outer.join(" AND "));
     let text = format!(
         r#"SELECT * FROM (
-             SELECT c.repository, c."commit", {MOMENT} AS moment, c.author_name, c.subject, c.files_changed, {file}
+             SELECT c.repository, c."commit", {MOMENT} AS moment, c.parents, c.author_name, c.subject, c.files_changed, {file}
              FROM {table} WHERE {inner}) AS h
-           WHERE {outer} ORDER BY moment DESC, repository, "commit" LIMIT 201"#
+           WHERE {outer} ORDER BY moment DESC, repository, "commit" LIMIT {most}"#
     );
     Ok((text, parameters))
 }
@@ -386,7 +412,7 @@ mod tests {
         let hostile = "x' OR 1=1 --";
         let given = input(json!({
             "author": hostile, "since": "2026-01-01", "until": "2026-01-02T00:00:00Z", "limit": 7,
-            "after": URL_SAFE_NO_PAD.encode(json!({"t": 5, "r": hostile, "c": "ab"}).to_string()),
+            "after": URL_SAFE_NO_PAD.encode(json!({"t": 5, "r": hostile, "c": hostile, "b": true}).to_string()),
         }));
         let names = [Name {
             path: hostile.to_owned(),
@@ -399,6 +425,7 @@ mod tests {
             ("author", json!(hostile)),
             ("repository", json!(hostile)),
             ("r", json!(hostile)),
+            ("c", json!(hostile)),
             ("path0", json!(hostile)),
             ("since", json!(1_767_225_600_000_000_i64)),
             ("until", json!(1_767_312_000_000_000_i64)),

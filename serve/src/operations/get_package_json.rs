@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
     name: "get_package_json",
-    about: "Tells name, version, scripts and entry points of a project: package.json, Cargo.toml, pyproject.toml, composer.json.",
+    about: "Tells name, version, scripts and entry points of a project: package.json, Cargo.toml, pyproject.toml, composer.json, \
+            requirements.txt.",
     effect: Effect::Read,
     roles: TRUSTED,
     method: Method::Get,

@@ -52,6 +52,9 @@ struct PhotoMetadata {
     /// The address of its small picture, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     thumbnail: Option<String>,
+    /// The same as a resource of MCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thumbnail_resource: Option<String>,
 }
 
 async fn get(call: Call<'_>, input: GetPhotoMetadata) -> Result<PhotoMetadata, Problem> {
@@ -64,12 +67,11 @@ async fn get(call: Call<'_>, input: GetPhotoMetadata) -> Result<PhotoMetadata, P
     let mut query = Query::from("SELECT width FROM photo_thumbnails WHERE _item = :item LIMIT 1");
     query.parameters = given([("item", item)]);
     let has_thumbnail = call.gateway.ask(query).await?.num_rows() > 0;
+    let encoded = utf8_percent_encode(item, NON_ALPHANUMERIC);
     Ok(PhotoMetadata {
         columns: known(row),
-        thumbnail: has_thumbnail.then(|| {
-            let item = utf8_percent_encode(item, NON_ALPHANUMERIC);
-            format!("/api/v1/datasets/photos/items/{item}/thumbnail")
-        }),
+        thumbnail: has_thumbnail.then(|| format!("/api/v1/datasets/photos/items/{encoded}/thumbnail")),
+        thumbnail_resource: has_thumbnail.then(|| format!("dkc://photos/thumbnail/{encoded}")),
     })
 }
 

@@ -4,6 +4,8 @@ use super::get_item::{Item, bytes_in, kept_of, missing};
 use crate::operation::{Call, Effect, Method, Operation, Original, Output, Reply, TRUSTED, parse};
 use crate::problem::Problem;
 use crate::toolset;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
@@ -15,7 +17,7 @@ pub(crate) const OPERATION: Operation = Operation {
     path: "/api/v1/datasets/{dataset}/items/{item}/thumbnail",
     is_heavy: false,
     is_cacheable: false,
-    input: |types| types.subschema_for::<Item>(),
+    input: |types| types.subschema_for::<GetThumbnail>(),
     example: r#"{"dataset": "photos", "item": "the _item of a row"}"#,
     output: Output::Bytes,
     toolset: &toolset::PHOTOS,
@@ -24,7 +26,26 @@ pub(crate) const OPERATION: Operation = Operation {
     call: |call, input| Box::pin(async move { thumbnail(call, parse(input)?).await }),
 };
 
-async fn thumbnail(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
+/// Which photo.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GetThumbnail {
+    /// A dataset that has rows of it.
+    #[serde(default = "photos")]
+    dataset: String,
+    /// Its `_item`.
+    item: String,
+}
+
+fn photos() -> String {
+    "photos".to_owned()
+}
+
+async fn thumbnail(call: Call<'_>, input: GetThumbnail) -> Result<Reply, Problem> {
+    let input = Item {
+        dataset: input.dataset,
+        item: input.item,
+    };
     let rows = kept_of(call, &input, "SELECT jpeg FROM photo_thumbnails").await?;
     Ok(Reply::Bytes(Original {
         media_type: "image/jpeg".to_owned(),

@@ -16,7 +16,7 @@ const MOST: u32 = 500;
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
     name: "list_events",
-    about: "Tells what happened after an event: rows that came, runs, health. As `text/event-stream` it goes on for ever.",
+    about: "Tells what happened after an event: rows that came, runs, health.",
     effect: Effect::Read,
     roles: EVERYBODY,
     method: Method::Get,

@@ -1,6 +1,6 @@
 //! `list_project`: what is in one of the allowed folders.
 //!
-//! - Everything is named here, what a walk passes over too: hidden, ignored, made by others.
+//! - Everything is named here, what a walk passes over too: hidden, ignored, made by others. But not what is in `.git`.
 
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
 use crate::problem::Problem;
@@ -103,6 +103,15 @@ fn list_of(roots: &Roots, input: &ListProject) -> Result<FolderEntries, Problem>
     let place = roots.place(&input.path)?;
     // Where it really is: what is beneath a link is looked at without following links.
     let place = place.resolved()?;
+    let is_git = |part: &std::ffi::OsStr| part.eq_ignore_ascii_case(".git");
+    if place.path().iter().any(is_git) && place.is_folder()? {
+        return Ok(FolderEntries {
+            path: place.shown(),
+            entries: Vec::new(),
+            not_told: 0,
+            notes: vec!["what is in `.git` is git's own, and is not listed".to_owned()],
+        });
+    }
     let (names, has_more) = place.list(MOST_NAMES)?;
     let not_told = names.len().saturating_sub(limit);
     let entries = names.into_iter().take(limit).map(|named| {
@@ -176,6 +185,13 @@ mod tests {
                 (told.path.as_str(), entries.as_slice()),
                 ("home/a", expected.as_slice())
             );
+        }
+        std::fs::create_dir_all(folder.path().join("b/.git/refs")).unwrap();
+        std::fs::write(folder.path().join("b/.git/HEAD"), "ref: x").unwrap();
+        assert_eq!(listed("home/b", 5).unwrap().entries[0].name, ".git");
+        for path in ["home/b/.git", "home/b/.git/refs"] {
+            let told = listed(path, 5).unwrap();
+            assert_eq!((told.entries.len(), told.notes.len()), (0, 1), "{path}");
         }
         let two = listed("home/a", 2).unwrap();
         assert_eq!((two.entries.len(), two.not_told), (2, 2));

@@ -244,12 +244,15 @@ fn filter(text: &str, column: impl Fn(&str) -> Result<&'static Column, Problem>)
     let column = column(name)?;
     let compare = Compare::ALL.iter().find(|(known, _)| *known == comparison);
     let compare = compare.map(|(_, compare)| *compare).ok_or_else(|| {
-        Problem::no_such(
-            Kind::Unprocessable,
-            "comparison",
-            comparison,
-            Compare::ALL.iter().map(|(name, _)| *name),
-        )
+        let names: Vec<&str> = Compare::ALL.iter().map(|(name, _)| *name).collect();
+        let known = names.iter().copied();
+        let problem = Problem::no_such(Kind::Unprocessable, "comparison", comparison, known);
+        let end = if problem.detail.ends_with('?') {
+            " There"
+        } else {
+            "; there"
+        };
+        Problem::unprocessable(format!("{}{end} are: {}", problem.detail, names.join(", ")))
     })?;
     if !compare.fits(column.kind) {
         return Err(Problem::unprocessable(format!(

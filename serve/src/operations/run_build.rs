@@ -24,7 +24,7 @@ pub(crate) const OPERATION: Operation = Operation {
     plan: Some(|call, input| {
         Box::pin(async move {
             let asked: RunBuild = parse(input)?;
-            builds::plan(&call.gateway.config, &asked.build)
+            builds::plan(&call.gateway.config, &asked.build).await
         })
     }),
     call: |call, input| {

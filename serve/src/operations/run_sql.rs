@@ -100,6 +100,12 @@ pub(super) async fn answer(
         .map_err(|error| match error {
             // Of the request, not of the answer.
             store::query::QueryError::TooLarge { .. } => Problem::new(Kind::Unprocessable, error.to_string()),
+            // What the store says of it is for a command line.
+            store::query::QueryError::Parameter { name, what } if what.starts_with("no value") => {
+                Problem::unprocessable(format!(
+                    "the parameter `{name}` has no value; put it in `parameters`"
+                ))
+            }
             error => error.into(),
         })?;
     Ok(Reply::Rows(Rows {

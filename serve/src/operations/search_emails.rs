@@ -131,6 +131,16 @@ pub(super) fn author(name: Option<&str>, address: Option<&str>) -> Option<String
     }
 }
 
+/// What is asked of a sender: of `Name <address>`, as answers have it, the address.
+fn sender(from: &str) -> &str {
+    let address = from
+        .trim()
+        .strip_suffix('>')
+        .and_then(|from| from.rsplit_once('<'));
+    let address = address.map(|(_, address)| address.trim());
+    address.filter(|address| !address.is_empty()).unwrap_or(from)
+}
+
 async fn search(call: Call<'_>, input: SearchEmails) -> Result<FoundEmails, Problem> {
     let dataset = visible("emails", &call.caller.view)?;
     let mut asked: Vec<Query> = wanted(call, &input.q)?.into_iter().collect();
@@ -140,6 +150,7 @@ async fn search(call: Call<'_>, input: SearchEmails) -> Result<FoundEmails, Prob
         ("before", Operator::Before, &input.before),
     ] {
         if let Some(value) = said(value.as_ref()) {
+            let value = if name == "from" { sender(value) } else { value };
             asked.push(condition(name, operator, value)?);
         }
     }
@@ -167,13 +178,20 @@ async fn in_folder(
     folder: &str,
     limit: usize,
 ) -> Result<Answer, Problem> {
-    let held = Held::of(call, folder).await?;
-    let held = held.places();
-    if held.is_empty() {
+    let mut held = Held::of(call, folder).await?;
+    if held.places().is_empty() {
         let names = folder_names(call).await?;
-        let names = names.iter().map(String::as_str);
-        return Err(Problem::no_such(Kind::Unprocessable, "folder", folder, names));
+        // Many write `inbox` where mail has `INBOX`.
+        let alike = names
+            .iter()
+            .find(|name| name.to_lowercase() == folder.to_lowercase());
+        let Some(alike) = alike else {
+            let names = names.iter().map(String::as_str);
+            return Err(Problem::no_such(Kind::Unprocessable, "folder", folder, names));
+        };
+        held = Held::of(call, alike).await?;
     }
+    let held = held.places();
     let mut most = limit.saturating_mul(STEP);
     loop {
         let mut answer = found(call, dataset, query.clone(), most).await?;
@@ -264,6 +282,19 @@ mod tests {
         assert_eq!(author(Some("Anna"), Some("a@b")).as_deref(), Some("Anna <a@b>"));
         assert_eq!(author(Some(""), Some("a@b")).as_deref(), Some("a@b"));
         assert_eq!(author(None, None), None);
+    }
+
+    #[test]
+    fn a_sender_is_asked_for_by_the_address_in_brackets() {
+        for (from, wanted) in [
+            ("Anna <a@b>", "a@b"),
+            ("<a@b>", "a@b"),
+            ("Anna", "Anna"),
+            ("Anna <>", "Anna <>"),
+            ("a > b", "a > b"),
+        ] {
+            assert_eq!(sender(from), wanted);
+        }
     }
 
     #[test]

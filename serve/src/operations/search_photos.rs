@@ -202,8 +202,8 @@ async fn folders_of(call: Call<'_>, album: &str) -> Result<Vec<String>, Problem>
     let text = format!(
         "SELECT DISTINCT folder AS name
          FROM (SELECT album, regexp_replace(path, '/[^/]*$', '') AS folder FROM photos WHERE path IS NOT NULL)
-         WHERE lower(album) = lower(CAST(:album AS VARCHAR)) OR folder = :folder
-         OR ends_with(folder, CAST(:tail AS VARCHAR)) LIMIT {}",
+         WHERE lower(album) = lower(CAST(:album AS VARCHAR)) OR lower(folder) = lower(CAST(:folder AS VARCHAR))
+         OR ends_with(lower(folder), lower(CAST(:tail AS VARCHAR))) LIMIT {}",
         MOST_FOLDERS + 1
     );
     let parameters = given([("album", album), ("folder", folder), ("tail", tail.as_str())]);

@@ -155,6 +155,19 @@ pub(crate) fn walk(
     stop: &CancellationToken,
     visit: &mut dyn FnMut(&Walked<'_>) -> Step,
 ) -> Result<Tally, Problem> {
+    walk_and(place, stop, &|_| false, visit)
+}
+
+/// As [`walk`], and files that it would pass over are visited where they are wanted.
+///
+/// # Errors
+/// As [`walk`].
+pub(crate) fn walk_and(
+    place: &Place<'_>,
+    stop: &CancellationToken,
+    is_wanted: &dyn Fn(&Path) -> bool,
+    visit: &mut dyn FnMut(&Walked<'_>) -> Step,
+) -> Result<Tally, Problem> {
     let (beneath, start) = (&place.beneath, place.real()?);
     let (mut tally, mut listed) = (Tally::default(), 0);
     let mut rules = None;
@@ -180,7 +193,8 @@ pub(crate) fn walk(
         let rules = level_now.rules.clone();
         let is_folder = named.kind == EntryKind::Folder;
         tally.looked_at += 1;
-        if is_passed_over(&named, &path, rules.as_deref()) {
+        let is_asked_for = named.kind == EntryKind::File && is_wanted(&path);
+        if !is_asked_for && is_passed_over(&named, &path, rules.as_deref()) {
             tally.passed_over += 1;
             continue;
         }

@@ -3,6 +3,7 @@
 //! - In: characters, one after the other. Out: hundredths of tokens, growing with each.
 //! - Not here: what is done about too many (`budget`).
 
+use super::shorten::{self, Form, TOO_DEEP};
 use serde_json::Value;
 
 /// Adds up what characters take as tokens of `o200k_base`.
@@ -244,12 +245,20 @@ fn other(character: char) -> usize {
 
 /// What a value takes as JSON, if that is not more than this; it is not read further than that.
 pub(super) fn measure(value: &Value, most: usize) -> Option<usize> {
+    measure_as(None, value, most)
+}
+
+/// The same of a value that is written in a form; it may be a little more than what that takes.
+pub(super) fn measure_as(form: Option<Form>, value: &Value, most: usize) -> Option<usize> {
     let mut meter = Meter::default();
-    write(value, &mut meter, most)?;
+    write(value, &mut meter, most, form)?;
     Some(meter.total()).filter(|total| *total <= most)
 }
 
-fn write(value: &Value, meter: &mut Meter, most: usize) -> Option<()> {
+fn write(value: &Value, meter: &mut Meter, most: usize, form: Option<Form>) -> Option<()> {
+    #[cfg(test)]
+    visit();
+    let within = form.map(Form::deeper);
     match value {
         Value::Null => "null".chars().for_each(|character| meter.push(character)),
         Value::Bool(true) => "true".chars().for_each(|character| meter.push(character)),
@@ -258,14 +267,20 @@ fn write(value: &Value, meter: &mut Meter, most: usize) -> Option<()> {
             .to_string()
             .chars()
             .for_each(|character| meter.push(character)),
-        Value::String(text) => write_text(text, meter, most)?,
+        Value::String(text) => match form {
+            None => write_text(text, meter, most)?,
+            Some(form) => write_text(&form.bound(text), meter, most)?,
+        },
+        Value::Array(_) | Value::Object(_) if form.is_some_and(Form::is_too_deep) => {
+            write_text(TOO_DEEP, meter, most)?;
+        }
         Value::Array(items) => {
             meter.push('[');
             for (number, item) in items.iter().enumerate() {
                 if number > 0 {
                     meter.push(',');
                 }
-                write(item, meter, most)?;
+                write(item, meter, most, within)?;
             }
             meter.push(']');
         }
@@ -275,9 +290,12 @@ fn write(value: &Value, meter: &mut Meter, most: usize) -> Option<()> {
                 if number > 0 {
                     meter.push(',');
                 }
-                write_text(name, meter, most)?;
+                match form {
+                    None => write_text(name, meter, most)?,
+                    Some(_) => write_text(&shorten::name(name, number), meter, most)?,
+                }
                 meter.push(':');
-                write(value, meter, most)?;
+                write(value, meter, most, within)?;
             }
             meter.push('}');
         }
@@ -295,6 +313,18 @@ fn write_text(text: &str, meter: &mut Meter, most: usize) -> Option<()> {
     }
     meter.push('"');
     Some(())
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many values were looked at on this thread, for tests of what it costs.
+    pub(super) static VISITED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Counts another value that is looked at.
+#[cfg(test)]
+pub(super) fn visit() {
+    VISITED.set(VISITED.get() + 1);
 }
 
 #[cfg(test)]
