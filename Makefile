@@ -25,7 +25,7 @@ demo: ## Build, collect a generated mailbox into ./demo, show answers from it
 test: ## Run all tests, after installing what they need
 	@scripts/setup.sh test
 	cargo fmt --all --check
-	cargo $(if $(NEXTEST),nextest run,test) --workspace
+	cargo $(if $(NEXTEST),nextest run,test) --workspace --no-fail-fast
 	$(if $(NEXTEST),cargo test --workspace --doc)
 
 crash: ## Kill dkc at 670 moments, cut the power at 200, flip 200 bits, check the order of 200 commits

@@ -176,7 +176,11 @@ async fn rows_of(rows: Rows, from: Option<Position>, ticket: &mut Ticket) -> Res
     }
     ticket.count(all.len() as u64, bytes as u64);
     let value = with_rows(&columns(&schema), all, rows.about);
-    let from = from.filter(|from| from.pointer != ROWS);
+    // The rows before are not here: those that are begin the part.
+    let from = from.map(|from| match from.pointer == ROWS {
+        true => Position { offset: 0, ..from },
+        false => from,
+    });
     Ok(Answer {
         skipped,
         has_more,

@@ -614,7 +614,7 @@ mod tests {
         }
         let mut members = Value::Array(vec![json!(1); 200_000]);
         for _ in 0..110 {
-            members = json!({"a": members});
+            members = Value::Object([("a".to_owned(), members)].into_iter().collect());
         }
         for value in [json!({"workspaces": deep}), members] {
             meter::VISITED.set(0);

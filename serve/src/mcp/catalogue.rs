@@ -119,8 +119,16 @@ fn tool(operation: &'static Operation) -> Tool {
     let properties = schema.entry("properties").or_insert_with(|| json!({}));
     if let Some(properties) = properties.as_object_mut() {
         properties.values_mut().for_each(thin);
-        properties.insert(MAX_TOKENS.to_owned(), json!({ "type": "integer" }));
-        properties.insert(CONTINUE.to_owned(), json!({ "type": "string" }));
+        let most = "Most tokens of the answer, 200 to 100000; 8000 if absent.";
+        properties.insert(
+            MAX_TOKENS.to_owned(),
+            json!({ "type": "integer", "description": most }),
+        );
+        let rest = "The `continue` of an answer that was cut.";
+        properties.insert(
+            CONTINUE.to_owned(),
+            json!({ "type": "string", "description": rest }),
+        );
     }
     // It is in all of them, and clients check nothing by it.
     schema.remove("additionalProperties");
