@@ -8,9 +8,9 @@
 //! - Not here: how somebody is asked (`mcp::approval`, `dkc approve`, `approve_act`).
 
 use crate::caller::Caller;
-use crate::dispatcher::Gateway;
+use crate::dispatcher::{Gateway, without_apply};
 use crate::mcp::continuation;
-use crate::operation::{APPLY, Call, Face, OWNERS, Operation, Plan, PlanFunction, Planned, Reply};
+use crate::operation::{APPLY, Call, Operation, Plan, PlanFunction, Planned, Reply};
 use crate::problem::{Kind, Problem};
 use serde_json::Value;
 use std::sync::PoisonError;
@@ -33,7 +33,7 @@ impl Gateway {
         operation: &'static Operation,
         plan: PlanFunction,
         call: Call<'_>,
-        mut input: Value,
+        input: Value,
     ) -> Result<Reply, Problem> {
         let apply = match input.get(APPLY) {
             None | Some(Value::Null) => None,
@@ -45,16 +45,12 @@ impl Gateway {
                 ));
             }
         };
-        if let Some(members) = input.as_object_mut() {
-            members.retain(|name, _| name != APPLY);
-        }
+        let input = without_apply(&input);
         let plan = self.in_time(plan(call, input.clone())).await?;
         let digest = digest(operation, call.caller, &input, &plan);
         let untrusted = self.is_tainted(call.caller).await?;
-        // A person who saw the plan and sends it back has approved it. An agent has not.
-        let is_person = call.face == Face::Rest && OWNERS.contains(&call.caller.role);
         let is_trusted = self.config.trusted.iter().any(|name| name == operation.name);
-        let needs_approval = untrusted || !(is_person || is_trusted);
+        let needs_approval = untrusted || !(call.is_person() || is_trusted);
         let Some(apply) = apply else {
             return Ok(Reply::Planned(Planned {
                 apply: digest,
@@ -83,7 +79,7 @@ impl Gateway {
             }
             let request = Request {
                 digest,
-                who: call.caller.who.to_string(),
+                who: who.to_string(),
                 operation: operation.name.to_owned(),
                 summary: plan.summary,
                 is_destructive: plan.is_destructive,

@@ -7,7 +7,7 @@
 use crate::caller::{Caller, Callers};
 use crate::config::Config;
 use crate::lake::Lake;
-use crate::operation::{APPLY, Call, DEV, Effect, Face, OWNERS, Operation, Reply};
+use crate::operation::{APPLY, Call, DEV, Effect, Face, Operation, Reply};
 use crate::problem::{Kind, Problem};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -288,12 +288,10 @@ impl Gateway {
                 Err(problem) => Err(problem),
             },
         };
-        // A person who reads is not an agent that does what it reads.
-        let is_person = call.face == Face::Rest && OWNERS.contains(&call.caller.role);
         let done = match done {
             Ok(reply)
                 if operation.holds_collected
-                    && !is_person
+                    && !call.is_person()
                     && !matches!(reply, Reply::Planned(_) | Reply::Waiting(_)) =>
             {
                 self.taint(call.caller, operation).await.map(|()| reply)
@@ -326,7 +324,7 @@ impl Gateway {
 }
 
 /// An input, the same whether it plans or applies, so that both records show that they belong together.
-fn without_apply(input: &Value) -> Value {
+pub(crate) fn without_apply(input: &Value) -> Value {
     let mut input = input.clone();
     if let Some(members) = input.as_object_mut() {
         members.retain(|name, _| name != APPLY);

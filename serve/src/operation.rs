@@ -172,6 +172,14 @@ pub struct Call<'a> {
     pub cancel: &'a CancellationToken,
 }
 
+impl Call<'_> {
+    /// Whether a person calls: one who reads is not an agent that does what it reads, and one who sends back a plan that
+    /// they saw has approved it.
+    pub(crate) fn is_person(&self) -> bool {
+        self.face == Face::Rest && OWNERS.contains(&self.caller.role)
+    }
+}
+
 /// What an operation answers.
 pub enum Reply {
     /// A value.

@@ -23,8 +23,6 @@ use serde_json::{Map, Value};
 pub struct Resource {
     /// The family of operations behind it; its name is this one's.
     pub toolset: &'static Toolset,
-    /// What can be read there, in a sentence.
-    pub about: &'static str,
     /// The addresses; the first is the plain one.
     pub entries: &'static [Entry],
 }

@@ -253,16 +253,17 @@ async fn run(
     let answer = answer::of(reply, from, ticket).await;
     let answer = answer.map_err(|problem| failed(ticket, problem))?;
     let meta = is_collected.then(|| provenance(gateway, operation, &answer.value, &pinned));
+    let snapshot = answer.snapshot;
     let going_on = |position: Position| {
         let rest = Continuation {
             tool: operation.name.to_owned(),
             input: digest.clone(),
             position,
-            snapshot: answer.snapshot,
+            snapshot,
         };
         rest.encode()
     };
-    let shown = show(&answer, asked.most, &params.name, meta, going_on);
+    let shown = show(answer, asked.most, &params.name, meta, going_on);
     Ok(shown.map_err(|problem| failed(ticket, problem))?.into())
 }
 
@@ -314,13 +315,13 @@ impl Told<'_> {
 
 /// An answer as an agent gets it: fenced where it tells of where it came from.
 fn show(
-    answer: &Answer,
+    mut answer: Answer,
     most: usize,
     tool: &str,
     meta: Option<Value>,
     going_on: impl Fn(Position) -> String,
 ) -> Result<CallToolResult, Problem> {
-    let Cut { value, rest } = budget::cut(answer.value.clone(), answer.from.as_ref(), most)?;
+    let Cut { value, rest } = budget::cut(std::mem::take(&mut answer.value), answer.from.as_ref(), most)?;
     let shown = value.get("rows").and_then(Value::as_array).map_or(0, Vec::len);
     let rest = answer.rest(rest, shown).map(going_on);
     let (text, mut value) = match &meta {

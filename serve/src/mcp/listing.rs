@@ -33,16 +33,9 @@ const MOST: usize = 25_000;
 const JSON: &str = "application/json";
 
 /// The entries of a caller, of one kind.
-fn entries(
-    gateway: &Gateway,
-    caller: &Caller,
-    options: &Options,
-    templates: bool,
-) -> Vec<(&'static str, &'static Entry)> {
-    let all = resources::ALL
-        .iter()
-        .flat_map(|resource| resource.entries.iter().map(|entry| (resource.about, entry)));
-    let own = all.filter(|(_, entry)| {
+fn entries(gateway: &Gateway, caller: &Caller, options: &Options, templates: bool) -> Vec<&'static Entry> {
+    let all = resources::ALL.iter().flat_map(|resource| resource.entries);
+    let own = all.filter(|entry| {
         entry.is_template() == templates && operation(gateway, caller, options, entry).is_some()
     });
     own.collect()
@@ -87,7 +80,7 @@ pub(super) fn resources(
     cursor: Option<&str>,
 ) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
     let all = entries(gateway, caller, options, false);
-    let all = all.into_iter().map(|(_, entry)| {
+    let all = all.into_iter().map(|entry| {
         Resource::new(entry.uri, entry.name)
             .with_title(entry.title)
             .with_description(entry.about)
@@ -104,7 +97,7 @@ pub(super) fn templates(
     cursor: Option<&str>,
 ) -> Result<(Vec<ResourceTemplate>, Option<String>), ErrorData> {
     let all = entries(gateway, caller, options, true);
-    let all = all.into_iter().map(|(_, entry)| {
+    let all = all.into_iter().map(|entry| {
         ResourceTemplate::new(entry.uri, entry.name)
             .with_title(entry.title)
             .with_description(entry.about)
@@ -167,8 +160,8 @@ pub(super) async fn read(
         let reply = gateway
             .perform(operation, call, Value::Object(input.clone()), &mut ticket)
             .await?;
-        let answer = answer::of(reply, None, &mut ticket).await?;
-        let Cut { mut value, rest } = budget::cut(answer.value.clone(), None, MOST)?;
+        let mut answer = answer::of(reply, None, &mut ticket).await?;
+        let Cut { mut value, rest } = budget::cut(std::mem::take(&mut answer.value), None, MOST)?;
         let shown = value.get("rows").and_then(Value::as_array).map_or(0, Vec::len);
         if answer.rest(rest, shown).is_some()
             && let Some(value) = value.as_object_mut()

@@ -8,7 +8,6 @@ use crate::toolset;
 /// The resource.
 pub(crate) const RESOURCE: Resource = Resource {
     toolset: &toolset::SECRETS,
-    about: "Where credentials are, and of what kind; never what they hold.",
     entries: &[
         Entry {
             uri: "dkc://secrets-manager",

@@ -8,7 +8,6 @@ use crate::toolset;
 /// The resource.
 pub(crate) const RESOURCE: Resource = Resource {
     toolset: &toolset::EMAILS,
-    about: "Mail: folders, search, messages.",
     entries: &[
         Entry {
             uri: "dkc://emails",

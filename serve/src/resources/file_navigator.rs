@@ -8,7 +8,6 @@ use crate::toolset;
 /// The resource.
 pub(crate) const RESOURCE: Resource = Resource {
     toolset: &toolset::FILES,
-    about: "Files of the folders that the owner allowed.",
     entries: &[
         Entry {
             uri: "dkc://file-navigator",

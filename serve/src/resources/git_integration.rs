@@ -8,7 +8,6 @@ use crate::toolset;
 /// The resource.
 pub(crate) const RESOURCE: Resource = Resource {
     toolset: &toolset::GIT,
-    about: "Commits, and how files evolved.",
     entries: &[
         Entry {
             uri: "dkc://git-integration",

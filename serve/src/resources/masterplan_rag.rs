@@ -8,7 +8,6 @@ use crate::toolset;
 /// The resource.
 pub(crate) const RESOURCE: Resource = Resource {
     toolset: &toolset::PLANS,
-    about: "Plans and other documents, by section.",
     entries: &[
         Entry {
             uri: "dkc://masterplan-rag",

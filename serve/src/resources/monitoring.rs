@@ -8,7 +8,6 @@ use crate::toolset;
 /// The resource.
 pub(crate) const RESOURCE: Resource = Resource {
     toolset: &toolset::MONITORING,
-    about: "Whether all is well, and what it costs.",
     entries: &[
         Entry {
             uri: "dkc://monitoring",

@@ -8,7 +8,6 @@ use crate::toolset;
 /// The resource.
 pub(crate) const RESOURCE: Resource = Resource {
     toolset: &toolset::PHOTOS,
-    about: "Photos: albums, search, metadata, small pictures.",
     entries: &[
         Entry {
             uri: "dkc://photos",

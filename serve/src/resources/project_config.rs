@@ -8,7 +8,6 @@ use crate::toolset;
 /// The resource.
 pub(crate) const RESOURCE: Resource = Resource {
     toolset: &toolset::PROJECTS,
-    about: "Manifests and dependencies of projects in the allowed folders.",
     entries: &[
         Entry {
             uri: "dkc://project-config",
