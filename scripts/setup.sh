@@ -2,8 +2,9 @@
 # Installs what is missing, and says nothing when nothing is.
 #
 #   scripts/setup.sh build    a C compiler, for the crates that carry C (zstd, SQLite, simsimd), and protoc, for Lance
-#   scripts/setup.sh test     that, and a mail server, strace, tmux, a Python with DuckDB, polars and schemathesis, node,
-#                             Chromium, official clients of MCP, real mails, the model of search by meaning
+#   scripts/setup.sh test     that, and a mail server, PostgreSQL, strace, tmux, a Python with DuckDB, polars and
+#                             schemathesis, node, Chromium, official clients of MCP, real mails, the model of search by
+#                             meaning
 #   scripts/setup.sh bench    that, and the programs that dkc is measured beside
 #
 # Debian packages come by apt-get (as root or by sudo without a password); everything else goes to the
@@ -27,12 +28,18 @@ apt() {
   fi
   has apt-get || stop "missing: $*. This is not a Debian; install what these Debian packages hold, then run again"
   say "installing $*"
+  # The tests start PostgreSQL servers of their own; Debian would make one more that only listens for nothing.
+  local no_cluster=/etc/postgresql-common/createcluster.d/dkc.conf
+  case " $* " in *" postgresql "*)
+    "${sudo[@]}" sh -c "mkdir -p ${no_cluster%/*} && echo 'create_main_cluster = false' >$no_cluster" ;;
+  esac
   local get=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
   # A package list may be absent or too old on a new machine.
   "${get[@]}" install -y --no-install-recommends "$@" >/dev/null 2>&1 ||
     { "${get[@]}" update >/dev/null && "${get[@]}" install -y --no-install-recommends "$@" >/dev/null; } ||
     stop "apt-get could not install $*; its message is above"
-  # The tests start mail servers of their own; one that Debian starts would only listen for nothing.
+  "${sudo[@]}" rm -f "$no_cluster"
+  # So is it with mail servers.
   case " $* " in *" dovecot-imapd "*)
     ! has systemctl || "${sudo[@]}" systemctl disable --now dovecot.service dovecot.socket >/dev/null 2>&1 || true ;;
   esac
@@ -52,6 +59,7 @@ missing() {
   [ "$1" != build ] || return 0
   has exiftool || printf 'libimage-exiftool-perl '
   { has dovecot && [ -x /usr/lib/dovecot/imap ]; } || printf 'dovecot-imapd '
+  { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb; } || printf 'postgresql '
   has strace || printf 'strace '
   { has tmux && has less; } || printf 'tmux less '
   has openssl || printf 'openssl '

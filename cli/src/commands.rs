@@ -1,18 +1,22 @@
 //! The commands, each in its file: its arguments, with an example, and `run`.
 
 mod add;
+mod alerts;
 mod approve;
 mod audit;
 mod changes;
 mod compact;
 pub mod convert_worker;
 mod cursor;
+mod daemon;
 mod doctor;
 mod export;
 mod gateway;
 mod index;
 mod init;
 mod mcp;
+mod migrate;
+mod pipelines;
 pub mod query_worker;
 mod rebuild;
 mod run;
@@ -20,6 +24,7 @@ mod runs;
 mod schema;
 pub mod search;
 mod serve;
+mod service;
 mod sql;
 mod token;
 mod verify;
@@ -27,9 +32,9 @@ mod why;
 
 use crate::config;
 use crate::context::Context;
+use ::pipelines::index::searchable;
 use clap::Subcommand;
 use miette::{Result, miette};
-use pipelines::index::searchable;
 use schemas::{Dataset, datasets};
 use store::query::{Limits, Workers};
 use store::search::Models;
@@ -74,7 +79,7 @@ fn workers(context: &Context, keeps_ready: bool) -> Result<Workers> {
     let (limits, models) = asking(context)?;
     Ok(Workers::start(
         &program,
-        &context.data,
+        context.place()?,
         limits,
         models,
         keeps_ready,
@@ -103,8 +108,14 @@ pub enum Command {
     Add(add::Arguments),
     /// Collect what is new
     Run(run::Arguments),
-    /// List past runs
+    /// Collect on schedule, until it is told to stop
+    Daemon(daemon::Arguments),
+    /// List the pipelines, and when they are due
+    Pipelines(pipelines::Arguments),
+    /// List runs, tell all of one, follow, retry and cancel them
     Runs(runs::Arguments),
+    /// List what is wrong, and test how you are told
+    Alerts(alerts::Arguments),
     /// Find rows by their words and by what they mean
     Search(search::Arguments),
     /// Answer a question in SQL
@@ -127,6 +138,8 @@ pub enum Command {
     Rebuild(rebuild::Arguments),
     /// Merge small files, forget old snapshots, remove what nothing refers to
     Compact(compact::Arguments),
+    /// Move the tables of the store to Postgres, or back into files
+    Migrate(migrate::Arguments),
     /// Show, make and renew what search reads
     Index(index::Arguments),
     /// Check that everything stored is whole
@@ -157,7 +170,10 @@ impl Command {
             Self::Init(arguments) => init::run(arguments, context).await,
             Self::Add(arguments) => add::run(arguments, context).await,
             Self::Run(arguments) => run::run(arguments, context).await,
+            Self::Daemon(arguments) => daemon::run(arguments, context).await,
+            Self::Pipelines(arguments) => pipelines::run(arguments, context).await,
             Self::Runs(arguments) => runs::run(arguments, context).await,
+            Self::Alerts(arguments) => alerts::run(arguments, context).await,
             Self::Search(arguments) => search::run(arguments, context).await,
             Self::Sql(arguments) => sql::run(arguments, context).await,
             Self::Changes(arguments) => changes::run(arguments, context).await,
@@ -169,6 +185,7 @@ impl Command {
             Self::Cursor(arguments) => cursor::run(arguments, context).await,
             Self::Rebuild(arguments) => rebuild::run(arguments, context).await,
             Self::Compact(arguments) => compact::run(arguments, context).await,
+            Self::Migrate(arguments) => migrate::run(arguments, context).await,
             Self::Index(arguments) => index::run(arguments, context).await,
             Self::Verify(arguments) => verify::run(arguments, context).await,
             Self::Doctor(arguments) => doctor::run(arguments, context).await,

@@ -4,23 +4,33 @@
 //!   each with its line, its key and the nearest valid one.
 //! - Not here: what the keys of a `source` mean. Its collector says so, see [`collectors::Descriptor`].
 
+mod alerts;
+mod finding;
 mod gateway;
+mod length;
 mod mistake;
 mod read;
 mod redact;
+mod runs;
 mod schema;
 mod secret;
+mod timing;
 
+pub use alerts::{Alerts, Tls};
 pub use gateway::Serve;
+pub use length::Length;
 pub use mistake::{is_mistake, nearest};
+pub use runs::Runs;
 pub use schema::json_schema;
-pub use secret::Reference;
+pub use secret::{Reference, look_up};
+pub use timing::Budget;
 
 use collectors::{Collector, Descriptor};
 use miette::{Report, Result, miette};
+use pipelines::schedule::{Plan, When};
 use schemars::JsonSchema;
 use schemas::SourceName;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::io::{self, Read};
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -31,12 +41,18 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     /// The file it was read from, absolute.
     pub path: PathBuf,
+    /// Where the tables are, if not in the data directory.
+    postgres: Option<Secret>,
     /// Bounds on queries.
     pub limits: Limits,
     /// How search works.
     pub search: Search,
     /// How it is served.
     pub serve: Serve,
+    /// How many runs at once, and how long they are remembered.
+    pub runs: Runs,
+    /// Who is told when something is wrong.
+    pub alerts: Alerts,
     /// The pipelines, in the order of the file.
     pub pipelines: Vec<Pipeline>,
 }
@@ -132,8 +148,10 @@ pub fn settings(context: &crate::context::Context) -> Result<(Limits, Search)> {
 pub struct Pipeline {
     /// Its name, and the `_source` of what it collects.
     pub name: SourceName,
-    /// When it is due, as written.
-    pub schedule: Option<String>,
+    /// When it is due, and what becomes of times that come late or too early.
+    pub plan: Plan,
+    /// What it may take before its owner is told.
+    pub budget: Budget,
     /// The kind of its source.
     pub descriptor: &'static Descriptor,
     /// Its `source` table without `kind`: paths are absolute, secrets are still references.
@@ -142,12 +160,22 @@ pub struct Pipeline {
     place: mistake::Place,
 }
 
-/// A key of a `source` table whose value is a secret.
+/// A key whose value is a secret.
 #[derive(Debug)]
 struct Secret {
     key: String,
     reference: Reference,
     place: mistake::Place,
+}
+
+impl Secret {
+    /// Looks it up; an error says whose it is.
+    fn resolve(&self, whose: &str) -> Result<SecretString> {
+        self.reference.resolve().map_err(|error| {
+            let help = format!("{}; it is {whose}", error.next_step());
+            Report::new(self.place.mistake(error.to_string(), Some(help)))
+        })
+    }
 }
 
 /// More is not a configuration but a mistaken path, perhaps one without end.
@@ -187,6 +215,25 @@ impl Config {
         read::read(text, path, title).map_err(|mistakes| mistakes.into_report())
     }
 
+    /// Where a store is whose data directory is `data`.
+    ///
+    /// # Errors
+    /// That the secret of its database is not where it should be.
+    pub fn place(&self, data: &Path) -> Result<store::Place> {
+        let postgres = self.postgres.as_ref();
+        Ok(store::Place {
+            data: data.to_owned(),
+            postgres: postgres
+                .map(|secret| secret.resolve("where the tables are"))
+                .transpose()?,
+        })
+    }
+
+    /// The folder of the file: where its paths begin.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
     /// The pipelines of these names, in this order; all of them without names.
     ///
     /// # Errors
@@ -220,21 +267,49 @@ impl Config {
     }
 }
 
+/// The keys of the files that a source lies in: those it cannot be without. A file of certificates is none.
+fn file_keys(descriptor: &Descriptor) -> Vec<&'static str> {
+    let schema = (descriptor.schema)();
+    let needed: Vec<&str> = schema::required(&schema).collect();
+    let keys = descriptor.paths.iter().copied();
+    keys.filter(|key| needed.contains(key)).collect()
+}
+
 impl Pipeline {
+    /// When it is due, as written, if it has a schedule.
+    pub fn schedule(&self) -> Option<String> {
+        let texts: Vec<String> = self.plan.when.iter().map(When::text).collect();
+        Some(texts.join(", ")).filter(|schedule| !schedule.is_empty())
+    }
+
+    /// The host that it asks, if it asks one.
+    pub fn host(&self) -> Option<String> {
+        let host = self.source.get("host")?.as_str()?;
+        Some(host.to_ascii_lowercase())
+    }
+
+    /// The files and folders that its source lies in.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.paths(&file_keys(self.descriptor))
+    }
+
+    fn paths(&self, keys: &[&str]) -> Vec<PathBuf> {
+        let values = |key: &&str| self.source.get(key).and_then(toml_edit::Item::as_value);
+        let texts = |value: &toml_edit::Value| -> Vec<PathBuf> {
+            let text = |one: &toml_edit::Value| one.as_str().map(PathBuf::from);
+            match value {
+                toml_edit::Value::Array(all) => all.iter().filter_map(text).collect(),
+                one => text(one).into_iter().collect(),
+            }
+        };
+        keys.iter().filter_map(values).flat_map(texts).collect()
+    }
+
     /// The first path of its source that cannot be reached, with the reason.
     pub fn missing(&self) -> Option<String> {
-        let values = |key: &&str| self.source.get(key).and_then(toml_edit::Item::as_value);
-        let texts = |value: &toml_edit::Value| match value {
-            toml_edit::Value::Array(all) => all
-                .iter()
-                .filter_map(|one| one.as_str().map(str::to_owned))
-                .collect(),
-            one => Vec::from_iter(one.as_str().map(str::to_owned)),
-        };
-        let mut paths = self.descriptor.paths.iter().filter_map(values).flat_map(texts);
-        paths.find_map(|path| {
+        self.paths(self.descriptor.paths).into_iter().find_map(|path| {
             let error = std::fs::metadata(&path).err()?;
-            Some(format!("`{path}`: {error}"))
+            Some(format!("`{}`: {error}", path.display()))
         })
     }
 
@@ -245,17 +320,9 @@ impl Pipeline {
     pub fn collector(&self) -> Result<Box<dyn Collector>> {
         let mut table = self.source.clone();
         let mut values = Vec::new();
-        for Secret {
-            key,
-            reference,
-            place,
-        } in &self.secrets
-        {
-            let value = reference.resolve().map_err(|error| {
-                let help = format!("it is the `{key}` of pipeline `{}`", self.name);
-                Report::new(place.mistake(error.to_string(), Some(format!("{}; {help}", error.next_step()))))
-            })?;
-            table.insert(key, toml_edit::value(value.expose_secret()));
+        for secret in &self.secrets {
+            let value = secret.resolve(&format!("the `{}` of pipeline `{}`", secret.key, self.name))?;
+            table.insert(&secret.key, toml_edit::value(value.expose_secret()));
             values.push(value);
         }
         (self.descriptor.build)(table).map_err(|error| {

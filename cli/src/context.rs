@@ -6,6 +6,8 @@ use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
 use miette::{Result, miette};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use store::Place;
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
@@ -29,7 +31,7 @@ pub struct Global {
 }
 
 /// The global options as commands use them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// As given with `--config`; see [`Context::config_path`].
     config: Option<PathBuf>,
@@ -41,6 +43,8 @@ pub struct Context {
     pub quiet: bool,
     /// How much to log: 0 warnings, 1 information, 2 all.
     pub verbose: u8,
+    /// Where the store is, once somebody asked.
+    place: OnceLock<Place>,
 }
 
 impl Context {
@@ -70,7 +74,23 @@ impl Context {
             json,
             quiet,
             verbose,
+            place: OnceLock::new(),
         })
+    }
+
+    /// Where the store is: the data directory, and the database that the configuration names, if it names one.
+    ///
+    /// # Errors
+    /// Every mistake of a configuration that is there, or that the secret of its database is not where it should be.
+    pub fn place(&self) -> Result<Place> {
+        if let Some(place) = self.place.get() {
+            return Ok(place.clone());
+        }
+        let place = match self.config_path()?.exists() {
+            true => self.load_config()?.place(&self.data)?,
+            false => Place::from(&self.data),
+        };
+        Ok(self.place.get_or_init(|| place).clone())
     }
 
     /// The folder of models: `DKC_MODELS`, else `models` in the data directory if it is there, else the cache
@@ -111,6 +131,7 @@ impl Context {
         Self {
             config: self.config.clone().or_else(own_config),
             data: self.data.clone(),
+            place: OnceLock::new(),
             ..*self
         }
     }

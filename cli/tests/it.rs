@@ -43,9 +43,12 @@ mod it {
     mod power;
     mod search;
     mod serve_openapi;
+    mod service;
     mod shell;
     mod sources;
     mod token;
+    mod workers;
+    mod writers;
 }
 
 use assert_cmd::Command;

@@ -36,17 +36,9 @@ pub enum RunError {
         "`{0}` is not made from originals in the lake, so it cannot be rebuilt; choose one of {1}, or read the source again: `dkc cursor clear NAME`, then `dkc run NAME`"
     )]
     NotDerived(String, String),
-}
-
-impl RunError {
-    /// Whether the same run, later, can succeed.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Collect(error) if error.is_transient())
-            || matches!(
-                self,
-                Self::Store(StoreError::Locked { .. } | StoreError::Conflict { .. })
-            )
-    }
+    /// What hands out runs ended early.
+    #[error("the worker ended early: {0}")]
+    Engine(String),
 }
 
 /// What stopped the index of search from following the lake. What it has stays, and the next run goes on from there.

@@ -3,6 +3,8 @@
 //! While one batch is written the next is converted. Beside these two, one waits and one is being filled by the
 //! collector. The store decides when those that are written become visible.
 
+mod threading;
+
 use crate::error::RunError;
 use crate::rows::{convert, raw_rows, reject_rows};
 use arrow_array::RecordBatch;
@@ -11,6 +13,7 @@ use schemas::datasets::runs::Counts;
 use schemas::datasets::{self, emails, locations, raw, rejects};
 use schemas::{Attributes, Dataset, Original, Provenance, RawItem, Reject, Rows, SourceName};
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 use store::lake::index::texts;
 use store::{Commit, Committed, Committer, Items, Staged, Store, StoreError};
 use tokio::task::JoinHandle;
@@ -18,17 +21,8 @@ use transforms::Converted;
 use transforms::thread_emails::Threads;
 use transforms::touch_emails::touch_emails;
 
-/// Columns of `emails` that say which mails belong together.
-const LINKS: &[&str] = &["_source", "_item", "message_id", "in_reply_to", "references"];
-
-/// Columns of `emails` that say which thread a mail was given.
-const THREADED: &[&str] = &["_source", "_item", "message_id", "thread_id"];
-
 /// Columns of `rejects` that say what was rejected, and whether it had been read.
 const REJECTED: &[&str] = &["_source", "_item", "raw"];
-
-/// Rows of `emails` that are rewritten at once when their threads changed.
-const REWRITTEN_ROWS: usize = 1_024;
 
 type Table = (&'static Dataset, RecordBatch);
 
@@ -47,6 +41,16 @@ pub struct Landing<'a> {
     threads: Option<Threads>,
     /// Whether all stored mails have the thread that all stored links give them.
     settled: bool,
+    took: Took,
+}
+
+/// How long a run was held up by what happens here.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Took {
+    /// By making rows.
+    pub convert: Duration,
+    /// By the store.
+    pub commit: Duration,
 }
 
 /// The committer is here, or busy with the batch before.
@@ -75,11 +79,30 @@ impl<'a> Landing<'a> {
             unreadable: HashSet::new(),
             threads: None,
             settled,
+            took: Took::default(),
         })
     }
 
+    /// How long the run was held up here so far.
+    pub fn took(&self) -> Took {
+        self.took
+    }
+
     /// Converts a batch and begins to write it, after the one before is written.
-    pub async fn land(&mut self, mut batch: Batch, counts: &mut Counts) -> Result<(), RunError> {
+    pub async fn land(&mut self, batch: Batch, counts: &mut Counts) -> Result<(), RunError> {
+        let (began, before) = (Instant::now(), self.took);
+        let landed = self.take_in(batch, counts).await;
+        self.count_converting(began, before);
+        landed
+    }
+
+    /// Counts the time since a moment as one of making rows, but for what the store took of it.
+    fn count_converting(&mut self, began: Instant, before: Took) {
+        let stored = self.took.commit.saturating_sub(before.commit);
+        self.took.convert += began.elapsed().saturating_sub(stored);
+    }
+
+    async fn take_in(&mut self, mut batch: Batch, counts: &mut Counts) -> Result<(), RunError> {
         let attributes: HashMap<String, Attributes> = batch
             .touched
             .drain(..)
@@ -187,7 +210,10 @@ impl<'a> Landing<'a> {
                 return Ok(());
             }
         };
-        let (committer, staged) = task.await?;
+        let began = Instant::now();
+        let written = task.await;
+        self.took.commit += began.elapsed();
+        let (committer, staged) = written?;
         self.committing = Committing::Idle(committer);
         let Staged { before, with } = staged;
         if let Some(before) = before {
@@ -212,49 +238,12 @@ impl<'a> Landing<'a> {
     pub async fn flush(&mut self, counts: &mut Counts) -> Result<(), RunError> {
         self.written(counts).await?;
         if let Committing::Idle(committer) = &mut self.committing {
-            let committed = committer.commit_staged().await?;
-            self.count(&committed, counts);
+            let began = Instant::now();
+            let committed = committer.commit_staged().await;
+            self.took.commit += began.elapsed();
+            self.count(&committed?, counts);
         }
         Ok(())
-    }
-
-    /// Gives every stored mail the thread that all links together give it: a mail that came later may
-    /// have joined two conversations, one that vanished may have been all that held one together.
-    pub async fn settle(mut self, counts: &mut Counts) -> Result<(), RunError> {
-        self.flush(counts).await?;
-        if counts.items_vanished > 0 {
-            self.threads = None;
-        } else if self.threads.is_none() && self.settled {
-            return Ok(());
-        }
-        let threads = self.take_threads().await?;
-        let mut stale = Vec::new();
-        let mut batches = self
-            .store
-            .scan(&emails::DATASET, Some(THREADED), Some(&self.provenance.source))
-            .await?;
-        while let Some(batch) = batches.recv().await {
-            stale.extend(threads.stale(&batch?)?.into_iter().map(|(item, _)| item));
-        }
-        for items in stale.chunks(REWRITTEN_ROWS) {
-            let items = items.iter().cloned().collect();
-            let rows = self
-                .store
-                .rows_of(&emails::DATASET, &self.provenance.source, items)
-                .await?;
-            let mut upserts = Vec::new();
-            for batch in &rows {
-                upserts.push((&emails::DATASET, self.by_this_run(&threads.assign(batch)?)?));
-            }
-            self.written(counts).await?;
-            let commit = Commit {
-                differ: true,
-                message: Some(format!("{}: conversations changed", self.provenance.source)),
-                ..self.commit_of(upserts)
-            };
-            self.begin(commit, Counts::default())?;
-        }
-        self.flush(counts).await
     }
 
     /// A commit of these rows and nothing else.
@@ -285,38 +274,8 @@ impl<'a> Landing<'a> {
         Ok(())
     }
 
-    /// The conversations: those of this run, else those of the stored mails.
-    async fn take_threads(&mut self) -> Result<Threads, RunError> {
-        if let Some(threads) = self.threads.take() {
-            return Ok(threads);
-        }
-        let mut threads = Threads::new();
-        let mut batches = self
-            .store
-            .scan(&emails::DATASET, Some(LINKS), Some(&self.provenance.source))
-            .await?;
-        while let Some(batch) = batches.recv().await {
-            threads.add(&batch?)?;
-        }
-        Ok(threads)
-    }
-
-    /// Adds new mails to the conversations and tells them theirs.
-    async fn thread(&mut self, upserts: &mut [Table]) -> Result<(), RunError> {
-        let mut threads = self.take_threads().await?;
-        let mails = || |table: &&mut Table| table.0.name == emails::DATASET.name;
-        for (_, batch) in upserts.iter_mut().filter(mails()) {
-            threads.add(batch)?;
-        }
-        for (_, batch) in upserts.iter_mut().filter(mails()) {
-            *batch = threads.assign_so_far(batch)?;
-        }
-        self.threads = Some(threads);
-        Ok(())
-    }
-
     async fn touched_rows(
-        &self,
+        &mut self,
         items: HashSet<String>,
         attributes: &HashMap<String, Attributes>,
     ) -> Result<Vec<Table>, RunError> {

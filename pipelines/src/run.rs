@@ -1,21 +1,32 @@
 //! The spine of a run: collector and landing side by side, then the threads settle, then the report.
 
+mod log;
+
+pub use log::Log;
+
 use crate::error::RunError;
-use crate::landing::{Landing, rejected_places};
-use collectors::{CollectError, Collector, Descriptor, Known, Progress, Sink, StoredItems};
-use schemas::datasets::runs::{Counts, Run, RunState};
-use schemas::{Instant, Provenance, RunId, SourceName};
+use crate::landing::{Landing, Took, rejected_places};
+use collectors::{Batch, CollectError, Collector, Descriptor, Known, Progress, Sink, StoredItems};
+use schemas::datasets::runs::{Counts, Run, RunState, Stages};
+use schemas::{Instant, Provenance, SourceName};
 use std::sync::Arc;
 use std::time::Duration;
 use store::lake::index::all_units;
-use store::{SNAPSHOT_WAITS, Store};
+use store::queue::Queue;
+use store::{SNAPSHOT_WAITS, Store, StoreError};
 use tokio::time::Instant as Clock;
 use tokio_util::sync::CancellationToken;
 
+/// How often a run's counts are written while it is at work.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Runs among which the one before is looked for; what is queued or skipped lies between.
+const LOOKED_BACK: u32 = 50;
+
 /// One run to be made.
 pub struct Request {
-    /// The pipeline, and so the source.
-    pub pipeline: SourceName,
+    /// The run, begun already: the queue knows it as running.
+    pub run: Run,
     /// Reads the source.
     pub collector: Box<dyn Collector>,
     /// What it is.
@@ -24,85 +35,91 @@ pub struct Request {
     pub progress: Arc<Progress>,
     /// Ends the run early; what is committed stays.
     pub cancel: CancellationToken,
+    /// Where its counts are written while it is at work.
+    pub queue: Queue,
+    /// Who makes it, as the queue knows them.
+    pub worker: String,
+    /// What it says as it goes.
+    pub log: Log,
 }
 
-fn now() -> Instant {
+/// The moment now.
+pub(crate) fn now() -> Instant {
     jiff::Timestamp::now().as_microsecond()
 }
 
-/// Runs a pipeline once and records it in the history, however it ends.
-///
-/// # Errors
-/// [`RunError`] only when the history itself cannot be written; a run that failed is a [`Run`] that says so.
-pub async fn run(store: &Store, request: Request) -> Result<(Run, Option<RunError>), RunError> {
-    let pipeline = request.pipeline.clone();
-    let mut run = Run {
-        run: RunId(uuid::Uuid::now_v7().to_string()),
-        pipeline: pipeline.clone(),
-        state: RunState::Running,
-        started_at: now(),
-        ended_at: None,
-        counts: Counts::default(),
-        cursor_before: store.cursor(&pipeline).await?,
-        cursor_after: None,
-        error: None,
+/// Makes a run that has begun. It comes back over, with the error that ended it if one did; writing how it ended is left
+/// to whoever began it (`Queue::finish`), and so is indexing.
+pub async fn run(store: &Store, request: Request) -> (Run, Option<RunError>) {
+    let log = request.log.clone();
+    let mut run = request.run.clone();
+    log.info(beginning(&run));
+    let ended = collect_and_land(store, request, &mut run).await;
+    let ended = match store.cursor(&run.pipeline).await {
+        Ok(cursor) => {
+            run.cursor_after = cursor;
+            ended
+        }
+        Err(error) => ended.and(Err(error.into())),
     };
-    // Whether the run before this one ended whole: only then are all threads settled.
-    let settled = store
-        .runs()
-        .newest(Some(&pipeline), 1)
-        .await?
-        .first()
-        .is_some_and(|last| matches!(last.state, RunState::Succeeded | RunState::PartlySucceeded));
-    store.runs().record(&run).await?;
-    let outcome = collect_and_land(store, request, &mut run, settled).await;
     run.ended_at = Some(now());
-    run.cursor_after = store.cursor(&pipeline).await?;
-    let error = match outcome {
+    let error = match ended {
         Ok(Ended::Cancelled) => {
             run.state = RunState::Cancelled;
             run.error = Some("stopped by its user; the next run goes on from what is committed".to_owned());
+            log.warn(format!("stopped: {}", counted(&run.counts)));
             None
         }
         Ok(Ended::Whole) => {
             run.state = if run.counts.items_rejected > 0 {
+                log.warn(format!("{} items were rejected", run.counts.items_rejected));
                 RunState::PartlySucceeded
             } else {
                 RunState::Succeeded
             };
+            log.info(format!("ended: {}", counted(&run.counts)));
             None
         }
         Err(error) => {
             run.state = RunState::Failed;
-            run.error = Some(with_causes(&error));
+            let causes = with_causes(&error);
+            log.error(format!("failed: {causes}; until then {}", counted(&run.counts)));
+            run.error = Some(causes);
             Some(error)
         }
     };
-    store.runs().record(&run).await?;
-    Ok((run, error))
+    log.flush().await;
+    (run, error)
 }
 
 /// How a run ended that did not fail.
-/// How often a run's counts are written while it is at work.
-const PROGRESS: Duration = Duration::from_secs(1);
-
 enum Ended {
     Whole,
     Cancelled,
 }
 
-async fn collect_and_land(
-    store: &Store,
-    request: Request,
-    run: &mut Run,
-    settled: bool,
-) -> Result<Ended, RunError> {
+/// What comes next in a run.
+enum Next {
+    Batch(Box<Batch>),
+    /// The source is slow: what it gave so far need not wait for what it will give.
+    Slow,
+    End,
+    Cancel,
+}
+
+async fn collect_and_land(store: &Store, request: Request, run: &mut Run) -> Result<Ended, RunError> {
+    let pipeline = run.pipeline.clone();
+    run.cursor_before = store.cursor(&pipeline).await?;
+    let settled = last_ended_whole(store, run).await?;
     let Request {
-        pipeline,
+        run: _,
         mut collector,
         descriptor,
         progress,
         cancel,
+        queue,
+        worker,
+        log,
     } = request;
     let known = Arc::new(Known {
         locations: store.locations(&pipeline).await?,
@@ -117,48 +134,121 @@ async fn collect_and_land(
     let from = run.cursor_before.clone();
     let mut landing = Landing::new(store, provenance, descriptor, settled).await?;
     let collecting = tokio::spawn(async move { collector.collect(from, known, sink).await });
+    let mut report = Report {
+        queue,
+        worker,
+        log,
+        written: Clock::now(),
+        snapshots: 0,
+        fetching: Duration::ZERO,
+    };
     let mut ended = Ended::Whole;
     let mut landed = Ok(());
-    let mut recorded = Clock::now();
-    loop {
-        let batch = tokio::select! {
-            batch = batches.recv() => batch,
-            // The source is slow: what it gave so far need not wait for what it will give.
-            () = tokio::time::sleep(SNAPSHOT_WAITS) => {
-                landed = landing.flush(&mut run.counts).await;
-                if landed.is_err() {
-                    break;
-                }
-                continue;
-            }
-            () = cancel.cancelled() => {
+    while landed.is_ok() {
+        let waited = Clock::now();
+        let next = tokio::select! {
+            batch = batches.recv() => batch.map_or(Next::End, |batch| Next::Batch(Box::new(batch))),
+            () = tokio::time::sleep(SNAPSHOT_WAITS) => Next::Slow,
+            () = cancel.cancelled() => Next::Cancel,
+        };
+        report.fetching += waited.elapsed();
+        landed = match next {
+            Next::Batch(batch) => landing.land(*batch, &mut run.counts).await,
+            Next::Slow => landing.flush(&mut run.counts).await,
+            Next::End => break,
+            Next::Cancel => {
                 ended = Ended::Cancelled;
-                None
+                break;
             }
         };
-        let Some(batch) = batch else { break };
-        landed = landing.land(batch, &mut run.counts).await;
-        if recorded.elapsed() > PROGRESS {
-            // Whoever watches sees how far it has come.
-            store.runs().record(run).await?;
-            recorded = Clock::now();
-        }
-        if landed.is_err() {
-            break;
-        }
+        report.tell(run, landing.took()).await;
     }
     // Without a receiver the collector stops at its next push.
     drop(batches);
-    if matches!(ended, Ended::Cancelled) {
-        collecting.abort();
-        landing.flush(&mut run.counts).await?;
-        return Ok(ended);
-    }
-    landed?;
+    let ended = match ended {
+        Ended::Cancelled => {
+            collecting.abort();
+            landing.flush(&mut run.counts).await.map(|()| Ended::Cancelled)
+        }
+        Ended::Whole => match landed {
+            Ok(()) => finish(&mut landing, collecting, run).await,
+            Err(error) => Err(error),
+        },
+    };
+    run.stages = report.stages(landing.took());
+    ended
+}
+
+/// Lands what is left once the collector has nothing more to push.
+async fn finish(
+    landing: &mut Landing<'_>,
+    collecting: tokio::task::JoinHandle<Result<(), CollectError>>,
+    run: &mut Run,
+) -> Result<Ended, RunError> {
     landing.flush(&mut run.counts).await?;
     collecting.await??;
     landing.settle(&mut run.counts).await?;
-    Ok(ended)
+    Ok(Ended::Whole)
+}
+
+/// Tells others how far a run has come.
+struct Report {
+    queue: Queue,
+    worker: String,
+    log: Log,
+    /// When its counts were last written.
+    written: Clock,
+    /// Snapshots that were told of.
+    snapshots: u64,
+    /// How long it has waited for its source.
+    fetching: Duration,
+}
+
+impl Report {
+    async fn tell(&mut self, run: &mut Run, took: Took) {
+        if run.counts.snapshots > self.snapshots {
+            self.snapshots = run.counts.snapshots;
+            self.log
+                .info(format!("snapshot {}: {}", self.snapshots, counted(&run.counts)));
+        }
+        if self.written.elapsed() < PROGRESS {
+            return;
+        }
+        run.stages = self.stages(took);
+        // Whoever watches sees how far it has come. If they cannot, the run goes on all the same.
+        if let Err(error) = self.queue.progress(run, &self.worker).await {
+            tracing::debug!(run = %run.run, error = with_causes(&error), "progress is not written");
+        }
+        self.written = Clock::now();
+    }
+
+    fn stages(&self, took: Took) -> Stages {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Stages {
+            fetch_ms: milliseconds(self.fetching),
+            convert_ms: milliseconds(took.convert),
+            commit_ms: milliseconds(took.commit),
+            index_ms: 0,
+        }
+    }
+}
+
+/// Whether the run before this one ended whole: only then are all threads settled.
+async fn last_ended_whole(store: &Store, run: &Run) -> Result<bool, StoreError> {
+    let runs = store
+        .runs()
+        .newest(Some(&run.pipeline), None, LOOKED_BACK)
+        .await?;
+    let mut over = runs.iter().filter(|other| {
+        let waits = matches!(
+            other.state,
+            RunState::Queued | RunState::Running | RunState::Skipped
+        );
+        other.run != run.run && !waits
+    });
+    Ok(over
+        .next()
+        .is_some_and(|last| matches!(last.state, RunState::Succeeded | RunState::PartlySucceeded)))
 }
 
 /// Looks up items of the source for a collector, on the thread that it reads on.
@@ -171,8 +261,29 @@ fn stored_items(store: &Store, pipeline: &SourceName) -> StoredItems {
     })
 }
 
+fn beginning(run: &Run) -> String {
+    let reason = run.reason.as_ref().map(|reason| format!(", {reason}"));
+    let reason = reason.unwrap_or_default();
+    format!(
+        "begins attempt {} ({}{reason})",
+        run.attempt,
+        run.trigger.as_str()
+    )
+}
+
+fn counted(counts: &Counts) -> String {
+    format!(
+        "{} seen = {} stored + {} unchanged + {} rejected; {} vanished",
+        counts.items_seen,
+        counts.items_stored,
+        counts.items_unchanged,
+        counts.items_rejected,
+        counts.items_vanished,
+    )
+}
+
 /// The message of an error and of what caused it.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,6 +1,7 @@
 //! How the gateway listens and what it allows.
 
 use crate::problem::Problem;
+use jiff::SignedDuration;
 use schemas::Role;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -120,14 +121,24 @@ pub struct GitHub {
 }
 
 /// A pipeline, as the configuration has it.
-#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pipeline {
     /// Its name.
     pub name: String,
     /// The kind of its source.
     pub kind: String,
-    /// When it is due, as written.
-    pub schedule: Option<String>,
+    /// When it is due, each as the table `schedules` names it; only when asked for if there is none.
+    pub schedule: Vec<String>,
+    /// The time zone of these; that of the machine if absent.
+    pub time_zone: Option<String>,
+    /// How old its last good run may be.
+    pub fresh_within: Option<SignedDuration>,
+    /// The host that it asks: runs of one host share a limit.
+    pub host: Option<String>,
+    /// How long a run may take.
+    pub timeout: Option<Duration>,
+    /// Which run begins first when many wait: the one with more.
+    pub priority: i64,
 }
 
 /// A query with a name, so that whoever asks it need know no SQL.

@@ -9,15 +9,19 @@ use crate::config::Config;
 use crate::lake::Lake;
 use crate::operation::{APPLY, Call, DEV, Effect, Face, Operation, Reply};
 use crate::problem::{Kind, Problem};
+use schemas::Role;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::Store;
+use store::alerts::AlertLog;
 use store::approvals::Approvals;
 use store::audit::{Audit, Entry};
 use store::events::Events;
 use store::query::{Limits, Reader, Workers};
+use store::queue::Queue;
+use store::run_log::RunLog;
 use store::search::{Models, Searcher};
 use store::tokens::Tokens;
 use tokio::runtime::Handle;
@@ -51,6 +55,10 @@ pub struct Gateway {
     pub(crate) tainted: std::sync::Mutex<HashMap<Arc<str>, Instant>>,
     /// What happened.
     pub(crate) events: Events,
+    /// Where runs are asked for.
+    pub(crate) queue: Queue,
+    /// What runs said of themselves.
+    pub(crate) run_log: RunLog,
     /// The number of the newest event.
     pub(crate) ends: watch::Sender<i64>,
     /// How many may listen to events.
@@ -122,8 +130,11 @@ impl Gateway {
         queries: Handle,
     ) -> Result<Self, store::StoreError> {
         crate::operations::get_uptime_status::begin();
-        let callers = Callers::new(Tokens::open(store.data()).await?);
-        let audit = Audit::open(store.data()).await?;
+        let place = store.place().clone();
+        let callers = Callers::new(Tokens::open(&place).await?);
+        let audit = Audit::open(&place).await?;
+        let queue = Queue::open(&place).await?;
+        let alerts = AlertLog::open(&place).await?;
         let (records, unwritten) = mpsc::unbounded_channel();
         Ok(Self {
             heavy: Arc::new(Semaphore::new(config.heavy)),
@@ -131,16 +142,18 @@ impl Gateway {
             callers,
             workers,
             audit,
-            approvals: Approvals::open(store.data()).await?,
+            approvals: Approvals::open(&place).await?,
             tainted: std::sync::Mutex::default(),
-            events: Events::open(store.data()).await?,
+            events: Events::open(&place).await?,
+            run_log: RunLog::open(&place).await?,
             ends: watch::Sender::new(0),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
             stop: CancellationToken::new(),
             closed: CancellationToken::new(),
             queries,
             asking: Semaphore::new(ASKING),
-            lake: Lake::new(store).await?,
+            lake: Lake::new(store, queue.clone(), alerts).await?,
+            queue,
             limits,
             models,
             searcher: RwLock::default(),
@@ -283,6 +296,10 @@ impl Gateway {
         let done = match (operation.plan, operation.effect) {
             (Some(plan), _) => self.act(operation, plan, call, input).await,
             (None, Effect::Read) => self.in_time((operation.call)(call, input)).await,
+            // What programs may ask for without a plan is what dkc does by itself in its time, such as a run.
+            (None, Effect::Act) if operation.roles.contains(&Role::Automated) => {
+                self.in_time((operation.call)(call, input)).await
+            }
             (None, Effect::Act) => match self.check_untainted(call.caller).await {
                 Ok(()) => self.in_time((operation.call)(call, input)).await,
                 Err(problem) => Err(problem),

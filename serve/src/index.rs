@@ -37,8 +37,8 @@ impl Gateway {
                     let opened = match seen {
                         Some(opened) => opened,
                         None => {
-                            let data = self.lake.store().data();
-                            let opened = Searcher::open(data, &self.models, self.limits).await?;
+                            let place = self.lake.store().place();
+                            let opened = Searcher::open(place, &self.models, self.limits).await?;
                             opened.keep_facts().await?;
                             opened
                         }

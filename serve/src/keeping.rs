@@ -51,7 +51,8 @@ impl Gateway {
         }
     }
 
-    /// Announces what changes in the lake, its runs and its health.
+    /// Announces what changes in the lake, its runs and its health. Alerts are announced by whoever opens and ends them:
+    /// here it is only noticed that there are newer events.
     async fn announce(&self) {
         let mut heads = self.lake.heads();
         loop {
@@ -69,7 +70,7 @@ impl Gateway {
         for holding in head.holdings.values() {
             self.events.rows(holding).await?;
         }
-        let mut runs = self.lake.store().runs().newest(None, LATEST_RUNS).await?;
+        let mut runs = self.lake.store().runs().newest(None, None, LATEST_RUNS).await?;
         runs.reverse();
         for run in &runs {
             self.events.run(run).await?;
@@ -82,6 +83,7 @@ impl Gateway {
         let health = serde_json::json!({
             "is_readable": head.failure.is_none(),
             "failing_pipelines": failing.count(),
+            "open_alerts": head.alerts.len(),
         });
         self.events.health(&health).await?;
         self.events.forget().await?;

@@ -1,23 +1,29 @@
 //! The lake as the gateway sees it: its newest snapshot, and small datasets in memory.
 //!
-//! - In: a store. Out: what there is, as of a quarter of a second ago at most; listings of it.
+//! - In: a store, its queue and alerts. Out: what there is, as of a quarter of a second ago at most; listings of it.
 //! - Not here: what a page is (`store::page`).
 
 use crate::problem::Problem;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use schemas::datasets::runs::RunState;
 use schemas::{Dataset, View, datasets};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::alerts::{AlertLog, Open};
 use store::inventory::Holding;
 use store::lake::as_of::AsOf;
 use store::page::Listing;
+use store::queue::Queue;
 use store::watch::Watch;
 use store::{Store, StoreError};
 use tokio::sync::{OnceCell, watch};
 
 /// How often the databases are asked whether anybody wrote to them.
 const LOOKS: Duration = Duration::from_millis(200);
+
+/// A run that could begin is taken within a moment where anybody works; after so long nobody does.
+const STALLED: SignedDuration = SignedDuration::from_mins(10);
 
 /// What there is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +36,12 @@ pub struct Head {
     pub collected: Arc<BTreeMap<String, i64>>,
     /// The sources whose last run failed.
     pub failing: Arc<BTreeSet<String>>,
+    /// What the service that is always on found to be wrong, and is so still.
+    pub alerts: Arc<Vec<Open>>,
+    /// Since when a run has been waiting to begin; `None` when none waits.
+    pub waiting_since: Option<i64>,
+    /// Whether a run is at work.
+    pub is_at_work: bool,
     /// Grows when anything was written about runs.
     pub state: u64,
     /// Why none of this can be told any more.
@@ -46,12 +58,20 @@ impl Head {
             .min()??;
         Timestamp::from_microsecond(oldest).ok()
     }
+
+    /// Since when runs wait although none is at work, if that is too long: then nobody takes them.
+    pub fn stalled_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let since = Timestamp::from_microsecond(self.waiting_since?).ok()?;
+        (!self.is_at_work && now.duration_since(since) > STALLED).then_some(since)
+    }
 }
 
 /// The lake.
 #[derive(Debug)]
 pub struct Lake {
     store: Store,
+    queue: Queue,
+    alerts: AlertLog,
     head: watch::Sender<Arc<Head>>,
     listings: Mutex<HashMap<&'static str, Kept>>,
 }
@@ -74,10 +94,12 @@ impl Lake {
     ///
     /// # Errors
     /// [`StoreError`] when the catalog cannot be read.
-    pub async fn new(store: Store) -> Result<Self, StoreError> {
+    pub async fn new(store: Store, queue: Queue, alerts: AlertLog) -> Result<Self, StoreError> {
         let (head, _) = watch::channel(Arc::default());
         let lake = Self {
             store,
+            queue,
+            alerts,
             head,
             listings: Mutex::default(),
         };
@@ -162,11 +184,15 @@ impl Lake {
                     )
                 }
             };
+        let at_work = self.store.runs().newest(None, Some(RunState::Running), 1).await?;
         Ok(Some(Head {
             snapshot,
             holdings,
             collected: Arc::new(self.store.collected().await?),
             failing: Arc::new(self.store.failing().await?),
+            alerts: Arc::new(self.alerts.open_now().await?),
+            waiting_since: self.queue.next_due().await?,
+            is_at_work: !at_work.is_empty(),
             state: known.state + u64::from(runs),
             failure: None,
         }))
@@ -224,4 +250,32 @@ pub fn visible(name: &str, view: &View) -> Result<&'static Dataset, Problem> {
         let names = datasets::ALL.iter().map(|dataset| dataset.name);
         Problem::not_found("dataset", name, names.filter(|name| view.shows(name)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_wait_while_none_is_at_work_are_stalled_after_a_while() {
+        let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+        let waits = Head {
+            waiting_since: Some(0),
+            ..Head::default()
+        };
+        assert_eq!(waits.stalled_since(at(600)), None);
+        assert_eq!(waits.stalled_since(at(601)), Some(at(0)));
+        let busy = Head {
+            is_at_work: true,
+            ..waits
+        };
+        assert_eq!(busy.stalled_since(at(9_999)), None);
+        // One that is to begin later does not wait yet.
+        let later = Head {
+            waiting_since: Some(9_000_000_000),
+            ..Head::default()
+        };
+        assert_eq!(later.stalled_since(at(601)), None);
+        assert_eq!(Head::default().stalled_since(at(9_999)), None);
+    }
 }

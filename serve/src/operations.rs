@@ -1,6 +1,7 @@
 //! The operations, each in its file.
 
 pub(crate) mod approve_act;
+pub(crate) mod cancel_run;
 pub(crate) mod confirm_credential_exists;
 pub(crate) mod create_token;
 pub(crate) mod describe_dataset;
@@ -20,6 +21,7 @@ pub(crate) mod get_package_json;
 pub(crate) mod get_photo_metadata;
 pub(crate) mod get_resource_usage;
 pub(crate) mod get_run;
+pub(crate) mod get_run_log;
 pub(crate) mod get_section;
 pub(crate) mod get_ssh_key_path;
 pub(crate) mod get_thumbnail;
@@ -49,6 +51,7 @@ pub(crate) mod read_file;
 pub(crate) mod read_rows;
 pub(crate) mod refuse_act;
 pub(crate) mod restart_container;
+pub(crate) mod retry_run;
 pub(crate) mod revoke_token;
 pub(crate) mod run_build;
 pub(crate) mod run_query;
@@ -61,6 +64,7 @@ pub(crate) mod search_photos;
 pub(crate) mod search_schema;
 pub(crate) mod semantic_search;
 pub(crate) mod start_machine;
+pub(crate) mod start_run;
 pub(crate) mod stop_machine;
 pub(crate) mod tree_structure;
 pub(crate) mod verify_audit;

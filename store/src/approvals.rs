@@ -7,16 +7,14 @@ mod request;
 
 pub use request::{Approval, AskError, Decision, Request, State};
 
+use crate::database::{Database, Part, Place};
 use crate::error::StoreError;
 use crate::keys::random_bytes;
-use crate::lake::catalog::open_sqlite;
-use crate::{STATE, make_private};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use request::approval_of;
 use schemas::Instant;
-use sqlx::sqlite::SqlitePool;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Characters of an id: 48 random bits as base64url (RFC 4648 §5).
 const ID: usize = 8;
@@ -43,39 +41,36 @@ const TAINTED: Instant = DAY;
 /// The tables `approvals` and `tainted`.
 #[derive(Debug, Clone)]
 pub struct Approvals {
-    pool: SqlitePool,
-    path: PathBuf,
+    database: Database,
+    /// The data directory.
+    data: PathBuf,
 }
 
 impl Approvals {
-    /// Opens the approvals of a data directory; what is missing is made.
+    /// Opens the approvals of a place; what is missing is made.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
-    pub async fn open(data: &Path) -> Result<Self, StoreError> {
-        make_private(data)?;
-        let path = data.join(STATE);
-        let pool = open_sqlite(&path).await?;
-        sqlx::raw_sql(include_str!("../migrations/0005_approvals.sql"))
-            .execute(&pool)
-            .await
-            .map_err(StoreError::database(&path))?;
-        Ok(Self { pool, path })
+    /// [`StoreError`] when the database refuses.
+    pub async fn open(place: impl Into<Place>) -> Result<Self, StoreError> {
+        let place = place.into();
+        Ok(Self {
+            database: Database::open(&place, Part::State).await?,
+            data: place.data,
+        })
     }
 
     /// The approval of a request: the one that waits or is approved, else a new one, which waits.
     ///
     /// # Errors
-    /// [`AskError::TooMany`] when as many of the asker wait as may; [`StoreError`] when SQLite refuses.
+    /// [`AskError::TooMany`] when as many of the asker wait as may; [`StoreError`] when the database refuses.
     pub async fn ask(&self, request: &Request) -> Result<Approval, AskError> {
         self.ask_at(request, now()).await
     }
 
     async fn ask_at(&self, request: &Request, now: Instant) -> Result<Approval, AskError> {
-        let failed = StoreError::database(&self.path);
-        // IMMEDIATE: two that ask for the same at once get the same.
-        let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
-        let mut transaction = begun.map_err(&failed)?;
+        let failed = self.database.failed();
+        // Two that ask for the same at once get the same.
+        let mut transaction = self.database.begin_alone().await?;
         sqlx::query("DELETE FROM approvals WHERE asked_at < $1")
             .bind(now.saturating_sub(KEPT))
             .execute(&mut *transaction)
@@ -132,8 +127,8 @@ impl Approvals {
             .bind(&request.who)
             .bind(&request.operation)
             .bind(&request.summary)
-            .bind(request.is_destructive)
-            .bind(request.untrusted)
+            .bind(i64::from(request.is_destructive))
+            .bind(i64::from(request.untrusted))
             .bind(approval.state.as_str())
             .bind(approval.asked_at)
             .bind(approval.expires_at)
@@ -146,7 +141,7 @@ impl Approvals {
 
     fn new_id(&self) -> Result<String, StoreError> {
         loop {
-            let text = URL_SAFE_NO_PAD.encode(random_bytes(&self.path)?);
+            let text = URL_SAFE_NO_PAD.encode(random_bytes(&self.data)?);
             // An id that begins with `-` would be an option on a command line.
             if !text.starts_with('-') {
                 return Ok(text.chars().take(ID).collect());
@@ -157,18 +152,18 @@ impl Approvals {
     /// Those that wait for their owner, oldest first.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn waiting(&self) -> Result<Vec<Approval>, StoreError> {
         self.waiting_at(now()).await
     }
 
     async fn waiting_at(&self, now: Instant) -> Result<Vec<Approval>, StoreError> {
-        let failed = StoreError::database(&self.path);
+        let failed = self.database.failed();
         let rows = sqlx::query(
             "SELECT * FROM approvals WHERE state = 'waiting' AND expires_at > $1 ORDER BY asked_at, id",
         )
         .bind(now)
-        .fetch_all(&self.pool)
+        .fetch_all(self.database.pool())
         .await
         .map_err(&failed)?;
         rows.iter()
@@ -180,16 +175,16 @@ impl Approvals {
     /// One, in whatever state.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn get(&self, id: &str) -> Result<Option<Approval>, StoreError> {
         self.get_at(id, now()).await
     }
 
     async fn get_at(&self, id: &str, now: Instant) -> Result<Option<Approval>, StoreError> {
-        let failed = StoreError::database(&self.path);
+        let failed = self.database.failed();
         let row = sqlx::query("SELECT * FROM approvals WHERE id = $1")
             .bind(id)
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.database.pool())
             .await
             .map_err(&failed)?;
         row.map(|row| approval_of(&row, now)).transpose().map_err(&failed)
@@ -198,7 +193,7 @@ impl Approvals {
     /// Approves or refuses one that waits. Who asked for it cannot.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses; nothing is decided then.
+    /// [`StoreError`] when the database refuses; nothing is decided then.
     pub async fn decide(&self, id: &str, by: &str, approve: bool) -> Result<Decision, StoreError> {
         self.decide_at(id, by, approve, now()).await
     }
@@ -210,10 +205,9 @@ impl Approvals {
         approve: bool,
         now: Instant,
     ) -> Result<Decision, StoreError> {
-        let failed = StoreError::database(&self.path);
-        // IMMEDIATE: of two who decide at once, the second hears what the first decided.
-        let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
-        let mut transaction = begun.map_err(&failed)?;
+        let failed = self.database.failed();
+        // Of two who decide at once, the second hears what the first decided.
+        let mut transaction = self.database.begin_alone().await?;
         let row = sqlx::query("SELECT * FROM approvals WHERE id = $1")
             .bind(id)
             .fetch_optional(&mut *transaction)
@@ -256,7 +250,7 @@ impl Approvals {
     /// when the owner was told so.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn take(&self, digest: &str, who: &str, untrusted: bool) -> Result<bool, StoreError> {
         self.take_at(digest, who, untrusted, now()).await
     }
@@ -268,57 +262,61 @@ impl Approvals {
         untrusted: bool,
         now: Instant,
     ) -> Result<bool, StoreError> {
-        // One statement looks and writes, under SQLite's write lock: nobody comes between.
+        let failed = self.database.failed();
+        // Nobody comes between looking and writing.
+        let mut transaction = self.database.begin_alone().await?;
         let taken = sqlx::query(
             "UPDATE approvals SET state = 'used' WHERE id =
              (SELECT id FROM approvals
-              WHERE digest = $1 AND who = $2 AND state = 'approved' AND expires_at > $3 AND (untrusted OR NOT $4)
+              WHERE digest = $1 AND who = $2 AND state = 'approved' AND expires_at > $3
+                AND (untrusted = 1 OR $4 = 0)
               ORDER BY asked_at LIMIT 1)",
         )
         .bind(digest)
         .bind(who)
         .bind(now)
-        .bind(untrusted)
-        .execute(&self.pool)
+        .bind(i64::from(untrusted))
+        .execute(&mut *transaction)
         .await
-        .map_err(StoreError::database(&self.path))?;
+        .map_err(&failed)?;
+        transaction.commit().await.map_err(&failed)?;
         Ok(taken.rows_affected() == 1)
     }
 
     /// Whether the owner refused this in the last hour.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn is_refused(&self, digest: &str, who: &str) -> Result<bool, StoreError> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM approvals
-             WHERE digest = $1 AND who = $2 AND state = 'refused' AND decided_at > $3)",
+        let refused: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM approvals
+             WHERE digest = $1 AND who = $2 AND state = 'refused' AND decided_at > $3",
         )
         .bind(digest)
         .bind(who)
         .bind(now().saturating_sub(WAITS))
-        .fetch_one(&self.pool)
+        .fetch_one(self.database.pool())
         .await
-        .map_err(StoreError::database(&self.path))
+        .map_err(self.database.failed())?;
+        Ok(refused > 0)
     }
 
     /// Remembers for a day that somebody was shown, by this operation, text that others wrote.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn taint(&self, who: &str, why: &str) -> Result<(), StoreError> {
         self.taint_at(who, why, now()).await
     }
 
     async fn taint_at(&self, who: &str, why: &str, now: Instant) -> Result<(), StoreError> {
-        let failed = StoreError::database(&self.path);
+        let failed = self.database.failed();
         let end = now.saturating_add(TAINTED);
         // Who reads much is written down once a minute, not at each answer: it is remembered a minute longer for that.
         if self.is_tainted_at(who, end.saturating_sub(1)).await? {
             return Ok(());
         }
-        let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
-        let mut transaction = begun.map_err(&failed)?;
+        let mut transaction = self.database.begin().await?;
         sqlx::query("DELETE FROM tainted WHERE until <= $1")
             .bind(now)
             .execute(&mut *transaction)
@@ -326,7 +324,7 @@ impl Approvals {
             .map_err(&failed)?;
         sqlx::query(
             "INSERT INTO tainted VALUES ($1, $2, $3)
-             ON CONFLICT (who) DO UPDATE SET until = max(until, excluded.until)",
+             ON CONFLICT (who) DO UPDATE SET until = excluded.until WHERE excluded.until > tainted.until",
         )
         .bind(who)
         .bind(why)
@@ -340,23 +338,24 @@ impl Approvals {
     /// Whether somebody was shown text that others wrote, in the last day.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn is_tainted(&self, who: &str) -> Result<bool, StoreError> {
         self.is_tainted_at(who, now()).await
     }
 
     async fn is_tainted_at(&self, who: &str, now: Instant) -> Result<bool, StoreError> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tainted WHERE who = $1 AND until > $2)")
+        let tainted: i64 = sqlx::query_scalar("SELECT count(*) FROM tainted WHERE who = $1 AND until > $2")
             .bind(who)
             .bind(now)
-            .fetch_one(&self.pool)
+            .fetch_one(self.database.pool())
             .await
-            .map_err(StoreError::database(&self.path))
+            .map_err(self.database.failed())?;
+        Ok(tainted > 0)
     }
 
     /// Ends all use of the database.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.database.close().await;
     }
 }
 
@@ -367,17 +366,11 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::tests::{postgres, sqlite};
     use futures::future::join_all;
-    use tempfile::TempDir;
 
     /// A moment.
     const T: Instant = 1_800_000_000_000_000;
-
-    async fn opened() -> (TempDir, Approvals) {
-        let folder = tempfile::tempdir().unwrap();
-        let approvals = Approvals::open(folder.path()).await.unwrap();
-        (folder, approvals)
-    }
 
     fn request(digest: &str) -> Request {
         Request {
@@ -397,10 +390,9 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_is_asked_twice_waits_once_and_another_asker_has_their_own() {
-        let (folder, approvals) = opened().await;
-        let other = Approvals::open(folder.path()).await.unwrap();
+    async fn waits_once(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
+        let other = Approvals::open(place).await.unwrap();
         let wanted = request("a");
         let asked = join_all(
             (0..8)
@@ -425,9 +417,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_approval_is_used_once_by_whoever_is_first() {
-        let (folder, approvals) = opened().await;
-        let other = Approvals::open(folder.path()).await.unwrap();
+    async fn what_is_asked_twice_waits_once_and_another_asker_has_their_own() {
+        let (_folder, place) = sqlite();
+        waits_once(&place).await;
+    }
+
+    async fn is_used_once(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
+        let other = Approvals::open(place).await.unwrap();
         let asked = approvals.ask(&request("a")).await.unwrap();
         assert!(!approvals.take("a", "agent", false).await.unwrap());
         assert_eq!(
@@ -459,9 +456,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_is_decided_once_and_not_by_who_asked() {
-        let (folder, approvals) = opened().await;
-        let other = Approvals::open(folder.path()).await.unwrap();
+    async fn an_approval_is_used_once_by_whoever_is_first() {
+        let (_folder, place) = sqlite();
+        is_used_once(&place).await;
+    }
+
+    async fn is_decided_once(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
+        let other = Approvals::open(place).await.unwrap();
         let asked = approvals.ask(&request("a")).await.unwrap();
         for approve in [true, false] {
             let decision = approvals.decide(&asked.id, "agent", approve).await.unwrap();
@@ -485,8 +487,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_refused_is_never_taken() {
-        let (_folder, approvals) = opened().await;
+    async fn one_is_decided_once_and_not_by_who_asked() {
+        let (_folder, place) = sqlite();
+        is_decided_once(&place).await;
+    }
+
+    async fn is_not_taken_when_refused(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
         let asked = approvals.ask(&request("a")).await.unwrap();
         assert_eq!(
             state(approvals.decide(&asked.id, "cli", false).await.unwrap()),
@@ -498,8 +505,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_ends_after_an_hour() {
-        let (_folder, approvals) = opened().await;
+    async fn what_was_refused_is_never_taken() {
+        let (_folder, place) = sqlite();
+        is_not_taken_when_refused(&place).await;
+    }
+
+    async fn waits_for_an_hour(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
         let asked = approvals.ask_at(&request("a"), T).await.unwrap();
         let state_at = async |at| approvals.get_at(&asked.id, at).await.unwrap().unwrap().state;
         assert_eq!(state_at(T + HOUR - 1).await, State::Waiting);
@@ -516,8 +528,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_approved_ends_after_ten_minutes() {
-        let (_folder, approvals) = opened().await;
+    async fn what_waits_ends_after_an_hour() {
+        let (_folder, place) = sqlite();
+        waits_for_an_hour(&place).await;
+    }
+
+    async fn is_usable_for_ten_minutes(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
         let end = T + HOUR - 1 + USABLE;
         let mut ids = Vec::new();
         for digest in ["early", "late"] {
@@ -534,8 +551,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_restart_keeps_everything() {
-        let (folder, approvals) = opened().await;
+    async fn what_is_approved_ends_after_ten_minutes() {
+        let (_folder, place) = sqlite();
+        is_usable_for_ten_minutes(&place).await;
+    }
+
+    async fn outlives_a_restart(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
         let approved = approvals.ask(&request("a")).await.unwrap();
         let waiting = approvals.ask(&request("b")).await.unwrap();
         let Decision::Done(approved) = approvals.decide(&approved.id, "cli", true).await.unwrap() else {
@@ -543,7 +565,7 @@ mod tests {
         };
         approvals.taint("agent", "search").await.unwrap();
         approvals.close().await;
-        let approvals = Approvals::open(folder.path()).await.unwrap();
+        let approvals = Approvals::open(place).await.unwrap();
         assert_eq!(approvals.get(&approved.id).await.unwrap(), Some(approved));
         assert_eq!(approvals.waiting().await.unwrap(), [waiting]);
         assert!(approvals.is_tainted("agent").await.unwrap());
@@ -551,8 +573,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_than_a_hundred_of_one_asker_wait() {
-        let (_folder, approvals) = opened().await;
+    async fn a_restart_keeps_everything() {
+        let (_folder, place) = sqlite();
+        outlives_a_restart(&place).await;
+    }
+
+    async fn is_one_of_a_hundred(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
         for number in 0..MOST_WAITING {
             approvals.ask_at(&request(&number.to_string()), T).await.unwrap();
         }
@@ -569,8 +596,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_ones_are_forgotten() {
-        let (_folder, approvals) = opened().await;
+    async fn no_more_than_a_hundred_of_one_asker_wait() {
+        let (_folder, place) = sqlite();
+        is_one_of_a_hundred(&place).await;
+    }
+
+    async fn is_forgotten_when_old(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
         let old = approvals.ask_at(&request("a"), T).await.unwrap();
         approvals.ask_at(&request("b"), T + KEPT).await.unwrap();
         assert!(approvals.get_at(&old.id, T + KEPT).await.unwrap().is_some());
@@ -579,8 +611,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_owner_hears_what_the_asker_read_after_asking() {
-        let (_folder, approvals) = opened().await;
+    async fn old_ones_are_forgotten() {
+        let (_folder, place) = sqlite();
+        is_forgotten_when_old(&place).await;
+    }
+
+    async fn tells_what_was_read_later(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
         let asked = approvals.ask(&request("a")).await.unwrap();
         let untrusted = Request {
             untrusted: true,
@@ -597,8 +634,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taint_is_remembered_for_a_day_after_the_last_reading() {
-        let (_folder, approvals) = opened().await;
+    async fn the_owner_hears_what_the_asker_read_after_asking() {
+        let (_folder, place) = sqlite();
+        tells_what_was_read_later(&place).await;
+    }
+
+    async fn is_remembered_for_a_day(place: &Place) {
+        let approvals = Approvals::open(place).await.unwrap();
         assert!(!approvals.is_tainted_at("agent", T).await.unwrap());
         approvals.taint_at("agent", "search", T).await.unwrap();
         approvals.taint_at("agent", "get_item", T + MINUTE).await.unwrap();
@@ -622,5 +664,26 @@ mod tests {
                 .unwrap()
         );
         assert!(!approvals.is_tainted_at("other", T).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_taint_is_remembered_for_a_day_after_the_last_reading() {
+        let (_folder, place) = sqlite();
+        is_remembered_for_a_day(&place).await;
+    }
+
+    #[tokio::test]
+    async fn all_of_it_holds_on_postgres() {
+        waits_once(&postgres().1).await;
+        is_used_once(&postgres().1).await;
+        is_decided_once(&postgres().1).await;
+        is_not_taken_when_refused(&postgres().1).await;
+        waits_for_an_hour(&postgres().1).await;
+        is_usable_for_ten_minutes(&postgres().1).await;
+        outlives_a_restart(&postgres().1).await;
+        is_one_of_a_hundred(&postgres().1).await;
+        is_forgotten_when_old(&postgres().1).await;
+        tells_what_was_read_later(&postgres().1).await;
+        is_remembered_for_a_day(&postgres().1).await;
     }
 }

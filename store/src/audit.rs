@@ -8,16 +8,15 @@ mod verify;
 
 pub use verify::{Finding, Verified};
 
+use crate::database::{Database, Part, Place};
 use crate::error::StoreError;
 use crate::keys::{Key, private_key};
-use crate::lake::catalog::open_sqlite;
-use crate::make_private;
 use arrow_array::RecordBatch;
 use schemas::datasets::audit::DATASET;
 use schemas::{Instant, Rows, Value};
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::any::AnyRow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -26,17 +25,16 @@ use std::{fmt, io};
 /// Hexadecimal digits of an input's digest: 128 bits tell inputs apart.
 const INPUT_DIGITS: usize = 32;
 
-/// The log of a data directory.
+/// The log of a place.
 ///
 /// ```text
-/// DATA/audit.sqlite   the records
+/// DATA/audit.sqlite   the records, unless Postgres has them
 /// DATA/audit.key      the key of their hashes
 /// DATA/audit.head     number and hash of a late record: the log is never shorter
 /// ```
 #[derive(Debug, Clone)]
 pub struct Audit {
-    pool: SqlitePool,
-    path: PathBuf,
+    database: Database,
     head: PathBuf,
     key: Key,
 }
@@ -123,24 +121,20 @@ pub fn input_digest(input: &serde_json::Value) -> String {
 }
 
 impl Audit {
-    /// Opens the log of a data directory; what is missing is made.
+    /// Opens the log of a place; what is missing is made.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses, or the key cannot be made or read.
-    pub async fn open(data: &Path) -> Result<Self, StoreError> {
-        make_private(data)?;
-        let path = data.join("audit.sqlite");
-        let pool = open_sqlite(&path).await?;
-        sqlx::raw_sql(include_str!("../migrations/0003_audit.sql"))
-            .execute(&pool)
-            .await
-            .map_err(StoreError::database(&path))?;
-        let key = data.join("audit.key");
-        let has_records: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM audit)")
-            .fetch_one(&pool)
-            .await
-            .map_err(StoreError::database(&path))?;
-        if has_records && !key.exists() {
+    /// [`StoreError`] when the database refuses, or the key cannot be made or read.
+    pub async fn open(place: impl Into<Place>) -> Result<Self, StoreError> {
+        let place = place.into();
+        let database = Database::open(&place, Part::Audit).await?;
+        let key = place.data.join("audit.key");
+        let records: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 FROM audit LIMIT 1) AS any_record")
+                .fetch_one(database.pool())
+                .await
+                .map_err(database.failed())?;
+        if records > 0 && !key.exists() {
             // A new one would make a finding of every record.
             let lost = io::Error::new(
                 io::ErrorKind::NotFound,
@@ -149,9 +143,8 @@ impl Audit {
             return Err(StoreError::io("read", &key)(lost));
         }
         Ok(Self {
-            pool,
-            path,
-            head: data.join("audit.head"),
+            database,
+            head: place.data.join("audit.head"),
             key: private_key(&key)?,
         })
     }
@@ -159,15 +152,14 @@ impl Audit {
     /// Adds records, all or none. They are on the disk when this returns.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses; nothing is added then.
+    /// [`StoreError`] when the database refuses; nothing is added then.
     pub async fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
         if entries.is_empty() {
             return Ok(());
         }
-        let failed = StoreError::database(&self.path);
-        // IMMEDIATE: no other process adds between reading the last record and writing the next.
-        let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
-        let mut transaction = begun.map_err(&failed)?;
+        let failed = self.database.failed();
+        // Nobody else adds between reading the last record and writing the next.
+        let mut transaction = self.database.begin_alone().await?;
         let last = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
             .fetch_optional(&mut *transaction)
             .await
@@ -215,48 +207,48 @@ impl Audit {
     fn hash(&self, before: &[u8], seq: i64, entry: &Entry) -> Result<blake3::Hash, StoreError> {
         let mut bytes = before.to_vec();
         serde_json::to_writer(&mut bytes, &(seq, entry))
-            .map_err(|error| StoreError::io("write", &self.path)(error.into()))?;
+            .map_err(|error| StoreError::io("write", self.database.name())(error.into()))?;
         Ok(self.key.hash(&bytes))
     }
 
     /// Up to `limit` records after that number, oldest first.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn page(&self, after: i64, limit: u32) -> Result<Vec<Record>, StoreError> {
         let rows = self.rows(after, limit).await?;
         let records = rows.iter().map(record_of).collect::<Result<_, _>>();
-        records.map_err(StoreError::database(&self.path))
+        records.map_err(self.database.failed())
     }
 
-    async fn rows(&self, after: i64, limit: u32) -> Result<Vec<SqliteRow>, StoreError> {
+    async fn rows(&self, after: i64, limit: u32) -> Result<Vec<AnyRow>, StoreError> {
         sqlx::query("SELECT * FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2")
             .bind(after)
-            .bind(limit)
-            .fetch_all(&self.pool)
+            .bind(i64::from(limit))
+            .fetch_all(self.database.pool())
             .await
-            .map_err(StoreError::database(&self.path))
+            .map_err(self.database.failed())
     }
 
     /// The newest records, newest first, of one token and one operation or of all.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn newest(
         &self,
         limit: u32,
         who: Option<&str>,
         operation: Option<&str>,
     ) -> Result<Vec<Record>, StoreError> {
-        let failed = StoreError::database(&self.path);
+        let failed = self.database.failed();
         let rows = sqlx::query(
             "SELECT * FROM audit WHERE ($1 IS NULL OR who = $1) AND ($2 IS NULL OR operation = $2)
              ORDER BY seq DESC LIMIT $3",
         )
         .bind(who)
         .bind(operation)
-        .bind(limit)
-        .fetch_all(&self.pool)
+        .bind(i64::from(limit))
+        .fetch_all(self.database.pool())
         .await
         .map_err(&failed)?;
         rows.iter()
@@ -268,7 +260,7 @@ impl Audit {
     /// The records of [`Audit::page`] as rows of the dataset.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn page_as_batch(&self, after: i64, limit: u32) -> Result<RecordBatch, StoreError> {
         let mut rows = Rows::of_relational(&DATASET);
         for Record { seq, entry, hash } in self.page(after, limit).await? {
@@ -297,7 +289,7 @@ impl Audit {
 
     /// Ends all use of the database.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.database.close().await;
     }
 }
 
@@ -318,7 +310,7 @@ fn write_head(path: &Path, head: &Head) -> Result<(), StoreError> {
     write().map_err(StoreError::io("write", path))
 }
 
-fn record_of(row: &SqliteRow) -> Result<Record, sqlx::Error> {
+fn record_of(row: &AnyRow) -> Result<Record, sqlx::Error> {
     let hash: Vec<u8> = row.try_get("hash")?;
     Ok(Record {
         seq: row.try_get("seq")?,
@@ -327,7 +319,7 @@ fn record_of(row: &SqliteRow) -> Result<Record, sqlx::Error> {
     })
 }
 
-fn entry_of(row: &SqliteRow) -> Result<Entry, sqlx::Error> {
+fn entry_of(row: &AnyRow) -> Result<Entry, sqlx::Error> {
     Ok(Entry {
         at: row.try_get("at")?,
         who: row.try_get("who")?,

@@ -5,18 +5,19 @@
 //! - Some batches share a snapshot, and so a file of each table and the waits for the disk: small files are slow
 //!   to read, and an fsync costs as much as a hundred mails.
 //! - Nothing to write and no new cursor: no snapshot.
+//! - Sources are committed side by side, by any number of processes; of one source there is one committer at a time.
 
 mod table;
 
 use crate::error::StoreError;
-use crate::lake::catalog::{Catalog, CommitInfo, Snapshot};
+use crate::lake::catalog::{Catalog, CommitInfo, On, Snapshot};
 use crate::lake::index::{self, UnitIndex};
 use arrow_array::RecordBatch;
 use schemas::{Cursor, Dataset, RunId, SourceName};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
-use table::{Table, TableMerge, by_table};
+use table::{Finished, Table, TableMerge, by_table};
 use tokio::task::JoinSet;
 
 /// Bytes of rows that share a snapshot. Fewer: more and smaller files. More: a crash repeats more work.
@@ -24,6 +25,9 @@ const SNAPSHOT_BYTES: usize = 32 << 20;
 
 /// How long a batch may wait for others to share its snapshot, when they are slow to come.
 pub const SNAPSHOT_WAITS: Duration = Duration::from_secs(2);
+
+/// How often the rows that a commit deletes may be moved by others before it can say so.
+const MOST_CONFLICTS: usize = 20;
 
 /// What one batch of a run does to the lake.
 #[derive(Debug)]
@@ -239,21 +243,18 @@ impl Committer {
                 });
             }
         }
-        let mut changes = Vec::new();
-        let mut units = Vec::new();
-        while let Some(finished) = finishing.join_next().await {
-            let (change, merged, of_table) = finished??;
-            committed.merged.insert(change.dataset.name, merged);
-            units.push((change.dataset.name, of_table));
-            if !(change.added.is_empty() && change.deletes.is_empty() && change.ended.is_empty()) {
-                changes.push(change);
-            }
+        let mut finished = Vec::new();
+        while let Some(table) = finishing.join_next().await {
+            let table: Finished = table??;
+            committed.merged.insert(table.change.dataset.name, table.merged);
+            finished.push(table);
         }
-        changes.sort_unstable_by_key(|change| change.dataset.name);
+        finished.sort_unstable_by_key(|table| table.change.dataset.name);
+        let is_empty = finished.iter().all(Finished::is_empty);
         let new_cursor = waiting
             .cursor
             .filter(|cursor| Some(cursor) != self.last_cursor.as_ref());
-        if changes.is_empty() && new_cursor.is_none() {
+        if is_empty && new_cursor.is_none() {
             return Ok(committed);
         }
         let mut info = CommitInfo {
@@ -267,10 +268,9 @@ impl Committer {
         let message = waiting
             .message
             .unwrap_or_else(|| format!("{}: {new} new, {gone} gone", self.source));
-        let snapshot = self
-            .catalog
-            .commit(waiting.base, &changes, &message, &info)
-            .await?;
+        let catalog = self.catalog.clone();
+        let base = waiting.base;
+        let (snapshot, units) = on_top(&catalog, &self.source, base, finished, &message, &info).await?;
         committed.snapshot = Some(snapshot);
         // Only what is committed counts as there.
         for (dataset, units) in units {
@@ -331,6 +331,57 @@ impl Committer {
             ..table
         })
     }
+}
+
+/// Commits on top of what others committed meanwhile. Where they rearranged the files that rows are deleted from,
+/// the rows are looked for where they are now: nobody else changes those of this source.
+async fn on_top(
+    catalog: &Catalog,
+    source: &SourceName,
+    base: Snapshot,
+    finished: Vec<Finished>,
+    message: &str,
+    info: &CommitInfo,
+) -> Result<(i64, Vec<(&'static str, UnitIndex)>), StoreError> {
+    let mut base = base;
+    let (mut changes, mut rest) = (Vec::new(), Vec::new());
+    for table in finished {
+        let Finished {
+            change,
+            replaced,
+            units,
+            ..
+        } = table;
+        rest.push((change.dataset, replaced, units));
+        changes.push(change);
+    }
+    let mut tries = 0;
+    let snapshot = loop {
+        match catalog.commit(base, On::Newest, &changes, message, info).await {
+            Err(StoreError::Conflict { .. }) if tries < MOST_CONFLICTS => tries += 1,
+            done => break done?,
+        }
+        base = catalog.head().await?;
+        for (change, (dataset, replaced, _)) in changes.iter_mut().zip(&rest) {
+            if replaced.is_empty() {
+                continue;
+            }
+            let files = catalog.files_at(dataset, base.id, Some(source)).await?;
+            let (source, directory) = (source.clone(), catalog.directory(dataset));
+            let (dataset, replaced) = (*dataset, replaced.clone());
+            let found = on_a_core(move || {
+                let found = index::locate(dataset, &files, &source, &replaced)?;
+                table::deletes_of(found, &directory)
+            });
+            for stale in &change.deletes {
+                let path = catalog.directory(dataset).join(&stale.file.name);
+                std::fs::remove_file(&path).map_err(StoreError::io("delete", &path))?;
+            }
+            (change.deletes, change.ended) = found.await??;
+        }
+    };
+    let units = rest.into_iter().map(|(dataset, _, units)| (dataset.name, units));
+    Ok((snapshot, units.collect()))
 }
 
 /// Computes on the threads that are there for it, one a core. On others each would keep the memory of its largest

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +29,8 @@ pub enum StoreError {
         #[source]
         source: parquet::errors::ParquetError,
     },
-    /// Another dkc has the data directory open for writing.
-    #[error("another dkc is writing to `{}`; wait for it to end, or end it", path.display())]
+    /// Another dkc has the data directory for itself, and does not give it back.
+    #[error("another dkc is at work on `{}`; wait for it to end, or stop it (`dkc daemon` and `dkc serve` are at work all the time)", path.display())]
     InUse {
         /// The data directory.
         path: PathBuf,
@@ -46,19 +47,45 @@ pub enum StoreError {
         /// The data directory.
         data: PathBuf,
     },
-    /// Another program holds the SQLite database.
+    /// The lake was not moved to where the configuration says that its catalog is.
+    #[error(
+        "`{database}` holds no lake, but there are data files in `{}`; move the store there with `dkc migrate`, or choose another data directory",
+        data.display()
+    )]
+    NotMoved {
+        /// The database.
+        database: String,
+        /// The data directory.
+        data: PathBuf,
+    },
+    /// Another program holds the database.
     #[error("`{database}` is locked by another program; close it there and run again")]
     Locked {
-        /// The database file.
+        /// The database: a file, or a server and its database.
         database: String,
         /// The cause.
         #[source]
         source: sqlx::Error,
     },
-    /// SQLite failed.
+    /// The server of the database does not answer.
+    #[error("cannot reach `{database}`; see whether it runs, and whether this machine may connect to it")]
+    Unreachable {
+        /// The server and its database.
+        database: String,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The tables are of a newer dkc.
+    #[error("`{database}` was made by a newer dkc; use that one")]
+    Newer {
+        /// The database: a file, or a server and its database.
+        database: String,
+    },
+    /// The database failed.
     #[error("the database `{database}` failed")]
     Database {
-        /// The database file.
+        /// The database: a file, or a server and its database.
         database: String,
         /// The cause.
         #[source]
@@ -119,27 +146,42 @@ impl StoreError {
         move |source| Self::Parquet { action, path, source }
     }
 
-    /// Wraps an SQLite error; a lock held elsewhere is told apart.
-    pub(crate) fn database(database: &Path) -> impl Fn(sqlx::Error) -> Self + use<> {
-        let database = database.display().to_string();
+    /// Wraps an error of a database of that name; a lock held elsewhere and a server that does not answer are told apart.
+    pub(crate) fn database(name: Arc<str>, is_postgres: bool) -> impl Fn(sqlx::Error) -> Self + use<> {
         move |source| {
-            // SQLITE_BUSY (5) and SQLITE_LOCKED (6), with their extended codes in the higher bytes.
-            let locked = source
-                .as_database_error()
-                .and_then(|e| e.code())
-                .and_then(|code| code.parse::<i64>().ok())
-                .is_some_and(|code| matches!(code & 0xff, 5 | 6));
-            if locked {
-                Self::Locked {
-                    database: database.clone(),
-                    source,
-                }
+            let database = name.to_string();
+            if Self::is_locked(&source, is_postgres) {
+                Self::Locked { database, source }
+            } else if is_postgres && is_unreachable(&source) {
+                Self::Unreachable { database, source }
             } else {
-                Self::Database {
-                    database: database.clone(),
-                    source,
-                }
+                Self::Database { database, source }
             }
         }
+    }
+
+    /// Whether a lock held elsewhere is the cause.
+    pub(crate) fn is_locked(error: &sqlx::Error, is_postgres: bool) -> bool {
+        let Some(code) = error.as_database_error().and_then(|error| error.code()) else {
+            return false;
+        };
+        if is_postgres {
+            // serialization_failure, deadlock_detected, lock_not_available
+            return matches!(code.as_ref(), "40001" | "40P01" | "55P03");
+        }
+        // SQLITE_BUSY (5) and SQLITE_LOCKED (6), with their extended codes in the higher bytes.
+        code.parse::<i64>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
+    }
+}
+
+/// Whether a server of Postgres is not there, or not yet, or not any more.
+fn is_unreachable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => true,
+        // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| matches!(code.as_ref(), "57P01" | "57P02" | "57P03" | "53300")),
+        _ => false,
     }
 }

@@ -4,16 +4,14 @@
 //! - Events of the lake are of its state, not of each commit: what happened while nobody looked is one event.
 //! - Not here: who listens (`serve`).
 
+use crate::database::{Database, Part, Place};
 use crate::error::StoreError;
 use crate::inventory::Holding;
-use crate::lake::catalog::open_sqlite;
-use crate::{STATE, make_private};
 use schemas::datasets::runs::Run;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::Row;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use std::path::{Path, PathBuf};
+use sqlx::any::AnyRow;
 
 /// So many are kept.
 const KEPT: i64 = 100_000;
@@ -22,6 +20,8 @@ const KEPT: i64 = 100_000;
 pub const ROWS: &str = "rows";
 /// The kind of events about a run.
 pub const RUN: &str = "run";
+/// The kind of events about alerts; [`crate::alerts`] writes them.
+pub use crate::alerts::EVENT as ALERT;
 /// The kind of events about whether all is well.
 pub const HEALTH: &str = "health";
 
@@ -32,7 +32,7 @@ pub struct Event {
     pub seq: i64,
     /// When it was noticed, in microseconds since 1970.
     pub at: i64,
-    /// [`ROWS`], [`RUN`] or [`HEALTH`].
+    /// [`ROWS`], [`RUN`], [`HEALTH`] or [`ALERT`].
     pub kind: String,
     /// The dataset or the pipeline.
     pub subject: String,
@@ -43,41 +43,35 @@ pub struct Event {
 /// The table `events`.
 #[derive(Debug, Clone)]
 pub struct Events {
-    pool: SqlitePool,
-    path: PathBuf,
+    database: Database,
 }
 
 impl Events {
-    /// Opens the events of a data directory.
+    /// Opens the events of a place.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
-    pub async fn open(data: &Path) -> Result<Self, StoreError> {
-        make_private(data)?;
-        let path = data.join(STATE);
-        let pool = open_sqlite(&path).await?;
-        sqlx::raw_sql(include_str!("../migrations/0004_events.sql"))
-            .execute(&pool)
-            .await
-            .map_err(StoreError::database(&path))?;
-        Ok(Self { pool, path })
+    /// [`StoreError`] when the database refuses.
+    pub async fn open(place: impl Into<Place>) -> Result<Self, StoreError> {
+        let place = place.into();
+        let database = Database::open(&place, Part::State).await?;
+        Ok(Self { database })
     }
 
     /// Announces what there is of a dataset, if that is news.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn rows(&self, holding: &Holding) -> Result<(), StoreError> {
         let Some(snapshot) = holding.changed_at else {
             return Ok(());
         };
-        let failed = StoreError::database(&self.path);
+        let failed = self.database.failed();
         let before: Option<String> = sqlx::query_scalar(
             "SELECT data FROM events WHERE kind = $1 AND subject = $2 ORDER BY seq DESC LIMIT 1",
         )
         .bind(ROWS)
         .bind(&holding.dataset)
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.database.pool())
         .await
         .map_err(&failed)?;
         let before: Option<Value> = before.and_then(|data| serde_json::from_str(&data).ok());
@@ -98,7 +92,7 @@ impl Events {
     /// Announces how far a run has come, if that is news.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn run(&self, run: &Run) -> Result<(), StoreError> {
         let once = format!(
             "{RUN}:{}:{}:{}",
@@ -120,14 +114,14 @@ impl Events {
     /// Announces whether all is well, if that is another than when it was last announced.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn health(&self, data: &Value) -> Result<(), StoreError> {
         let last: Option<(i64, String)> =
             sqlx::query_as("SELECT seq, data FROM events WHERE kind = $1 ORDER BY seq DESC LIMIT 1")
                 .bind(HEALTH)
-                .fetch_optional(&self.pool)
+                .fetch_optional(self.database.pool())
                 .await
-                .map_err(StoreError::database(&self.path))?;
+                .map_err(self.database.failed())?;
         let (seq, last) = last.unwrap_or_default();
         match serde_json::from_str::<Value>(&last).ok().as_ref() == Some(data) {
             true => Ok(()),
@@ -137,66 +131,70 @@ impl Events {
     }
 
     async fn announce(&self, kind: &str, subject: &str, once: &str, data: &Value) -> Result<(), StoreError> {
-        let failed = StoreError::database(&self.path);
+        let failed = self.database.failed();
         // What is known already must write nothing: whoever watches the database would look again.
         let known: Option<i64> = sqlx::query_scalar("SELECT seq FROM events WHERE once = $1")
             .bind(once)
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.database.pool())
             .await
             .map_err(&failed)?;
         if known.is_some() {
             return Ok(());
         }
+        // One at a time: whoever has read up to a number never finds a lower one later.
+        let mut transaction = self.database.begin_alone().await?;
         sqlx::query(
-            "INSERT OR IGNORE INTO events (at, kind, subject, once, data) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO events (seq, at, kind, subject, once, data)
+             SELECT coalesce(max(seq), 0) + 1, $1, $2, $3, $4, $5 FROM events WHERE TRUE
+             ON CONFLICT (once) DO NOTHING",
         )
         .bind(jiff::Timestamp::now().as_microsecond())
         .bind(kind)
         .bind(subject)
         .bind(once)
         .bind(data.to_string())
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
-        Ok(())
+        transaction.commit().await.map_err(&failed)
     }
 
     /// Forgets the oldest beyond those that are kept.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn forget(&self) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM events WHERE seq <= (SELECT MAX(seq) FROM events) - $1")
             .bind(KEPT)
-            .execute(&self.pool)
+            .execute(self.database.pool())
             .await
-            .map_err(StoreError::database(&self.path))?;
+            .map_err(self.database.failed())?;
         Ok(())
     }
 
     /// The numbers of the oldest event that is kept and of the newest; both 0 when there is none.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn ends(&self) -> Result<(i64, i64), StoreError> {
         sqlx::query_as("SELECT COALESCE(MIN(seq), 0), COALESCE(MAX(seq), 0) FROM events")
-            .fetch_one(&self.pool)
+            .fetch_one(self.database.pool())
             .await
-            .map_err(StoreError::database(&self.path))
+            .map_err(self.database.failed())
     }
 
     /// Events after one, in their order, at most `limit`.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn after(&self, seq: i64, limit: u32) -> Result<Vec<Event>, StoreError> {
-        let failed = StoreError::database(&self.path);
+        let failed = self.database.failed();
         let rows = sqlx::query(
             "SELECT seq, at, kind, subject, data FROM events WHERE seq > $1 ORDER BY seq LIMIT $2",
         )
         .bind(seq)
-        .bind(limit)
-        .fetch_all(&self.pool)
+        .bind(i64::from(limit))
+        .fetch_all(self.database.pool())
         .await
         .map_err(&failed)?;
         rows.iter()
@@ -206,7 +204,7 @@ impl Events {
     }
 }
 
-fn event_of(row: &SqliteRow) -> Result<Event, sqlx::Error> {
+fn event_of(row: &AnyRow) -> Result<Event, sqlx::Error> {
     let data: String = row.try_get("data")?;
     Ok(Event {
         seq: row.try_get("seq")?,
@@ -220,6 +218,7 @@ fn event_of(row: &SqliteRow) -> Result<Event, sqlx::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::tests::{postgres, sqlite};
 
     fn holding(rows: i64, changed_at: i64) -> Holding {
         Holding {
@@ -232,11 +231,9 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_is_no_news_is_not_announced_again() {
-        let data = tempfile::tempdir().unwrap();
-        let events = Events::open(data.path()).await.unwrap();
-        let other = Events::open(data.path()).await.unwrap();
+    async fn no_news_is_not_announced(place: &Place) {
+        let events = Events::open(place).await.unwrap();
+        let other = Events::open(place).await.unwrap();
         for events in [&events, &other, &events] {
             events.rows(&holding(3, 1)).await.unwrap();
             events.health(&json!({ "status": "ready" })).await.unwrap();
@@ -260,5 +257,20 @@ mod tests {
         );
         let first = all.first().unwrap().seq;
         assert_eq!(events.after(first, 10).await.unwrap().len(), 2);
+        assert_eq!(events.ends().await.unwrap(), (1, 3));
+        events.forget().await.unwrap();
+        assert_eq!(events.ends().await.unwrap(), (1, 3));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_news_is_not_announced_again() {
+        let (_folder, place) = sqlite();
+        no_news_is_not_announced(&place).await;
+    }
+
+    #[tokio::test]
+    async fn it_is_not_on_postgres_either() {
+        let (_folder, place) = postgres();
+        no_news_is_not_announced(&place).await;
     }
 }

@@ -5,6 +5,7 @@
 use crate::error::StoreError;
 use crate::watch::Watch;
 use sqlx::Row;
+use sqlx::any::AnyRow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What there is of a dataset.
@@ -27,10 +28,11 @@ pub struct Holding {
 
 /// Each table: rows, bytes, files, the newest snapshot; rows that are deleted; the first and last source of each file.
 const FILES: &str = "
-SELECT t.table_name AS name, COUNT(f.data_file_id) AS files, COALESCE(SUM(f.record_count), 0) AS rows,
-       COALESCE(SUM(f.file_size_bytes), 0) AS bytes, MAX(f.begin_snapshot) AS changed,
-       COALESCE(SUM((SELECT d.delete_count FROM ducklake_delete_file d WHERE d.data_file_id = f.data_file_id
-                     AND d.begin_snapshot <= $1 AND (d.end_snapshot IS NULL OR d.end_snapshot > $1))), 0) AS deleted
+SELECT t.table_name AS name, COUNT(f.data_file_id) AS files,
+       CAST(COALESCE(SUM(f.record_count), 0) AS BIGINT) AS rows,
+       CAST(COALESCE(SUM(f.file_size_bytes), 0) AS BIGINT) AS bytes, MAX(f.begin_snapshot) AS changed,
+       CAST(COALESCE(SUM((SELECT d.delete_count FROM ducklake_delete_file d WHERE d.data_file_id = f.data_file_id
+            AND d.begin_snapshot <= $1 AND (d.end_snapshot IS NULL OR d.end_snapshot > $1))), 0) AS BIGINT) AS deleted
 FROM ducklake_table t LEFT JOIN ducklake_data_file f
   ON f.table_id = t.table_id AND f.begin_snapshot <= $1 AND (f.end_snapshot IS NULL OR f.end_snapshot > $1)
 WHERE t.end_snapshot IS NULL GROUP BY t.table_id, t.table_name";
@@ -49,13 +51,12 @@ impl crate::Store {
     /// # Errors
     /// [`StoreError`] when the catalog cannot be read.
     pub async fn holdings(&self, snapshot: i64) -> Result<Vec<Holding>, StoreError> {
-        let path = self.data.join("lake/catalog.sqlite");
-        let failed = StoreError::database(&path);
-        let pool = self.catalog.pool();
+        let database = self.catalog.database();
+        let failed = database.failed();
         let mut sources: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let rows = sqlx::query(SOURCES)
             .bind(snapshot)
-            .fetch_all(&pool)
+            .fetch_all(database.pool())
             .await
             .map_err(&failed)?;
         for row in rows {
@@ -68,10 +69,10 @@ impl crate::Store {
         }
         let rows = sqlx::query(FILES)
             .bind(snapshot)
-            .fetch_all(&pool)
+            .fetch_all(database.pool())
             .await
             .map_err(&failed)?;
-        let holding = |row: &sqlx::sqlite::SqliteRow| {
+        let holding = |row: &AnyRow| {
             let dataset: String = row.try_get("name")?;
             Ok::<_, sqlx::Error>(Holding {
                 sources: sources.remove(&dataset).unwrap_or_default(),
@@ -93,18 +94,16 @@ impl crate::Store {
     /// # Errors
     /// [`StoreError`] when the state database cannot be read.
     pub async fn collected(&self) -> Result<BTreeMap<String, i64>, StoreError> {
-        let path = self.data.join(crate::STATE);
-        let failed = StoreError::database(&path);
+        let database = self.runs.database();
+        let failed = database.failed();
         let rows = sqlx::query(
             "SELECT pipeline, MAX(ended_at) AS ended FROM runs
              WHERE state IN ('succeeded', 'partly_succeeded') AND ended_at IS NOT NULL GROUP BY pipeline",
         )
-        .fetch_all(&self.runs.pool())
+        .fetch_all(database.pool())
         .await
         .map_err(&failed)?;
-        let pair = |row: &sqlx::sqlite::SqliteRow| {
-            Ok::<_, sqlx::Error>((row.try_get("pipeline")?, row.try_get("ended")?))
-        };
+        let pair = |row: &AnyRow| Ok::<_, sqlx::Error>((row.try_get("pipeline")?, row.try_get("ended")?));
         rows.iter().map(pair).collect::<Result<_, _>>().map_err(&failed)
     }
 
@@ -113,14 +112,14 @@ impl crate::Store {
     /// # Errors
     /// [`StoreError`] when the state database cannot be read.
     pub async fn failing(&self) -> Result<BTreeSet<String>, StoreError> {
-        let path = self.data.join(crate::STATE);
-        let failed = StoreError::database(&path);
+        let database = self.runs.database();
+        let failed = database.failed();
         let rows = sqlx::query_scalar(
             "SELECT pipeline FROM runs AS r WHERE state = 'failed' AND NOT EXISTS
              (SELECT 1 FROM runs WHERE pipeline = r.pipeline AND started_at > r.started_at
-              AND state NOT IN ('queued', 'running'))",
+              AND state IN ('succeeded', 'partly_succeeded', 'failed'))",
         );
-        let rows: Vec<String> = rows.fetch_all(&self.runs.pool()).await.map_err(&failed)?;
+        let rows: Vec<String> = rows.fetch_all(database.pool()).await.map_err(&failed)?;
         Ok(rows.into_iter().collect())
     }
 
@@ -129,7 +128,7 @@ impl crate::Store {
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub async fn watch_lake(&self) -> Result<Watch, StoreError> {
-        Watch::new(&self.catalog.pool(), self.data.join("lake/catalog.sqlite")).await
+        self.catalog.database().watch().await
     }
 
     /// Watches the history of runs from now on.
@@ -137,6 +136,6 @@ impl crate::Store {
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub async fn watch_runs(&self) -> Result<Watch, StoreError> {
-        Watch::new(&self.runs.pool(), self.data.join(crate::STATE)).await
+        self.runs.database().watch().await
     }
 }

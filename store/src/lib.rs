@@ -1,12 +1,15 @@
-//! The only crate that keeps anything. Reading order: [`Store`], `commit`, `lake`, `runs`, `query`, `search`,
-//! `snapshot`, `export`; for the gateway `tokens`, `audit`.
+//! The only crate that keeps anything. Reading order: [`Store`], `database`, `commit`, `lake`, `runs`, `queue`, `query`,
+//! `search`, `snapshot`, `export`; for the gateway `tokens`, `audit`.
 //!
 //! - In: batches of rows with a cursor. Out: snapshots of a lake, answers to queries.
 //! - Not here: where rows come from, what they mean, who may ask.
 
+pub mod alerts;
 pub mod approvals;
 pub mod audit;
 pub mod commit;
+mod database;
+mod directory;
 pub mod embedder;
 pub mod error;
 pub mod events;
@@ -15,8 +18,12 @@ pub mod inventory;
 mod keys;
 pub mod lake;
 mod locations;
+pub mod migrate;
 pub mod page;
 pub mod query;
+pub mod queue;
+pub mod relational;
+pub mod run_log;
 pub mod runs;
 pub mod search;
 pub mod snapshot;
@@ -25,11 +32,13 @@ pub mod vectors;
 pub mod watch;
 
 pub use commit::{Commit, Committed, Committer, Items, Merged, SNAPSHOT_WAITS, Staged};
+pub use database::Place;
 pub use error::StoreError;
 
 use arrow_array::RecordBatch;
+use directory::{Lock, has_data_files, is_empty, make_private};
 use lake::as_of::AsOf;
-use lake::catalog::{Catalog, CommitInfo};
+use lake::catalog::{Catalog, CommitInfo, On};
 use lake::changed::Changed;
 use lake::compact::Compacted;
 use lake::verify::{Problem, Verified};
@@ -38,104 +47,131 @@ use query::{Limits, Reader};
 use runs::Runs;
 use schemas::{Cursor, Dataset, Home, Location, SourceName, datasets};
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File, TryLockError};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use tokio::sync::mpsc;
-
-/// The state database, in the data directory.
-const STATE: &str = "state.sqlite";
 
 /// More data files in one table than this are worth merging: each costs a reader about 0.1 ms.
 const WORN_FILES: i64 = 128;
 
-/// An open data directory.
+/// An open store.
 ///
 /// ```text
-/// DATA/lake/catalog.sqlite     the DuckLake catalog
+/// DATA/lake/catalog.sqlite     the DuckLake catalog, unless Postgres has it
 /// DATA/lake/files/main/TABLE/  Parquet files
-/// DATA/state.sqlite            history of runs
-/// DATA/.lock                   held by whoever writes
+/// DATA/state.sqlite            runs, unless Postgres has them
+/// DATA/.lock                   held, together, by those who write
 /// ```
 #[derive(Debug)]
 pub struct Store {
-    data: PathBuf,
+    place: Place,
     catalog: Catalog,
     runs: Runs,
-    _lock: Option<File>,
+    /// Of one that was opened for writing.
+    lock: Option<Lock>,
 }
 
 impl Store {
-    /// Opens a data directory for reading; it is made if it is not there.
+    /// Opens a store for reading; it is made if it is not there.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be made or read.
-    pub async fn open(data: &Path) -> Result<Self, StoreError> {
-        Self::open_locked(data, None).await
+    pub async fn open(place: impl Into<Place>) -> Result<Self, StoreError> {
+        Self::open_locked(place.into(), None).await
     }
 
-    /// Opens a data directory for writing: nobody else writes meanwhile, and what a crash left is cleared.
+    /// Opens a store for writing, beside others who write. Whoever is the first clears what a crash left.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another dkc writes there; else as [`Store::open`].
-    pub async fn open_writer(data: &Path) -> Result<Self, StoreError> {
-        make_private(data)?;
-        let path = data.join(".lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(StoreError::io("create", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::InUse {
-                    path: data.to_owned(),
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path)(error)),
+    /// [`StoreError::InUse`] when another dkc has the data directory for itself, and keeps it; else as [`Store::open`].
+    pub async fn open_writer(place: impl Into<Place>) -> Result<Self, StoreError> {
+        let place = place.into();
+        make_private(&place.data)?;
+        let lock = Lock::take(&place.data).await?;
+        let store = Self::open_locked(place, Some(lock)).await?;
+        if let Some(lock) = store.lock.as_ref().filter(|lock| lock.is_alone()) {
+            // While nobody has files that are yet to be named.
+            store.sweep().await?;
+            lock.share().await?;
         }
-        let store = Self::open_locked(data, Some(lock)).await?;
-        store.sweep().await?;
-        store.runs.close_orphans().await?;
         Ok(store)
     }
 
-    async fn open_locked(data: &Path, lock: Option<File>) -> Result<Self, StoreError> {
-        make_private(data)?;
-        let data = fs::canonicalize(data).map_err(StoreError::io("read", data))?;
-        let lake = data.join("lake");
+    /// Opens a store to write what no run may write beside: rows and cursors of any source. Nobody else writes until it is
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another dkc writes there, or a service is at work; else as [`Store::open`].
+    pub async fn open_alone(place: impl Into<Place>) -> Result<Self, StoreError> {
+        let place = place.into();
+        make_private(&place.data)?;
+        let lock = Lock::take(&place.data).await?;
+        if !lock.is_alone() {
+            return Err(StoreError::InUse { path: place.data });
+        }
+        let store = Self::open_locked(place, Some(lock)).await?;
+        store.sweep().await?;
+        Ok(store)
+    }
+
+    async fn open_locked(place: Place, lock: Option<Lock>) -> Result<Self, StoreError> {
+        make_private(&place.data)?;
+        let data = fs::canonicalize(&place.data).map_err(StoreError::io("read", &place.data))?;
+        let place = Place { data, ..place };
+        let lake = place.data.join("lake");
         let files = lake.join("files");
-        let is_new = !lake.join("catalog.sqlite").exists();
-        for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
-            let directory = files.join("main").join(dataset.name);
-            if is_new || !directory.is_dir() {
-                fs::create_dir_all(&directory).map_err(StoreError::io("create", &directory))?;
-                // A directory that a power cut undoes would take its fsynced files with it. One that is there
-                // may be from a run that was killed before this.
-                for made in directory.ancestors().take_while(|path| path.starts_with(&data)) {
-                    data_file::sync_directory(made)?;
-                }
-            }
+        // The file of an SQLite catalog is looked at before it is opened: the log of a new one, left beside one that is
+        // restored from a backup, would spoil that.
+        let connected = match &place.postgres {
+            Some(_) => Some(Catalog::connect(&place).await?),
+            None => None,
+        };
+        let is_new = match &connected {
+            Some(catalog) => catalog.is_new().await?,
+            None => is_empty(&lake.join("catalog.sqlite")) && is_empty(&lake.join("catalog.sqlite-wal")),
+        };
+        directory::make_lake(&place.data, &files, is_new)?;
+        if is_new && has_data_files(&files)? {
+            let data = place.data;
+            return Err(match &connected {
+                Some(catalog) => StoreError::NotMoved {
+                    database: catalog.database().name().to_owned(),
+                    data,
+                },
+                None => StoreError::CatalogLost {
+                    catalog: lake.join("catalog.sqlite"),
+                    data,
+                },
+            });
         }
-        let catalog = lake.join("catalog.sqlite");
-        if is_empty(&catalog) && is_empty(&lake.join("catalog.sqlite-wal")) && has_data_files(&files)? {
-            return Err(StoreError::CatalogLost { catalog, data });
-        }
-        let catalog = Catalog::open(&catalog, &files).await?;
-        let runs = Runs::open(&data.join(STATE)).await?;
+        let catalog = match connected {
+            Some(catalog) => catalog,
+            None => Catalog::connect(&place).await?,
+        };
+        catalog.bootstrap().await?;
+        let runs = Runs::open(&place).await?;
         Ok(Self {
-            data,
+            place,
             catalog,
             runs,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Where it is; its data directory is absolute.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The data directory, absolute.
     pub fn data(&self) -> &Path {
-        &self.data
+        &self.place.data
+    }
+
+    /// Whether nobody else wrote when it was opened for writing: then no run is at work. In Postgres others may write from
+    /// elsewhere, so that is never known.
+    pub fn is_alone(&self) -> bool {
+        self.place.postgres.is_none() && self.lock.as_ref().is_some_and(Lock::is_alone)
     }
 
     /// Whether a file of this path lies, or would lie, in the data directory, where what is not the lake's own is
@@ -146,7 +182,9 @@ impl Store {
             true => fs::canonicalize(".").ok(),
             false => fs::canonicalize(folder).ok(),
         });
-        there.next().is_some_and(|folder| folder.starts_with(&self.data))
+        there
+            .next()
+            .is_some_and(|folder| folder.starts_with(&self.place.data))
     }
 
     /// The history of runs.
@@ -199,7 +237,13 @@ impl Store {
             ..CommitInfo::default()
         };
         self.catalog
-            .commit(self.catalog.head().await?, &[], "set the cursor by hand", &info)
+            .commit(
+                self.catalog.head().await?,
+                On::Newest,
+                &[],
+                "set the cursor by hand",
+                &info,
+            )
             .await
     }
 
@@ -294,7 +338,12 @@ impl Store {
 
     /// Answers queries.
     pub fn reader(&self, limits: Limits) -> Reader {
-        Reader::new(&self.data, self.catalog.clone(), self.runs.clone(), limits)
+        Reader::new(
+            self.place.clone(),
+            self.catalog.clone(),
+            self.runs.clone(),
+            limits,
+        )
     }
 
     /// Whether some table has so many files that reading it is slower than it need be.
@@ -321,7 +370,7 @@ impl Store {
         let mut verified = lake::verify::verify(&self.catalog).await?;
         let findings = self.runs.integrity().await.into_iter();
         verified.problems.extend(findings.map(|problem| Problem {
-            place: STATE.to_owned(),
+            place: self.runs.database().label().to_owned(),
             problem,
         }));
         Ok(verified)
@@ -332,38 +381,4 @@ impl Store {
         self.catalog.close().await;
         self.runs.close().await;
     }
-}
-
-/// Makes a directory that only its owner may enter, and its name outlive a power cut.
-fn make_private(path: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let Some(there) = path.ancestors().find(|ancestor| ancestor.is_dir()) else {
-        return Err(StoreError::io("create", path)(io::ErrorKind::NotFound.into()));
-    };
-    match fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(StoreError::io("create", path)(error));
-        }
-        _ => {}
-    }
-    let holders = path.ancestors().skip(1);
-    for holder in holders.take_while(|holder| holder.starts_with(there)) {
-        data_file::sync_directory(holder)?;
-    }
-    Ok(())
-}
-
-/// Whether there is nothing in a file, or no file.
-fn is_empty(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|file| file.len() == 0) || !file.exists()
-}
-
-fn has_data_files(files: &Path) -> Result<bool, StoreError> {
-    for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
-        let directory = files.join("main").join(dataset.name);
-        if !data_file::unnamed_files(&directory, |_| false)?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -3,18 +3,17 @@
 //! - In: what a token is for; the text of a token. Out: that text, once; the token it belongs to.
 //! - Not here: what a role may do, limits of rate, a cache: the gateway has them.
 
+use crate::database::{Database, Part, Place};
 use crate::error::StoreError;
 use crate::keys::{Key, private_key, random_bytes};
-use crate::lake::catalog::open_sqlite;
-use crate::{STATE, make_private};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemas::{Instant, Role};
 use secrecy::SecretString;
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use std::path::{Path, PathBuf};
+use sqlx::any::AnyRow;
+use std::path::PathBuf;
 
 /// What the text of every token begins with, by which scanners for leaked secrets know it.
 const PREFIX: &str = "dkc_";
@@ -28,8 +27,9 @@ const ID: usize = 8;
 /// The table `tokens`, and the key of its hashes.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    pool: SqlitePool,
-    path: PathBuf,
+    database: Database,
+    /// The data directory.
+    data: PathBuf,
     key: Key,
 }
 
@@ -79,29 +79,28 @@ impl Token {
 }
 
 impl Tokens {
-    /// Opens the tokens of a data directory; what is missing is made.
+    /// Opens the tokens of a place; what is missing is made.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses, or the key cannot be made or read.
-    pub async fn open(data: &Path) -> Result<Self, StoreError> {
-        make_private(data)?;
-        let path = data.join(STATE);
-        let pool = open_sqlite(&path).await?;
-        sqlx::raw_sql(include_str!("../migrations/0002_tokens.sql"))
-            .execute(&pool)
-            .await
-            .map_err(StoreError::database(&path))?;
-        let key = private_key(&data.join("token.key"))?;
-        Ok(Self { pool, path, key })
+    /// [`StoreError`] when the database refuses, or the key cannot be made or read.
+    pub async fn open(place: impl Into<Place>) -> Result<Self, StoreError> {
+        let place = place.into();
+        let database = Database::open(&place, Part::State).await?;
+        let key = private_key(&place.data.join("token.key"))?;
+        Ok(Self {
+            database,
+            data: place.data,
+            key,
+        })
     }
 
     /// Makes a token. Its text is told here and nowhere else.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses, or the system has no random bytes.
+    /// [`StoreError`] when the database refuses, or the system has no random bytes.
     pub async fn create(&self, new: NewToken) -> Result<(SecretString, Token), StoreError> {
         let secret = loop {
-            let secret = URL_SAFE_NO_PAD.encode(random_bytes(&self.path)?);
+            let secret = URL_SAFE_NO_PAD.encode(random_bytes(&self.data)?);
             // An id that begins with `-` would be an option on a command line.
             if !secret.starts_with('-') {
                 break secret;
@@ -131,21 +130,21 @@ impl Tokens {
             .bind(datasets)
             .bind(token.created_at)
             .bind(token.expires_at)
-            .bind(token.requests_per_second)
-            .execute(&self.pool)
+            .bind(token.requests_per_second.map(i64::from))
+            .execute(self.database.pool())
             .await
-            .map_err(StoreError::database(&self.path))?;
+            .map_err(self.database.failed())?;
         Ok((text.into(), token))
     }
 
     /// All tokens, those too that are revoked or expired, oldest first.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn list(&self) -> Result<Vec<Token>, StoreError> {
-        let failed = StoreError::database(&self.path);
+        let failed = self.database.failed();
         let rows = sqlx::query("SELECT * FROM tokens ORDER BY created_at, id")
-            .fetch_all(&self.pool)
+            .fetch_all(self.database.pool())
             .await
             .map_err(&failed)?;
         rows.iter()
@@ -157,21 +156,21 @@ impl Tokens {
     /// Ends a token; false when there is none of that id, or it was revoked before.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn revoke(&self, id: &str) -> Result<bool, StoreError> {
         let done = sqlx::query("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
             .bind(id)
             .bind(now())
-            .execute(&self.pool)
+            .execute(self.database.pool())
             .await
-            .map_err(StoreError::database(&self.path))?;
+            .map_err(self.database.failed())?;
         Ok(done.rows_affected() > 0)
     }
 
     /// Whether no token is live.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
         let now = now();
         Ok(!self.list().await?.iter().any(|token| token.is_live(now)))
@@ -180,13 +179,13 @@ impl Tokens {
     /// The live token whose text this is.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn verify(&self, text: &str) -> Result<Option<Token>, StoreError> {
         let Some(id) = id_of(text) else { return Ok(None) };
-        let failed = StoreError::database(&self.path);
+        let failed = self.database.failed();
         let row = sqlx::query("SELECT * FROM tokens WHERE id = $1")
             .bind(id)
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.database.pool())
             .await
             .map_err(&failed)?;
         let Some(row) = row else { return Ok(None) };
@@ -202,18 +201,19 @@ impl Tokens {
     /// Writes when tokens were last used, by id.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses; nothing is written then.
+    /// [`StoreError`] when the database refuses; nothing is written then.
     pub async fn touch(&self, used: &[(String, Instant)]) -> Result<(), StoreError> {
-        let failed = StoreError::database(&self.path);
-        let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
-        let mut transaction = begun.map_err(&failed)?;
+        let failed = self.database.failed();
+        let mut transaction = self.database.begin().await?;
         for (id, at) in used {
-            sqlx::query("UPDATE tokens SET last_used_at = max(coalesce(last_used_at, $2), $2) WHERE id = $1")
-                .bind(id)
-                .bind(*at)
-                .execute(&mut *transaction)
-                .await
-                .map_err(&failed)?;
+            sqlx::query(
+                "UPDATE tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
+            )
+            .bind(id)
+            .bind(*at)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
         }
         transaction.commit().await.map_err(&failed)
     }
@@ -221,17 +221,17 @@ impl Tokens {
     /// A number that rises when a token is created or revoked: no row is ever deleted, and none is revoked twice.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn generation(&self) -> Result<i64, StoreError> {
         sqlx::query_scalar("SELECT count(*) + count(revoked_at) FROM tokens")
-            .fetch_one(&self.pool)
+            .fetch_one(self.database.pool())
             .await
-            .map_err(StoreError::database(&self.path))
+            .map_err(self.database.failed())
     }
 
     /// Ends all use of the database.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.database.close().await;
     }
 }
 
@@ -249,7 +249,7 @@ fn id_of(text: &str) -> Option<&str> {
     }
 }
 
-fn token_of(row: &SqliteRow) -> Result<Token, sqlx::Error> {
+fn token_of(row: &AnyRow) -> Result<Token, sqlx::Error> {
     let role: String = row.try_get("role")?;
     let datasets: Option<String> = row.try_get("datasets")?;
     Ok(Token {
@@ -266,21 +266,19 @@ fn token_of(row: &SqliteRow) -> Result<Token, sqlx::Error> {
         expires_at: row.try_get("expires_at")?,
         last_used_at: row.try_get("last_used_at")?,
         revoked_at: row.try_get("revoked_at")?,
-        requests_per_second: row.try_get("requests_per_second")?,
+        requests_per_second: row
+            .try_get::<Option<i64>, _>("requests_per_second")?
+            .map(u32::try_from)
+            .transpose()
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::tests::{postgres, sqlite};
     use secrecy::ExposeSecret;
-    use tempfile::TempDir;
-
-    async fn opened() -> (TempDir, Tokens) {
-        let folder = tempfile::tempdir().unwrap();
-        let tokens = Tokens::open(folder.path()).await.unwrap();
-        (folder, tokens)
-    }
 
     fn new() -> NewToken {
         NewToken {
@@ -292,9 +290,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_token_is_known_by_its_text_and_by_no_other() {
-        let (_folder, tokens) = opened().await;
+    async fn is_known_by_its_text(place: &Place) {
+        let tokens = Tokens::open(place).await.unwrap();
         let (text, token) = tokens.create(new()).await.unwrap();
         let text = text.expose_secret();
         assert_eq!(text.len(), PREFIX.len() + SECRET);
@@ -311,8 +308,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_revoked_token_is_no_token() {
-        let (_folder, tokens) = opened().await;
+    async fn a_token_is_known_by_its_text_and_by_no_other() {
+        let (_folder, place) = sqlite();
+        is_known_by_its_text(&place).await;
+    }
+
+    async fn is_none_once_revoked(place: &Place) {
+        let tokens = Tokens::open(place).await.unwrap();
         assert!(tokens.is_empty().await.unwrap());
         let (text, token) = tokens.create(new()).await.unwrap();
         let made = tokens.generation().await.unwrap();
@@ -327,20 +329,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_expired_token_is_no_token() {
-        let (_folder, tokens) = opened().await;
+    async fn a_revoked_token_is_no_token() {
+        let (_folder, place) = sqlite();
+        is_none_once_revoked(&place).await;
+    }
+
+    async fn is_none_once_expired(place: &Place) {
+        let tokens = Tokens::open(place).await.unwrap();
         let expired = NewToken {
             expires_at: Some(now() - 1),
+            datasets: None,
+            requests_per_second: None,
             ..new()
         };
         let (text, _) = tokens.create(expired).await.unwrap();
         assert_eq!(tokens.verify(text.expose_secret()).await.unwrap(), None);
         assert!(tokens.is_empty().await.unwrap());
+        assert_eq!(tokens.list().await.unwrap()[0].requests_per_second, None);
     }
 
     #[tokio::test]
-    async fn the_last_use_never_goes_back() {
-        let (_folder, tokens) = opened().await;
+    async fn an_expired_token_is_no_token() {
+        let (_folder, place) = sqlite();
+        is_none_once_expired(&place).await;
+    }
+
+    async fn was_used_last_never_earlier(place: &Place) {
+        let tokens = Tokens::open(place).await.unwrap();
         let (_, token) = tokens.create(new()).await.unwrap();
         for at in [20, 10] {
             tokens.touch(&[(token.id.clone(), at)]).await.unwrap();
@@ -349,8 +364,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_last_use_never_goes_back() {
+        let (_folder, place) = sqlite();
+        was_used_last_never_earlier(&place).await;
+    }
+
+    #[tokio::test]
+    async fn all_of_it_holds_on_postgres() {
+        is_known_by_its_text(&postgres().1).await;
+        is_none_once_revoked(&postgres().1).await;
+        is_none_once_expired(&postgres().1).await;
+        was_used_last_never_earlier(&postgres().1).await;
+    }
+
+    #[tokio::test]
     async fn no_file_holds_the_text_of_a_token_and_another_key_knows_none() {
-        let (folder, tokens) = opened().await;
+        let (folder, place) = sqlite();
+        let tokens = Tokens::open(&place).await.unwrap();
         let (text, token) = tokens.create(new()).await.unwrap();
         let secret = &text.expose_secret()[PREFIX.len() + ID..];
         assert!(!format!("{tokens:?} {token:?} {text:?}").contains(secret));
@@ -367,7 +397,7 @@ mod tests {
         tokens.close().await;
         assert!(!there().any(holds_secret));
         std::fs::remove_file(folder.path().join("token.key")).unwrap();
-        let tokens = Tokens::open(folder.path()).await.unwrap();
+        let tokens = Tokens::open(&place).await.unwrap();
         assert_eq!(tokens.verify(text.expose_secret()).await.unwrap(), None);
     }
 }

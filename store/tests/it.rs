@@ -6,6 +6,7 @@
 mod it {
     mod embedder;
     mod lake;
+    mod postgres;
     mod query;
     mod vectors;
 }

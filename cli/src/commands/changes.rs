@@ -33,7 +33,7 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let dataset = commands::dataset(&arguments.dataset)?;
     let workers = commands::workers(context, false)?;
-    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let store = Store::open(context.place()?).await.into_diagnostic()?;
     let mut query = Query::from(format!("SELECT * FROM changes('{}', :since)", dataset.name).as_str());
     let since = arguments.since.written().into();
     query.parameters.insert("since".to_owned(), since);

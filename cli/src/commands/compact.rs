@@ -1,5 +1,6 @@
 //! `dkc compact`: fewer, larger files.
 
+use crate::config::Length;
 use crate::context::Context;
 use crate::print;
 use clap::Args;
@@ -12,23 +13,8 @@ use store::Store;
 #[command(after_help = "Example:\n  dkc compact --expire-older-than 30d")]
 pub struct Arguments {
     /// Forget snapshots older than this, such as 30d or 12h; the newest stays
-    #[arg(long, value_name = "TIME", value_parser = age)]
-    pub expire_older_than: Option<jiff::SignedDuration>,
-}
-
-/// A length of time as people write it; a day has 24 hours.
-fn age(text: &str) -> Result<jiff::SignedDuration, String> {
-    let span: jiff::Span = text
-        .parse()
-        .map_err(|_| "write a number and a unit, such as 30d or 12h".to_owned())?;
-    let age = span
-        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-        .map_err(|error| error.to_string())?;
-    if age.is_negative() {
-        Err("it must not be negative".to_owned())
-    } else {
-        Ok(age)
-    }
+    #[arg(long, value_name = "TIME")]
+    pub expire_older_than: Option<Length>,
 }
 
 /// Snapshots younger than this are kept unless the user says otherwise.
@@ -36,8 +22,8 @@ pub const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24)
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
-    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
-    let before = jiff::Timestamp::now() - arguments.expire_older_than.unwrap_or(KEPT);
+    let store = Store::open_writer(context.place()?).await.into_diagnostic()?;
+    let before = jiff::Timestamp::now() - arguments.expire_older_than.map_or(KEPT, Length::signed);
     let compacted = store.compact(before).await.into_diagnostic()?;
     store.close().await;
     if context.json {

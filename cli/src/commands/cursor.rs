@@ -50,7 +50,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let name = |name: &str| SourceName::new(name).into_diagnostic();
     match arguments.action {
         Action::Show { pipeline } => {
-            let store = Store::open(&context.data).await.into_diagnostic()?;
+            let store = Store::open(context.place()?).await.into_diagnostic()?;
             let cursor = store.cursor(&name(&pipeline)?).await.into_diagnostic()?;
             store.close().await;
             match cursor {
@@ -68,7 +68,7 @@ async fn set(pipeline: &SourceName, cursor: Option<Cursor>, context: &Context) -
     if cursor.as_ref().is_some_and(|cursor| !cursor.0.is_object()) {
         miette::bail!(help = "`dkc cursor show` prints one", "a cursor is a JSON object");
     }
-    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
+    let store = Store::open_alone(context.place()?).await.into_diagnostic()?;
     let snapshot = store
         .set_cursor(pipeline, cursor.clone())
         .await

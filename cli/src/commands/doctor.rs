@@ -1,16 +1,25 @@
 //! `dkc doctor`: what is wrong around dkc, and what to do.
+//!
+//! - Not here: whether a service is at work, and tells of what is wrong (`service`).
 
+mod service;
+
+use crate::config::{Config, Pipeline};
 use crate::context::Context;
 use crate::print;
 use clap::Args;
 use miette::IntoDiagnostic;
 use miette::Result;
-use schemas::datasets::runs::RunState;
+use schemas::datasets::runs::{Run, RunState};
 use serde::Serialize;
 use std::os::unix::fs::PermissionsExt;
 use store::Store;
 
-/// Checks the configuration, the secrets, the sources, the data directory and its free space. Changes nothing.
+/// Runs of a pipeline among which the last that is over is looked for.
+const LOOKED_AT: u32 = 20;
+
+/// Checks the configuration, the secrets, the sources, the schedules, the service, the data directory and its free space.
+/// Changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dkc doctor --json")]
 pub struct Arguments {}
@@ -45,11 +54,11 @@ fn check(check: impl Into<String>, status: Status, found: impl Into<String>, fix
 /// Runs it.
 pub async fn run(_: Arguments, context: &Context) -> Result<()> {
     let mut checks = Vec::new();
-    let pipelines = match context.load_config() {
+    let config = match context.load_config() {
         Ok(config) => {
             let found = format!("{} pipelines", config.pipelines.len());
             checks.push(check("configuration", Status::Ok, found, ""));
-            config.pipelines
+            Some(config)
         }
         Err(error) => {
             checks.push(check(
@@ -58,78 +67,15 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
                 error.to_string(),
                 "run any command for the lines; `dkc init` writes a new one",
             ));
-            Vec::new()
+            None
         }
     };
-    for pipeline in &pipelines {
-        let name = format!("pipeline {}", pipeline.name);
-        if let Some(missing) = pipeline.missing() {
-            checks.push(check(
-                name,
-                Status::Failure,
-                missing,
-                "check that it is there, and mounted",
-            ));
-            continue;
-        }
-        match pipeline.collector() {
-            Ok(_) => {
-                let due = pipeline
-                    .schedule
-                    .as_deref()
-                    .map(|s| format!("; due {s}, by cron until dkc has a service"));
-                let found = format!("its source and secrets are there{}", due.unwrap_or_default());
-                checks.push(check(name, Status::Ok, found, ""));
-            }
-            Err(mistake) => checks.push(check(
-                name,
-                Status::Failure,
-                mistake.to_string(),
-                "correct its `source`, or set the secret",
-            )),
-        }
-    }
-    match Store::open(&context.data).await {
-        Ok(store) => {
-            checks.extend(data(&store).await?);
-            for pipeline in &pipelines {
-                let last = store
-                    .runs()
-                    .newest(Some(&pipeline.name), 1)
-                    .await
-                    .into_diagnostic()?;
-                let name = format!("last run of {}", pipeline.name);
-                checks.push(match last.first() {
-                    None => check(name, Status::Warning, "none yet", "`dkc run`"),
-                    Some(run) if run.state == RunState::Failed => check(
-                        name,
-                        Status::Failure,
-                        run.error.clone().unwrap_or_default(),
-                        "mend the cause, then `dkc run`",
-                    ),
-                    Some(run) if run.counts.items_rejected > 0 => {
-                        let found = format!("{} items rejected", run.counts.items_rejected);
-                        check(
-                            name,
-                            Status::Warning,
-                            found,
-                            "`dkc sql -c 'SELECT item, reason FROM rejects'`",
-                        )
-                    }
-                    Some(run) => check(name, Status::Ok, run.state.as_str(), ""),
-                });
-            }
-            store.close().await;
-        }
-        Err(error) => {
-            checks.push(check(
-                "data directory",
-                Status::Failure,
-                error.to_string(),
-                "check its owner and its free space",
-            ));
-        }
-    }
+    let pipelines = config
+        .as_ref()
+        .map_or(&[][..], |config| config.pipelines.as_slice());
+    checks.extend(pipelines.iter().map(source));
+    checks.extend(config.as_ref().map(service::channels));
+    checks.extend(kept(config.as_ref(), context).await?);
     let failures = checks
         .iter()
         .filter(|check| check.status == Status::Failure)
@@ -148,6 +94,91 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         miette::bail!("{failures} checks failed");
     }
     Ok(())
+}
+
+/// Whether the source of a pipeline can be reached, and when it is due.
+fn source(pipeline: &Pipeline) -> Check {
+    let name = format!("pipeline {}", pipeline.name);
+    if let Some(missing) = pipeline.missing() {
+        return check(
+            name,
+            Status::Failure,
+            missing,
+            "check that it is there, and mounted",
+        );
+    }
+    match pipeline.collector() {
+        Ok(_) => {
+            let due = pipeline.schedule().map(|schedule| format!("; due {schedule}"));
+            let found = format!("its source and secrets are there{}", due.unwrap_or_default());
+            check(name, Status::Ok, found, "")
+        }
+        Err(mistake) => check(
+            name,
+            Status::Failure,
+            mistake.to_string(),
+            "correct its `source`, or set the secret",
+        ),
+    }
+}
+
+/// What is kept: the store, the last runs, the service that makes them.
+async fn kept(config: Option<&Config>, context: &Context) -> Result<Vec<Check>> {
+    let place = match context.place() {
+        Ok(place) => place,
+        Err(error) => {
+            let (found, fix) = (
+                error.to_string(),
+                "correct the configuration: it says where the data are",
+            );
+            return Ok(vec![check("data directory", Status::Failure, found, fix)]);
+        }
+    };
+    let store = match Store::open(&place).await {
+        Ok(store) => store,
+        Err(error) => {
+            let (name, fix) = match place.postgres {
+                Some(_) => ("database", "check that it runs, and `store.postgres`"),
+                None => ("data directory", "check its owner and its free space"),
+            };
+            return Ok(vec![check(name, Status::Failure, error.to_string(), fix)]);
+        }
+    };
+    let mut checks = data(&store).await?;
+    for pipeline in config.map_or(&[][..], |config| config.pipelines.as_slice()) {
+        let newest = store.runs().newest(Some(&pipeline.name), None, LOOKED_AT).await;
+        let newest = newest.into_diagnostic()?;
+        let last = newest.iter().find(|run| run.state.is_over());
+        checks.push(last_run(pipeline, last));
+    }
+    if let Some(config) = config {
+        checks.extend(service::at_work(config, &store).await?);
+    }
+    store.close().await;
+    Ok(checks)
+}
+
+fn last_run(pipeline: &Pipeline, last: Option<&Run>) -> Check {
+    let name = format!("last run of {}", pipeline.name);
+    match last {
+        None => check(name, Status::Warning, "none yet", "`dkc run`"),
+        Some(run) if run.state == RunState::Failed => check(
+            name,
+            Status::Failure,
+            run.error.clone().unwrap_or_default(),
+            "mend the cause, then `dkc run`",
+        ),
+        Some(run) if run.counts.items_rejected > 0 => {
+            let found = format!("{} items rejected", run.counts.items_rejected);
+            check(
+                name,
+                Status::Warning,
+                found,
+                "`dkc sql -c 'SELECT item, reason FROM rejects'`",
+            )
+        }
+        Some(run) => check(name, Status::Ok, run.state.as_str(), ""),
+    }
 }
 
 /// The data directory: rights, databases, loose files.
@@ -175,16 +206,16 @@ async fn data(store: &Store) -> Result<Vec<Check>> {
     } else {
         Status::Failure
     };
-    let found = if findings.is_empty() {
-        "SQLite finds no fault".to_owned()
-    } else {
-        findings.join("; ")
+    let found = match (findings.is_empty(), &store.place().postgres) {
+        (true, None) => "SQLite finds no fault".to_owned(),
+        (true, Some(_)) => "PostgreSQL has it, and answers".to_owned(),
+        (false, _) => findings.join("; "),
     };
     checks.push(check(
         "catalog",
         status,
         found,
-        "restore lake/catalog.sqlite from a backup",
+        "restore the catalog from a backup",
     ));
     let snapshots = store.catalog().snapshots().await.into_diagnostic()?;
     let (status, fix) = if snapshots.len() > 1_000 {

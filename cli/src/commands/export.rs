@@ -73,7 +73,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         Some(name) => Some(commands::dataset(name)?.name.to_owned()),
         None => None,
     };
-    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let store = Store::open(context.place()?).await.into_diagnostic()?;
     let moment = store.moment(arguments.as_of).await.into_diagnostic()?;
     let origin = Origin {
         dataset,

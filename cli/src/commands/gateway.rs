@@ -4,9 +4,11 @@
 //! - Nothing here waits for what a call may need later: no index is opened, no model is loaded.
 //! - Not here: how it is reached: ports and the first token (`serve`), agents (`mcp`).
 
-use crate::config::{self, Limits, Reference, Search, Serve};
+use crate::config::{self, Limits, Search, Serve};
 use crate::context::Context;
 use miette::{IntoDiagnostic, Result, miette};
+use pipelines::alerts::Watched;
+use pipelines::schedule::When;
 use schemas::Role;
 use secrecy::SecretString;
 use serve::config::{Build, Docker, GitHub, Machine, Pipeline, Proxy, Root, SavedQuery};
@@ -44,12 +46,7 @@ impl Settings {
             false => Default::default(),
             true => {
                 let config = context.load_config()?;
-                let pipelines = config.pipelines.iter().map(|pipeline| Pipeline {
-                    name: pipeline.name.to_string(),
-                    kind: pipeline.descriptor.kind.to_owned(),
-                    schedule: pipeline.schedule.clone(),
-                });
-                let pipelines = pipelines.collect();
+                let pipelines = config.pipelines.iter().map(told).collect();
                 (config.serve, config.limits, config.search, pipelines)
             }
         };
@@ -175,18 +172,23 @@ impl Settings {
     }
 
     fn secret(&self, key: &str, text: &str) -> Result<SecretString> {
-        let reference = match Reference::parse(text, &self.folder) {
-            Some(Ok(reference)) => reference,
-            Some(Err(reason)) => return Err(miette!("`{key}`: {reason}")),
-            None => {
-                return Err(miette!(
-                    "`{key}` is a secret and must not be in the file: use env:, file: or keyring:"
-                ));
-            }
-        };
-        reference
-            .resolve()
-            .map_err(|error| miette!(help = error.next_step(), "`{key}`: {error}"))
+        config::look_up(key, text, &self.folder)
+    }
+}
+
+/// A pipeline as the gateway tells of it.
+fn told(pipeline: &config::Pipeline) -> Pipeline {
+    let plan = &pipeline.plan;
+    let watched = Watched::of(plan, pipeline.descriptor.datasets, jiff::Timestamp::now());
+    Pipeline {
+        name: pipeline.name.to_string(),
+        kind: pipeline.descriptor.kind.to_owned(),
+        schedule: plan.when.iter().map(When::text).collect(),
+        time_zone: plan.zone.iana_name().map(str::to_owned),
+        fresh_within: watched.fresh_within,
+        host: pipeline.host(),
+        timeout: plan.timeout,
+        priority: plan.priority,
     }
 }
 
@@ -222,7 +224,7 @@ pub async fn open(config: Config, settings: Settings, store: Store, context: &Co
         first: settings.search.model,
     };
     let program = std::env::current_exe().into_diagnostic()?;
-    let workers = Workers::start(&program, &context.data, limits, models.clone(), true);
+    let workers = Workers::start(&program, context.place()?, limits, models.clone(), true);
     let queries = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(QUERY_THREADS)
         .enable_all()

@@ -9,9 +9,15 @@ pub use build::Fresh;
 
 use crate::context::Context;
 use clap::{Args, Subcommand};
-use miette::Result;
+use miette::{Result, miette};
 use pipelines::index::searchable;
 use schemas::{Dataset, Search};
+use std::fs::{File, TryLockError};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked whether another dkc has done its work on the index.
+const LOOKS: Duration = Duration::from_millis(100);
 
 /// What search reads, beside the lake.
 #[derive(Debug, Args)]
@@ -52,4 +58,36 @@ fn chosen(names: &[String]) -> Result<Vec<(&'static Dataset, &'static Search)>> 
     Ok(searchable()
         .filter(|(dataset, _)| is_chosen(dataset.name))
         .collect())
+}
+
+/// Waits until no other dkc works on the index, and keeps others from it as long as what comes back is held; nothing comes
+/// back once waiting takes longer than `patience`, or it is to stop.
+///
+/// # Errors
+/// That the lock cannot be made.
+async fn alone(
+    context: &Context,
+    patience: Option<Duration>,
+    cancel: &CancellationToken,
+) -> Result<Option<File>> {
+    let path = context.data.join(".index.lock");
+    let failed = |error: std::io::Error| miette!("cannot lock `{}`: {error}", path.display());
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
+    let since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        if cancel.is_cancelled() || patience.is_some_and(|patience| since.elapsed() > patience) {
+            return Ok(None);
+        }
+        tokio::time::sleep(LOOKS).await;
+    }
 }

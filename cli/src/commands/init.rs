@@ -120,8 +120,14 @@ const TEMPLATE: &str = r#"# What dkc collects. `dkc add KIND key=value…` appen
 # [search]
 # model = "all-minilm-l6-v2"   # by which texts are compared; see `dkc index model`
 
+# [alerts]                     # who is told when something is wrong; docs/guides/alerts.md
+# webhook = "env:DKC_WEBHOOK"
+
+# `dkc daemon` runs what has a schedule; docs/guides/schedules.md.
+
 # [[pipeline]]
 # name = "mail"
+# schedule = "on change"       # or "@daily", "every 10m", "after NAME", or as cron has it
 # source = { kind = "maildir", path = "~/Maildir" }
 
 # [[pipeline]]

@@ -73,7 +73,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let settings = Settings::read(context)?;
     let mut config = settings.config();
     settings.look_up(&mut config)?;
-    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let store = Store::open(context.place()?).await.into_diagnostic()?;
     let opened = gateway::open(config, settings, store, context).await?;
     let token = arguments.token.as_deref().map(token_at).transpose()?;
     let caller = match &token {

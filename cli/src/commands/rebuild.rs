@@ -19,7 +19,7 @@ pub struct Arguments {
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let dataset = commands::dataset(&arguments.dataset)?;
-    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
+    let store = Store::open_alone(context.place()?).await.into_diagnostic()?;
     let rebuilt = pipelines::rebuild(&store, dataset).await.into_diagnostic()?;
     store.close().await;
     if context.json {

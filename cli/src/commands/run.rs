@@ -1,75 +1,71 @@
 //! `dkc run`: from the sources into the lake.
 
+use super::runs::short;
 use crate::commands::compact::KEPT;
 use crate::commands::index;
+use crate::config::{Config, Pipeline};
 use crate::context::Context;
 use crate::print;
 use clap::Args;
-use collectors::Progress;
+use collectors::{Collector, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
-use miette::IntoDiagnostic;
-use miette::Result;
-use pipelines::Request;
-use schemas::datasets::runs::{Run, RunState};
+use miette::{IntoDiagnostic, Result, miette};
+use pipelines::worker::{LEASE, name_of_process};
+use pipelines::{Log, Request};
+use schemas::RunId;
+use schemas::datasets::runs::{Run, RunState, Trigger};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
+use store::queue::{self, Begun, Queue};
+use store::relational::Publisher;
+use store::run_log::RunLog;
 use tokio_util::sync::CancellationToken;
+
+/// How often a run whose process was killed is tried again by a service.
+const ATTEMPTS: u32 = 5;
 
 /// Collects what is new since the last run, pipeline by pipeline, and stores it.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dkc run\n  dkc run inbox --json")]
+#[command(after_help = "Example:\n  dkc run\n  dkc run inbox --json\n  dkc run inbox --queue")]
 pub struct Arguments {
     /// Names of pipelines; all without one
     #[arg(value_name = "PIPELINE")]
     pub pipelines: Vec<String>,
+    /// Only ask for the runs: `dkc daemon` or `dkc serve` makes them
+    #[arg(long)]
+    pub queue: bool,
 }
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let config = context.load_config()?;
     let chosen = config.chosen(&arguments.pipelines)?;
+    if arguments.queue {
+        return ask(&chosen, context).await;
+    }
     // All of them, before the first begins: a secret that is missing should not be found at night.
     let collectors = chosen
         .iter()
         .map(|pipeline| pipeline.collector())
         .collect::<Result<Vec<_>>>()?;
-    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
+    let here = Here::open(&config, context).await?;
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));
-    let mut runs = Vec::new();
+    let (mut runs, mut busy) = (Vec::new(), Vec::new());
     for (pipeline, collector) in chosen.iter().zip(collectors) {
-        let progress = Arc::new(Progress::default());
-        let shown = show(pipeline.name.as_str(), &progress, context);
-        let request = Request {
-            pipeline: pipeline.name.clone(),
-            collector,
-            descriptor: pipeline.descriptor,
-            progress,
-            cancel: cancel.clone(),
-        };
-        let run = pipelines::run(&store, request).await;
-        shown.abort();
-        let (run, error) = run.into_diagnostic()?;
-        if let Some(error) = error {
-            let report = Err::<(), _>(error).into_diagnostic();
-            if let Err(report) = report {
-                print::error(
-                    &report.wrap_err(format!("pipeline `{}` failed", run.pipeline)),
-                    context.json,
-                );
-            }
+        match here.make(pipeline, collector, &cancel).await? {
+            Made::Run(run) => runs.push(*run),
+            Made::Busy(other) => busy.push(*other),
         }
-        if !context.json {
-            print::text(&summary(&run))?;
-        }
-        runs.push(run);
         if cancel.is_cancelled() {
             break;
         }
     }
-    if !cancel.is_cancelled() && store.is_worn().await.into_diagnostic()? {
-        let compacted = store
+    if !cancel.is_cancelled() && here.store.is_worn().await.into_diagnostic()? {
+        let compacted = here
+            .store
             .compact(jiff::Timestamp::now() - KEPT)
             .await
             .into_diagnostic()?;
@@ -82,9 +78,15 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         );
     }
     if !cancel.is_cancelled() {
+        if let Err(report) = publish(&here.store).await {
+            print::error(
+                &report.wrap_err("the published tables do not have what is new; the next run tries again"),
+                context.json,
+            );
+        }
         // What was collected is safe; search sees it when it can.
         let fresh = index::Fresh {
-            store: &store,
+            store: &here.store,
             context,
             limits: config.limits,
             search: &config.search,
@@ -98,34 +100,212 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             );
         }
     }
-    store.close().await;
+    here.close().await;
     if context.json {
-        print::json(&serde_json::json!({ "runs": runs }))?;
+        print::json(&json!({ "runs": runs, "busy": busy }))?;
     }
-    let bad = runs
+    let whole = runs
         .iter()
-        .filter(|run| matches!(run.state, RunState::Failed | RunState::Cancelled))
+        .filter(|run| !matches!(run.state, RunState::Failed | RunState::Cancelled))
         .count();
-    if bad > 0 {
+    let all = runs.len() + busy.len();
+    if whole < all {
         miette::bail!(
             help = "`dkc runs` lists them; what was committed stays, and the next run goes on from there",
-            "{bad} of {} runs did not end whole",
-            runs.len()
+            "{} of {all} runs did not end whole",
+            all - whole
         );
     }
     Ok(())
 }
 
-pub(super) async fn cancel_on_signal(cancel: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// Brings the tables that are published in Postgres, where there is one, in step with the lake.
+pub(super) async fn publish(store: &Store) -> Result<()> {
+    if let Some(publisher) = Publisher::open(store.place()).into_diagnostic()? {
+        publisher.follow(store).await.into_diagnostic()?;
     }
-    cancel.cancel();
+    Ok(())
+}
+
+/// Asks for runs of pipelines, unless one waits already.
+async fn ask(chosen: &[&Pipeline], context: &Context) -> Result<()> {
+    let queue = Queue::open(context.place()?).await.into_diagnostic()?;
+    let now = jiff::Timestamp::now().as_microsecond();
+    let mut asked = Vec::new();
+    for pipeline in chosen {
+        let active = queue.active(&pipeline.name).await.into_diagnostic()?;
+        let waits = |run: &&Run| run.state == RunState::Queued && run.started_at <= now;
+        let id = match active.iter().find(waits) {
+            Some(run) => run.run.clone(),
+            None => enqueue(&queue, pipeline).await?,
+        };
+        asked.push((pipeline, id));
+    }
+    queue.close().await;
+    if context.json {
+        let runs: Vec<_> = asked
+            .iter()
+            .map(|(pipeline, id)| json!({ "run": id, "pipeline": pipeline.name }))
+            .collect();
+        return print::json(&json!({ "runs": runs }));
+    }
+    for (pipeline, id) in &asked {
+        print::text(&format!("{}: {id} is queued", pipeline.name))?;
+    }
+    print::note(
+        "`dkc daemon` or `dkc serve` makes them; `dkc runs logs -f ID` follows one",
+        context,
+    );
+    Ok(())
+}
+
+async fn enqueue(queue: &Queue, pipeline: &Pipeline) -> Result<RunId> {
+    let now = jiff::Timestamp::now().as_microsecond();
+    let mut run = Run::new(pipeline.name.clone(), Trigger::Person, now);
+    run.reason = Some("asked for by `dkc run --queue`".to_owned());
+    let id = run.run.clone();
+    let request = queue::Request {
+        run,
+        priority: pipeline.plan.priority,
+        host: pipeline.host(),
+        timeout: pipeline.plan.timeout,
+        once: None,
+    };
+    queue.enqueue(&[request]).await.into_diagnostic()?;
+    Ok(id)
+}
+
+/// What runs that this process makes need.
+struct Here<'a> {
+    store: Store,
+    queue: Queue,
+    log: RunLog,
+    context: &'a Context,
+}
+
+/// What became of a pipeline.
+enum Made {
+    /// Its run, over.
+    Run(Box<Run>),
+    /// Another run of it is at work.
+    Busy(Box<Run>),
+}
+
+impl<'a> Here<'a> {
+    async fn open(config: &Config, context: &'a Context) -> Result<Self> {
+        let place = context.place()?;
+        let here = Self {
+            store: Store::open_writer(&place).await.into_diagnostic()?,
+            queue: Queue::open(&place).await.into_diagnostic()?,
+            log: RunLog::open(&place).await.into_diagnostic()?,
+            context,
+        };
+        if here.store.is_alone() {
+            // What is at work was left so by a kill. Without schedules nobody may ever make another try of it.
+            let has_schedule = config
+                .pipelines
+                .iter()
+                .any(|pipeline| !pipeline.plan.when.is_empty());
+            let attempts = if has_schedule { ATTEMPTS } else { 1 };
+            here.queue.take_over(attempts, true).await.into_diagnostic()?;
+        }
+        Ok(here)
+    }
+
+    /// Ends all use of the databases.
+    async fn close(self) {
+        self.log.close().await;
+        self.queue.close().await;
+        self.store.close().await;
+    }
+
+    /// Makes a run of a pipeline, unless another is at work.
+    async fn make(
+        &self,
+        pipeline: &Pipeline,
+        collector: Box<dyn Collector>,
+        cancel: &CancellationToken,
+    ) -> Result<Made> {
+        let now = jiff::Timestamp::now().as_microsecond();
+        let mut run = Run::new(pipeline.name.clone(), Trigger::Person, now);
+        let begun = self.queue.begin(&run, name_of_process(), LEASE).await;
+        if let Begun::Busy(other) = begun.into_diagnostic()? {
+            print::error(&busy(&other), self.context.json);
+            return Ok(Made::Busy(other));
+        }
+        run.state = RunState::Running;
+        let progress = Arc::new(Progress::default());
+        let shown = show(pipeline.name.as_str(), &progress, self.context);
+        let cancel = cancel.child_token();
+        let kept = tokio::spawn(keep(self.queue.clone(), run.run.clone(), cancel.clone()));
+        let request = Request {
+            log: Log::of(run.run.clone(), self.log.clone()),
+            run,
+            collector,
+            descriptor: pipeline.descriptor,
+            progress,
+            cancel,
+            queue: self.queue.clone(),
+            worker: name_of_process().to_owned(),
+        };
+        let (run, error) = pipelines::run(&self.store, request).await;
+        kept.abort();
+        shown.abort();
+        if !self.queue.finish(&run, None).await.into_diagnostic()? {
+            tracing::warn!(run = %run.run, "this process was silent for so long that its run counts as failed");
+        }
+        if let Some(error) = error {
+            let report = Err::<(), _>(error).into_diagnostic();
+            if let Err(report) = report {
+                print::error(
+                    &report.wrap_err(format!("pipeline `{}` failed", run.pipeline)),
+                    self.context.json,
+                );
+            }
+        }
+        if !self.context.json {
+            print::text(&summary(&run))?;
+        }
+        Ok(Made::Run(Box::new(run)))
+    }
+}
+
+/// Says again and again that a run is at work here, and ends it when somebody asks for that.
+async fn keep(queue: Queue, run: RunId, cancel: CancellationToken) {
+    loop {
+        tokio::time::sleep(LEASE / 3).await;
+        match queue.renew(name_of_process(), LEASE).await {
+            Ok(to_end) if to_end.contains(&run) => cancel.cancel(),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot say that the run is at work"),
+        }
+    }
+}
+
+fn busy(other: &Run) -> miette::Report {
+    let id = short(&other.run);
+    miette!(
+        help = format!("`dkc runs logs -f {id}` follows it, `dkc runs cancel {id}` ends it"),
+        "pipeline `{}`: run {id} is at work since {}",
+        other.pipeline,
+        print::moment(other.started_at)
+    )
+}
+
+/// Cancels at SIGTERM and Ctrl-C. They are heard from now on, not only once the future is polled.
+pub(super) fn cancel_on_signal(cancel: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+            return;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        cancel.cancel();
+    }
 }
 
 /// Draws a bar on a terminal until aborted: items, rate, time left when the source says how many there are.

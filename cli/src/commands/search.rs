@@ -107,7 +107,7 @@ async fn searcher(context: &Context) -> Result<Searcher> {
             context.data.display()
         ));
     }
-    Searcher::open(&context.data, &models, limits)
+    Searcher::open(context.place()?, &models, limits)
         .await
         .into_diagnostic()
 }

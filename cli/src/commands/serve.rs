@@ -1,6 +1,7 @@
 //! `dkc serve`: everything the command line gives, over HTTP.
 
 use super::gateway::{self, Settings};
+use super::service::{self, Service};
 use crate::context::Context;
 use crate::print;
 use clap::Args;
@@ -15,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 /// The first token lasts so long: enough to make others.
 const FIRST_TOKEN: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
-/// Serves the datasets, SQL and search over HTTP, with Swagger UI at /docs, until it is told to stop. It listens on this
-/// machine alone unless the configuration says otherwise. The first time it makes a token and prints it, once.
+/// Serves the datasets, SQL and search over HTTP, with Swagger UI at /docs, until it is told to stop, and meanwhile
+/// collects what is due, as `dkc daemon` does. It listens on this machine alone unless the configuration says otherwise.
+/// The first time it makes a token and prints it, once.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  dkc serve\n  dkc serve --listen 127.0.0.1:9000\n  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8427/api/v1/datasets"
@@ -25,17 +27,22 @@ pub struct Arguments {
     /// Where to listen, instead of what [serve] in the configuration says; port 0 is any that is free
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Leave collecting to others, such as `dkc daemon`
+    #[arg(long)]
+    pub no_runs: bool,
 }
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    let stop = CancellationToken::new();
+    tokio::spawn(super::run::cancel_on_signal(stop.clone()));
     let settings = Settings::read(context)?;
     let mut config = settings.config();
     settings.look_up(&mut config)?;
     config.proxy = settings.proxy()?;
     config.listen = arguments.listen.unwrap_or(config.listen);
-    let store = Store::open(&context.data).await.into_diagnostic()?;
-    let tokens = Tokens::open(&context.data).await.into_diagnostic()?;
+    let store = Store::open(context.place()?).await.into_diagnostic()?;
+    let tokens = Tokens::open(context.place()?).await.into_diagnostic()?;
     let has_token = !tokens.is_empty().await.into_diagnostic()?;
     config
         .check(has_token)
@@ -51,12 +58,14 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     config.listen = listener.local_addr().into_diagnostic()?;
     let listen = config.listen;
     let opened = gateway::open(config, settings, store, context).await?;
+    let service = match arguments.no_runs {
+        true => None,
+        false => service::of(context).await?,
+    };
     let token = match has_token {
         true => None,
         false => Some(first_token(&tokens).await?),
     };
-    let stop = CancellationToken::new();
-    tokio::spawn(super::run::cancel_on_signal(stop.clone()));
     let token = token.as_ref().map(|token| token.expose_secret());
     if context.json {
         print::json(&serde_json::json!({ "listening": format!("http://{listen}"), "token": token }))?;
@@ -72,9 +81,30 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             context,
         );
     }
-    serve::rest::listen(opened.gateway.clone(), listener, stop)
-        .await
-        .into_diagnostic()
+    // Where one of the two ends early, both do.
+    let serving = async {
+        let served = serve::rest::listen(opened.gateway.clone(), listener, stop.clone()).await;
+        stop.cancel();
+        served.into_diagnostic()
+    };
+    let collecting = async {
+        let collected = collect(service, stop.clone()).await;
+        stop.cancel();
+        collected
+    };
+    let (served, collected) = tokio::join!(serving, collecting);
+    served.and(collected)
+}
+
+/// Collects what is due until it is to stop, if that is wanted.
+async fn collect(service: Option<Service>, stop: CancellationToken) -> Result<()> {
+    match service {
+        Some(service) => service.run(stop).await,
+        None => {
+            stop.cancelled().await;
+            Ok(())
+        }
+    }
 }
 
 /// Makes the first token.

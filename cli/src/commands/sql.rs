@@ -55,7 +55,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let workers = commands::workers(context, arguments.command.is_none())?;
     let mut shell = Shell {
         context,
-        store: Store::open(&context.data).await.into_diagnostic()?,
+        store: Store::open(context.place()?).await.into_diagnostic()?,
         workers,
         format: if context.json {
             Format::Json

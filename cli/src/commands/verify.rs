@@ -14,7 +14,7 @@ pub struct Arguments {}
 
 /// Runs it.
 pub async fn run(_: Arguments, context: &Context) -> Result<()> {
-    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let store = Store::open(context.place()?).await.into_diagnostic()?;
     let verified = store.verify().await.into_diagnostic()?;
     store.close().await;
     if context.json {

@@ -38,7 +38,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     } = arguments;
     let known = commands::dataset(&dataset)?;
     let workers = commands::workers(context, true)?;
-    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let store = Store::open(context.place()?).await.into_diagnostic()?;
     let ask = async |query: &str| ask(&workers, query, &item).await;
     let rows = ask(&format!("SELECT * FROM {} WHERE _item = :item", known.name)).await?;
     let first = rows

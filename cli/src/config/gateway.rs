@@ -5,7 +5,7 @@
 
 mod check;
 
-pub(super) use check::settle;
+pub(super) use check::{check_address, is_here, settle};
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -82,21 +82,27 @@ impl Place {
 /// A help sentence: the name that was probably meant, else all names.
 pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
-    let close = names
-        .iter()
-        .map(|name| (strsim::jaro_winkler(&wrong.to_lowercase(), name), name))
-        .filter(|(likeness, _)| *likeness >= LIKENESS)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
     let all = names
         .iter()
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ");
-    match close {
-        Some((_, name)) if names.len() > 1 => format!("did you mean `{name}`? all: {all}"),
-        Some((_, name)) => format!("did you mean `{name}`?"),
+    match closest(wrong, names.iter().copied()) {
+        Some(name) if names.len() > 1 => format!("did you mean `{name}`? all: {all}"),
+        Some(name) => format!("did you mean `{name}`?"),
         None => format!("use one of {all}"),
     }
+}
+
+/// The name that was probably meant, if any is like it.
+pub fn closest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wrong = wrong.to_lowercase();
+    names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&wrong, &name.to_lowercase()), name))
+        .filter(|(likeness, _)| *likeness >= LIKENESS)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
 }
 
 /// How alike (Jaro–Winkler, 0 to 1) a name must be to be offered. Lower: far-fetched offers.

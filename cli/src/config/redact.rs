@@ -9,7 +9,7 @@ use std::path::Path;
 use toml_edit::{Document, Item, TableLike, Value};
 
 /// The keys of secrets that are of no source.
-const OWN_SECRETS: [&str; 2] = ["secret", "token"];
+const OWN_SECRETS: [&str; 6] = ["secret", "token", "postgres", "webhook", "topic", "url"];
 
 /// `text` with a star for each byte of every value that is neither a reference nor under a harmless key.
 pub(super) fn parsed(text: &str, document: &Document<&str>) -> String {
@@ -104,6 +104,25 @@ fn is_harmless(key: &str) -> bool {
             key,
             "name"
                 | "schedule"
+                | "time_zone"
+                | "jitter"
+                | "catch_up"
+                | "catch_up_window"
+                | "overlap"
+                | "timeout"
+                | "retries"
+                | "priority"
+                | "fresh_within"
+                | "most_minutes_per_run"
+                | "most_mb_per_day"
+                | "at_once"
+                | "per_host"
+                | "keep_days"
+                | "repeat"
+                | "disk_free_percent"
+                | "every"
+                | "from"
+                | "to"
                 | "kind"
                 | "query_memory_mb"
                 | "query_seconds"

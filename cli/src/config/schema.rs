@@ -1,9 +1,13 @@
 //! The JSON Schema of `dkc.toml`, for editors, put together from what each collector says of itself.
 
-use super::{Limits, Search, Serve};
+use super::timing::Timing;
+use super::{Alerts, Limits, Runs, Search, Serve};
 use collectors::Descriptor;
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
+
+/// How a reference to a secret looks.
+const REFERENCE: &str = "^(env:.+|file:.+|keyring:.+/.+)$";
 
 /// The JSON Schema (draft 2020-12) of the configuration: one variant of `source` for each collector.
 pub fn json_schema() -> Value {
@@ -12,18 +16,38 @@ pub fn json_schema() -> Value {
         .iter()
         .map(|descriptor| source_schema(descriptor, &mut definitions))
         .collect();
-    let [limits, search, serve] =
-        [schema_for!(Limits), schema_for!(Search), schema_for!(Serve)].map(|schema| {
-            let mut table = schema.to_value();
-            if let Some(table) = table.as_object_mut() {
-                table.remove("$schema");
-                table.remove("title");
-                if let Some(Value::Object(own)) = table.remove("$defs") {
-                    definitions.extend(own);
-                }
+    let [limits, search, serve, runs, alerts, timing] = [
+        schema_for!(Limits),
+        schema_for!(Search),
+        schema_for!(Serve),
+        schema_for!(Runs),
+        schema_for!(Alerts),
+        schema_for!(Timing),
+    ]
+    .map(|schema| {
+        let mut table = schema.to_value();
+        if let Some(table) = table.as_object_mut() {
+            table.remove("$schema");
+            table.remove("title");
+            if let Some(Value::Object(own)) = table.remove("$defs") {
+                definitions.extend(own);
             }
-            table
-        });
+        }
+        table
+    });
+    let mut pipeline = json!({
+        "name": {
+            "description": "Name of the pipeline; the column `_source` of what it collects.",
+            "type": "string",
+            "pattern": "^[a-z0-9_-]{1,64}$",
+        },
+        "source": { "oneOf": sources },
+    });
+    if let (Some(pipeline), Some(Value::Object(timing))) =
+        (pipeline.as_object_mut(), timing.get("properties").cloned())
+    {
+        pipeline.extend(timing);
+    }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dkc.toml",
@@ -34,10 +58,19 @@ pub fn json_schema() -> Value {
             "limits": limits,
             "search": search,
             "serve": serve,
+            "runs": runs,
+            "alerts": alerts,
             "store": {
-                "description": "Where the lake is kept. Nothing can be set yet: it is in the data directory.",
+                "description": "Where the tables are kept: in the data directory unless something is said here.",
                 "type": "object",
                 "additionalProperties": false,
+                "properties": {
+                    "postgres": {
+                        "description": "Where the address of a PostgreSQL database is, which keeps the tables: env:, file: or keyring:.",
+                        "type": "string",
+                        "pattern": REFERENCE,
+                    },
+                },
             },
             "pipeline": {
                 "description": "Sources to collect, one table each.",
@@ -46,18 +79,7 @@ pub fn json_schema() -> Value {
                     "type": "object",
                     "additionalProperties": false,
                     "required": ["name", "source"],
-                    "properties": {
-                        "name": {
-                            "description": "Name of the pipeline; the column `_source` of what it collects.",
-                            "type": "string",
-                            "pattern": "^[a-z0-9_-]{1,64}$",
-                        },
-                        "schedule": {
-                            "description": "When it is due: five cron fields, `@daily`, or `every 10m`.",
-                            "type": "string",
-                        },
-                        "source": { "oneOf": sources },
-                    },
+                    "properties": pipeline,
                 },
             },
         },
@@ -111,7 +133,7 @@ fn source_schema(descriptor: &Descriptor, definitions: &mut Map<String, Value>) 
         properties.insert("kind".to_owned(), json!({ "const": descriptor.kind }));
         for secret in descriptor.secrets {
             if let Some(secret) = properties.get_mut(*secret).and_then(Value::as_object_mut) {
-                secret.insert("pattern".to_owned(), "^(env:.+|file:.+|keyring:.+/.+)$".into());
+                secret.insert("pattern".to_owned(), REFERENCE.into());
             }
         }
     }

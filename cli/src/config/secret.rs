@@ -1,6 +1,7 @@
 //! References to secrets, and the only code that looks them up.
 
 use crate::context::expand;
+use miette::{Report, miette};
 use secrecy::{ExposeSecret, SecretString};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -128,6 +129,26 @@ impl std::fmt::Display for Reference {
             Self::Keyring { service, user } => write!(f, "`keyring:{service}/{user}`"),
         }
     }
+}
+
+/// The secret that the text under a key refers to; its path is relative to `folder`.
+///
+/// # Errors
+/// That the text is no reference, or that the secret is not where it should be.
+pub fn look_up(key: &str, text: &str, folder: &Path) -> Result<SecretString, Report> {
+    let reference = match Reference::parse(text, folder) {
+        Some(Ok(reference)) => reference,
+        Some(Err(reason)) => return Err(miette!("`{key}`: {reason}")),
+        None => {
+            return Err(miette!(
+                help = FORMS,
+                "`{key}` is a secret and must not be in the file"
+            ));
+        }
+    };
+    reference
+        .resolve()
+        .map_err(|error| miette!(help = error.next_step(), "`{key}`: {error}"))
 }
 
 /// More is not a secret but a mistaken path.

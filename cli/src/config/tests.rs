@@ -1,6 +1,7 @@
 //! Mistakes in `dkc.toml`, and what is said of them.
 
 use super::*;
+use pipelines::schedule::{CatchUp, Overlap};
 use secrecy::ExposeSecret;
 
 fn parse(text: &str) -> Result<Config> {
@@ -38,7 +39,7 @@ fn limits_and_schedules_are_read() {
     let text = "[limits]\nthreads = 3\n[[pipeline]]\nname = \"a\"\nschedule = \"@daily\"\nsource = { kind = \"maildir\", path = \"a\" }";
     let config = parse(text).unwrap();
     assert_eq!(config.limits.threads.map(NonZeroUsize::get), Some(3));
-    assert_eq!(config.pipelines[0].schedule.as_deref(), Some("@daily"));
+    assert_eq!(config.pipelines[0].schedule().as_deref(), Some("@daily"));
 }
 
 #[test]
@@ -140,4 +141,278 @@ fn what_is_shown_of_a_broken_text_ends_where_a_secret_may_begin() {
 #[test]
 fn the_example_configuration_loads() {
     Config::load(Path::new("../dkc.example.toml")).unwrap();
+}
+
+/// All mistakes of a configuration, each with its help.
+fn mistakes(text: &str) -> String {
+    let error = parse(text).unwrap_err();
+    let help = |one: &dyn miette::Diagnostic| one.help().map(|help| help.to_string()).unwrap_or_default();
+    let all = error
+        .related()
+        .into_iter()
+        .flatten()
+        .map(|one| format!("{one}; {}", help(one)));
+    std::iter::once(format!("{error}; {}", help(&*error)))
+        .chain(all)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A pipeline over a Maildir, with these keys.
+fn pipeline(name: &str, keys: &str) -> String {
+    format!("[[pipeline]]\nname = \"{name}\"\n{keys}\nsource = {{ kind = \"maildir\", path = \"mail\" }}\n")
+}
+
+#[test]
+fn a_pipeline_without_more_words_has_the_plan_of_the_reference() {
+    let config = parse(&pipeline("mail", "")).unwrap();
+    let plan = config.pipelines[0].plan.clone();
+    assert!(plan.when.is_empty() && plan.timeout.is_none() && plan.fresh_within.is_none());
+    assert_eq!(
+        (plan.catch_up, plan.overlap, plan.retries, plan.priority),
+        (CatchUp::One, Overlap::Skip, 4, 0)
+    );
+    assert_eq!((plan.jitter.as_secs(), plan.window.as_hours()), (0, 7 * 24));
+    assert_eq!(config.pipelines[0].budget, Budget::default());
+    let Runs {
+        at_once,
+        per_host,
+        keep_days,
+    } = config.runs;
+    assert_eq!((at_once.get(), per_host.get(), keep_days.get()), (2, 1, 90));
+    let Alerts {
+        webhook,
+        repeat,
+        disk_free_percent,
+        ntfy,
+        smtp,
+        dead_man,
+    } = config.alerts;
+    assert_eq!((repeat.signed().as_hours(), disk_free_percent), (24, 5));
+    assert!(webhook.is_none() && ntfy.is_none() && smtp.is_none() && dead_man.is_none());
+}
+
+#[test]
+fn every_key_of_a_schedule_reaches_the_plan() {
+    let keys = "schedule = [\"*/15 * * * *\", \"every 1h 30m\", \"after notes\", \"on change\"]\n\
+                time_zone = \"Europe/Madrid\"\njitter = \"90s\"\ncatch_up = \"all\"\ncatch_up_window = \"2 days\"\n\
+                overlap = \"replace\"\ntimeout = \"1h 30m\"\nretries = 2\npriority = -7\nfresh_within = \"1 day\"\n\
+                most_minutes_per_run = 30\nmost_mb_per_day = 5";
+    let config = parse(&(pipeline("mail", keys) + &pipeline("notes", ""))).unwrap();
+    let plan = &config.pipelines[0].plan;
+    assert_eq!(plan.when.len(), 4);
+    assert_eq!(plan.when[2], When::After(SourceName::new("notes").unwrap()));
+    assert_eq!(plan.when[3], When::OnChange);
+    assert_eq!(plan.zone.iana_name(), Some("Europe/Madrid"));
+    assert_eq!(
+        (plan.catch_up, plan.overlap, plan.retries, plan.priority),
+        (CatchUp::All, Overlap::Replace, 2, -7)
+    );
+    let timeout = plan.timeout.map(|timeout| timeout.as_secs());
+    assert_eq!(
+        (plan.jitter.as_secs(), plan.window.as_hours(), timeout),
+        (90, 48, Some(5_400))
+    );
+    assert_eq!(plan.fresh_within.map(|within| within.as_hours()), Some(24));
+    let budget = config.pipelines[0].budget;
+    assert_eq!(budget.minutes_per_run.map(NonZeroU64::get), Some(30));
+    assert_eq!(budget.mb_per_day.map(NonZeroU64::get), Some(5));
+    assert_eq!(config.pipelines[0].files(), [Path::new("/etc/dkc/mail")]);
+}
+
+#[test]
+fn what_is_wrong_with_a_schedule_is_told_with_what_would_be_right() {
+    let imap = "[[pipeline]]\nname = \"inbox\"\nschedule = \"on change\"\n\
+                source = { kind = \"imap\", host = \"h\", user = \"u\", password = \"env:PW\", ca_file = \"ca.pem\" }";
+    for (text, words) in [
+        (pipeline("mail", "schedule = \"soon\""), "`soon` is no schedule"),
+        (
+            pipeline("mail", "schedule = \"61 * * * *\""),
+            "`61 * * * *` is no schedule",
+        ),
+        (
+            pipeline("mail", "schedule = 5"),
+            "expected a text or a list of texts",
+        ),
+        (
+            pipeline("mail", "schedule = [\"@daily\", 5]"),
+            "expected a string",
+        ),
+        (
+            pipeline("mail", "schedule = [\"@daily\", \"@daily\"]"),
+            "`@daily` is there twice",
+        ),
+        (
+            pipeline("mail", "schedule = \"after nobody\""),
+            "there is no pipeline `nobody`",
+        ),
+        (
+            pipeline("mail", "schedule = \"after mial\""),
+            "did you mean `mail`?",
+        ),
+        (
+            pipeline("mail", "schedule = \"after mail\""),
+            "`mail` after `mail`, and so on without end",
+        ),
+        (
+            pipeline("mail", "time_zone = \"Europe/Madird\""),
+            "did you mean `Europe/Madrid`?",
+        ),
+        (
+            pipeline("mail", "time_zone = \"soon\""),
+            "there is no time zone `soon`",
+        ),
+        (
+            pipeline("mail", "timeout = \"0s\""),
+            "`timeout`: it is no time at all",
+        ),
+        (pipeline("mail", "jitter = \"-3s\""), "it must not be negative"),
+        (pipeline("mail", "jitter = \"3\""), "write a number and a unit"),
+        (pipeline("mail", "catch_up = \"once\""), "unknown variant `once`"),
+        (pipeline("mail", "overlap = true"), "`overlap`: "),
+        (pipeline("mail", "most_minutes_per_run = 0"), "nonzero"),
+        (pipeline("mail", "timeuot = \"1h\""), "did you mean `timeout`?"),
+        (imap.to_owned(), "so no change is seen"),
+    ] {
+        let told = mistakes(&text);
+        assert!(told.contains(words), "{text}: {told}");
+    }
+}
+
+#[test]
+fn pipelines_that_follow_each_other_in_a_circle_are_told_once() {
+    let after =
+        |name: &str, before: &str| pipeline(name, &format!("schedule = [\"@daily\", \"after {before}\"]"));
+    let circle = after("a", "b") + &after("b", "c") + &after("c", "a");
+    let told = mistakes(&(circle + &after("outside", "a")));
+    assert_eq!(told.matches("and so on without end").count(), 1, "{told}");
+    assert!(told.contains("`a` after `b` after `c` after `a`"), "{told}");
+    // Two ways that meet are none.
+    let fork = after("b", "a") + &after("c", "a") + &pipeline("a", "") + &after("d", "b");
+    parse(&fork.replace("\"after b\"", "\"after b\", \"after c\"")).unwrap();
+}
+
+#[test]
+fn all_that_is_wrong_with_a_table_is_told_at_once() {
+    let told = mistakes(
+        "[runs]\nat_once = 0\nkeep_days = \"many\"\nper_hots = 1\n[alerts]\nrepeat = \"soon\"\nwebhook = \"https://hunter2\"\n",
+    );
+    for words in [
+        "`runs.at_once`",
+        "`runs.keep_days`",
+        "unknown key `per_hots`",
+        "`alerts.repeat`",
+        "`alerts.webhook` is a secret",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn what_cannot_be_meant_of_alerts_is_told() {
+    let smtp = "[alerts.smtp]\nhost = \"h\"\nfrom = \"a@b.c\"\nto = [\"a@b.c\"]\n";
+    for (text, words) in [
+        ("[alerts]\ndisk_free_percent = 100".to_owned(), "write 0 to 99"),
+        (
+            "[alerts]\nrepeat = \"0s\"".to_owned(),
+            "`alerts.repeat`: it is no time",
+        ),
+        (
+            "[alerts.ntfy]\ntopic = \"mine\"".to_owned(),
+            "`alerts.ntfy.topic` is a secret",
+        ),
+        (
+            "[alerts.ntfy]\ntopic = \"env:T\"\nserver = \"http://ntfy.example.org\"".to_owned(),
+            "could be read on the way",
+        ),
+        (
+            "[alerts.ntfy]\nserver = \"https://n.example.org\"".to_owned(),
+            "missing field `topic`",
+        ),
+        (
+            "[alerts.dead_man]\nurl = \"https://h.example.org/x\"".to_owned(),
+            "is a secret",
+        ),
+        (
+            format!("{smtp}user = \"me\""),
+            "a user and a password come together",
+        ),
+        (
+            format!("{smtp}user = \"me\"\npassword = \"env:P\"\ntls = \"none\""),
+            "could be read on the way",
+        ),
+        (smtp.replace("\"a@b.c\"]", "]"), "nobody gets it"),
+        (format!("{smtp}ca_file = \"\""), "the path is empty"),
+        (format!("{smtp}tls = \"ssl\""), "unknown variant `ssl`"),
+    ] {
+        let told = mistakes(&text);
+        assert!(told.contains(words), "{text}: {told}");
+    }
+    let settings = format!(
+        "{smtp}tls = \"none\"\nca_file = \"ca.pem\"\n[alerts.ntfy]\ntopic = \"env:T\"\nserver = \"https://n/\"\n"
+    );
+    let alerts = parse(&settings).unwrap().alerts;
+    assert_eq!(
+        alerts.smtp.unwrap().ca_file.unwrap(),
+        Path::new("/etc/dkc/ca.pem")
+    );
+    assert_eq!(alerts.ntfy.unwrap().server, "https://n");
+}
+
+#[test]
+fn the_address_of_a_database_is_a_reference_and_is_looked_up_when_it_is_used() {
+    let told = mistakes("[store]\npostgres = \"postgres://me:hunter2@h/d\"\nobjects = \"s3://b\"");
+    assert!(told.contains("`store.postgres` is a secret"), "{told}");
+    assert!(told.contains("`store.objects` is not in this version"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    let config = parse(&format!("[store]\npostgres = \"file:{}\"", path.display())).unwrap();
+    let missing = config.place(Path::new("/data")).unwrap_err();
+    assert!(is_mistake(&missing), "{missing}");
+    std::fs::write(&path, "postgres://me:hunter2@h/d\n").unwrap();
+    let place = config.place(Path::new("/data")).unwrap();
+    assert_eq!(place.data, Path::new("/data"));
+    assert_eq!(
+        place.postgres.unwrap().expose_secret(),
+        "postgres://me:hunter2@h/d"
+    );
+    assert!(
+        parse("")
+            .unwrap()
+            .place(Path::new("/data"))
+            .unwrap()
+            .postgres
+            .is_none()
+    );
+}
+
+#[test]
+fn the_example_has_the_defaults_where_it_says_so() {
+    let example = Config::load(Path::new("../dkc.example.toml")).unwrap();
+    let default = parse("").unwrap();
+    assert_eq!(example.runs, default.runs);
+    assert_eq!(example.alerts.repeat, default.alerts.repeat);
+    assert_eq!(example.alerts.disk_free_percent, default.alerts.disk_free_percent);
+    let plan = |config: &Config, name: &str| config.pipeline(name).unwrap().plan.clone();
+    let shown = plan(&example, "inbox");
+    let usual = plan(&parse(&pipeline("inbox", "")).unwrap(), "inbox");
+    assert_eq!(
+        (
+            shown.catch_up,
+            shown.overlap,
+            shown.window,
+            shown.retries,
+            shown.priority
+        ),
+        (
+            usual.catch_up,
+            usual.overlap,
+            usual.window,
+            usual.retries,
+            usual.priority
+        )
+    );
 }

@@ -3,11 +3,19 @@
 use crate::said;
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 35] = [
+const COMMANDS: [&[&str]; 44] = [
     &["init"],
     &["add"],
     &["run"],
+    &["daemon"],
+    &["pipelines"],
     &["runs"],
+    &["runs", "show"],
+    &["runs", "logs"],
+    &["runs", "retry"],
+    &["runs", "cancel"],
+    &["alerts"],
+    &["alerts", "test"],
     &["search"],
     &["search", "eval"],
     &["sql"],
@@ -24,6 +32,7 @@ const COMMANDS: [&[&str]; 35] = [
     &["cursor", "clear"],
     &["rebuild"],
     &["compact"],
+    &["migrate"],
     &["index"],
     &["index", "status"],
     &["index", "build"],

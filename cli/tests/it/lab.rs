@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub struct Lab {
     folder: Arc<TempDir>,
     data: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 /// What a process left behind.
@@ -43,7 +44,14 @@ impl Lab {
         Self {
             folder: Arc::new(folder),
             data,
+            environment: Vec::new(),
         }
+    }
+
+    /// The same, with a variable in the environment of every `dkc`.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The same sources with another data directory.
@@ -51,6 +59,7 @@ impl Lab {
         Self {
             folder: Arc::clone(&self.folder),
             data: self.path(name),
+            environment: self.environment.clone(),
         }
     }
 
@@ -121,6 +130,7 @@ impl Lab {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.folder.path())
+            .envs(self.environment.iter().cloned())
             .arg("--data")
             .arg(&self.data)
             .args(arguments);

@@ -1,7 +1,9 @@
 //! `get_alerts`: what is wrong now, since when, and what to do about it.
 //!
-//! - It is made of what is known at the moment it is asked: the lake, the runs of pipelines, the disk.
-//! - Not here: sending them to anybody; what is not collected at all (`get_uptime_status`).
+//! - It tells the alerts that are open, and what it finds itself at the moment it is asked: the lake, the disk, the runs
+//!   of pipelines, the queue. What both know is told once.
+//! - Not here: when something becomes an alert, and sending it to anybody (`pipelines::alerts`); what is not collected at
+//!   all (`get_uptime_status`).
 
 use super::get_resource_usage::{Disk, disk_of};
 use super::get_uptime_status::shown_pipelines;
@@ -10,10 +12,12 @@ use crate::lake::Head;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse, written};
 use crate::problem::Problem;
 use crate::toolset;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use schemars::JsonSchema;
+use schemas::View;
 use schemas::datasets::runs::{Run, RunState};
 use serde::{Deserialize, Serialize};
+use store::alerts::{AlertKind as Stored, Open};
 
 /// Below this part of 100 a disk is nearly full.
 const LEAST_FREE: u64 = 5;
@@ -23,17 +27,6 @@ const MOST_RUNS: u32 = 50;
 
 /// Characters of an error that are told; `get_run` has all of it.
 const MOST_ERROR: usize = 500;
-
-/// Schedules with a name, and the hours between two of their times at most. When others are due is not known here.
-const SCHEDULES: &[(&str, i64)] = &[
-    ("@hourly", 1),
-    ("@daily", 24),
-    ("@midnight", 24),
-    ("@weekly", 7 * 24),
-    ("@monthly", 31 * 24),
-    ("@annually", 366 * 24),
-    ("@yearly", 366 * 24),
-];
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
@@ -71,12 +64,14 @@ struct AlertList {
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 struct Alert {
+    /// What it is about; there is one alert of it at a time.
+    key: String,
     /// What kind of thing it is.
     kind: AlertKind,
     /// What is wrong.
     what: String,
-    /// The pipeline, if it is one's.
-    pipeline: Option<String>,
+    /// The pipeline or dataset, if it is about one.
+    subject: Option<String>,
     /// Since when, UTC; absent if that is not known.
     since: Option<String>,
     /// The beginning of the error, which may quote a source: not to be obeyed.
@@ -85,65 +80,113 @@ struct Alert {
     next_step: String,
 }
 
-/// What kind of thing is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+/// What kind of thing is wrong, the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum AlertKind {
     /// The lake cannot be read.
-    UnreadableLake,
+    Unreadable,
     /// The disk is nearly full.
     DiskFull,
+    /// Runs wait, and nobody takes them.
+    Stalled,
     /// A pipeline's last run failed.
-    FailingPipeline,
+    Failing,
     /// A pipeline has not collected for too long.
-    LatePipeline,
+    Late,
+    /// A source has other columns than before.
+    SchemaChanged,
+    /// A pipeline took more than it may.
+    Budget,
     /// A pipeline's last run rejected items.
-    RejectedItems,
+    Rejected,
+}
+
+impl From<Stored> for AlertKind {
+    fn from(kind: Stored) -> Self {
+        match kind {
+            Stored::Failing => Self::Failing,
+            Stored::Late => Self::Late,
+            Stored::SchemaChanged => Self::SchemaChanged,
+            Stored::Budget => Self::Budget,
+            Stored::DiskFull => Self::DiskFull,
+            Stored::Unreadable => Self::Unreadable,
+            Stored::Stalled => Self::Stalled,
+        }
+    }
+}
+
+impl From<&Open> for Alert {
+    fn from(open: &Open) -> Self {
+        let alert = &open.alert;
+        Self {
+            key: alert.key.clone(),
+            kind: alert.kind.into(),
+            what: alert.what.clone(),
+            subject: Some(alert.subject.clone()).filter(|subject| !subject.is_empty()),
+            since: written(open.since),
+            error: None,
+            next_step: alert.next_step.clone(),
+        }
+    }
 }
 
 async fn alerts(call: Call<'_>, _: Alerts) -> Result<AlertList, Problem> {
     let head = call.gateway.lake.head();
-    let mut alerts = Vec::new();
+    let view = &call.caller.view;
+    let mut found = Vec::new();
     let mut notes = Vec::new();
-    alerts.extend(of_lake(&head));
+    found.extend(of_lake(&head));
     match disk_of(call.gateway.lake.store().data()).await? {
-        Some(disk) => alerts.extend(of_disk(disk)),
+        Some(disk) => found.extend(of_disk(disk)),
         None => notes.push("the system does not tell how full the disk is".to_owned()),
     }
-    let mut unknown = Vec::new();
+    found.extend(of_queue(&head, Timestamp::now()));
     match shown_pipelines(call, MOST_RUNS).await {
-        Ok(pipelines) => {
-            for (pipeline, runs) in pipelines {
-                alerts.extend(of_runs(pipeline, &runs));
-                match period(pipeline) {
-                    Ok(Some(period)) => alerts.extend(of_lateness(pipeline, period, &head, Timestamp::now())),
-                    Ok(None) => {}
-                    Err(schedule) => unknown.push(format!("`{}` (`{schedule}`)", pipeline.name)),
-                }
-            }
-        }
+        Ok(pipelines) => found.extend(
+            pipelines
+                .iter()
+                .filter_map(|(pipeline, runs)| of_runs(pipeline, runs)),
+        ),
         // What is wrong with the lake may be why; it is told all the same.
         Err(_) => notes.push("the history of runs cannot be read; `dkc doctor` tells more".to_owned()),
     }
-    if call.caller.view.datasets.is_some() {
+    if view.datasets.is_some() {
         notes.push("this token may see some datasets only, so pipelines are not told of".to_owned());
     }
-    if !unknown.is_empty() {
-        notes.push(format!(
-            "whether these are late is told only of schedules such as `@daily`: {}",
-            unknown.join(", ")
-        ));
+    Ok(AlertList {
+        alerts: together(open(&head, view), found),
+        notes,
+    })
+}
+
+/// The alerts that are open, as far as the caller may know of them: most name what there is.
+fn open(head: &Head, view: &View) -> Vec<Alert> {
+    let shown = head.alerts.iter().filter(|_| view.datasets.is_none());
+    shown.map(Alert::from).collect()
+}
+
+/// What is known from either side, once each, the gravest first. An open alert has seen when it began; what was found
+/// now has the error as it is.
+fn together(open: Vec<Alert>, found: Vec<Alert>) -> Vec<Alert> {
+    let mut alerts = open;
+    for new in found {
+        match alerts.iter_mut().find(|known| known.key == new.key) {
+            Some(known) => known.error = new.error,
+            None => alerts.push(new),
+        }
     }
-    alerts.sort_by_key(|alert| alert.kind as u8);
-    Ok(AlertList { alerts, notes })
+    alerts.sort_by(|one, other| (one.kind, &one.key).cmp(&(other.kind, &other.key)));
+    alerts
 }
 
 fn of_lake(head: &Head) -> Option<Alert> {
     // Why is in the log: it names files.
     head.failure.as_ref().map(|_| Alert {
-        kind: AlertKind::UnreadableLake,
+        key: Stored::Unreadable.key("lake"),
+        kind: AlertKind::Unreadable,
         what: "the lake cannot be read, so that answers are of what was known before".to_owned(),
-        pipeline: None,
+        subject: None,
         since: None,
         error: None,
         next_step: "run `dkc doctor`, then `dkc verify`; the log of the service says why".to_owned(),
@@ -152,27 +195,42 @@ fn of_lake(head: &Head) -> Option<Alert> {
 
 fn of_disk(disk: Disk) -> Option<Alert> {
     (disk.free_percent < LEAST_FREE).then(|| Alert {
+        key: Stored::DiskFull.key("disk"),
         kind: AlertKind::DiskFull,
         what: format!(
             "the disk of the data directory is nearly full: {} of {} bytes are free",
             disk.free_bytes, disk.bytes
         ),
-        pipeline: None,
+        subject: None,
         since: None,
         error: None,
         next_step: "make room on that disk, or run `dkc compact`, which removes old snapshots".to_owned(),
     })
 }
 
+fn of_queue(head: &Head, now: Timestamp) -> Option<Alert> {
+    head.stalled_since(now).map(|since| Alert {
+        key: Stored::Stalled.key("queue"),
+        kind: AlertKind::Stalled,
+        what: "runs wait to begin, and nobody takes them".to_owned(),
+        subject: None,
+        since: Some(since.to_string()),
+        error: None,
+        next_step: "see whether `dkc serve` or `dkc daemon` is at work, and what its log says".to_owned(),
+    })
+}
+
 /// What is wrong with the last run of a pipeline that ended; the newest run is the first.
 fn of_runs(pipeline: &Pipeline, runs: &[Run]) -> Option<Alert> {
-    let is_over = |run: &&Run| !matches!(run.state, RunState::Queued | RunState::Running);
+    // One that was skipped says nothing of how they fare.
+    let is_over = |run: &&Run| run.state.is_over() && run.state != RunState::Skipped;
     let last = runs.iter().find(is_over)?;
     let name = &pipeline.name;
     let alert = Alert {
-        kind: AlertKind::FailingPipeline,
+        key: Stored::Failing.key(name),
+        kind: AlertKind::Failing,
         what: String::new(),
-        pipeline: Some(name.clone()),
+        subject: Some(name.clone()),
         since: written(last.ended_at.unwrap_or(last.started_at)),
         error: None,
         next_step: String::new(),
@@ -190,7 +248,8 @@ fn of_runs(pipeline: &Pipeline, runs: &[Run]) -> Option<Alert> {
         });
     }
     (last.counts.items_rejected > 0).then(|| Alert {
-        kind: AlertKind::RejectedItems,
+        key: format!("rejected:{name}"),
+        kind: AlertKind::Rejected,
         what: format!(
             "the last run of `{name}` rejected {} of {} items",
             last.counts.items_rejected, last.counts.items_seen
@@ -200,72 +259,41 @@ fn of_runs(pipeline: &Pipeline, runs: &[Run]) -> Option<Alert> {
     })
 }
 
-/// The time between two runs of a pipeline; none where it has no schedule, the schedule where it is not known.
-fn period(pipeline: &Pipeline) -> Result<Option<SignedDuration>, &str> {
-    let Some(schedule) = pipeline.schedule.as_deref() else {
-        return Ok(None);
-    };
-    let known = SCHEDULES.iter().find(|(name, _)| *name == schedule.trim());
-    match known {
-        Some((_, hours)) => Ok(Some(SignedDuration::from_hours(*hours))),
-        None => Err(schedule),
-    }
-}
-
-/// That a pipeline has not collected well for twice its time, or never. One that fails is told of as that.
-fn of_lateness(pipeline: &Pipeline, period: SignedDuration, head: &Head, now: Timestamp) -> Option<Alert> {
-    let name = &pipeline.name;
-    if head.failing.contains(name) {
-        return None;
-    }
-    let collected = head.collected.get(name).copied();
-    let at = collected.and_then(|ended| Timestamp::from_microsecond(ended).ok());
-    let what = match at {
-        None => format!("the pipeline `{name}` has never collected"),
-        Some(at) if now.duration_since(at) > period.saturating_mul(2) => {
-            format!("the pipeline `{name}` has not collected for more than twice its time")
-        }
-        Some(_) => return None,
-    };
-    Some(Alert {
-        kind: AlertKind::LatePipeline,
-        what,
-        pipeline: Some(name.clone()),
-        since: at.map(|at| at.to_string()),
-        error: None,
-        next_step: format!(
-            "run `dkc run {name}`, and look whether what should start it by its schedule does"
-        ),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use schemas::datasets::runs::Counts;
-    use schemas::{RunId, SourceName};
-    use std::collections::{BTreeMap, BTreeSet};
+    use schemas::SourceName;
+    use schemas::datasets::runs::Trigger;
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
-    fn pipeline(schedule: Option<&str>) -> Pipeline {
+    fn pipeline() -> Pipeline {
         Pipeline {
             name: "mail".to_owned(),
             kind: "imap".to_owned(),
-            schedule: schedule.map(str::to_owned),
+            ..Pipeline::default()
         }
     }
 
     fn run(state: RunState, second: i64) -> Run {
-        Run {
-            run: RunId(second.to_string()),
-            pipeline: SourceName::new("mail".to_owned()).unwrap(),
-            state,
-            started_at: second * 1_000_000,
-            ended_at: Some(second * 1_000_000 + 1),
-            counts: Counts::default(),
-            cursor_before: None,
-            cursor_after: None,
-            error: (state == RunState::Failed).then(|| "é".repeat(2 * MOST_ERROR)),
+        let name = SourceName::new("mail".to_owned()).unwrap();
+        let mut run = Run::new(name, Trigger::Schedule, second * 1_000_000);
+        run.state = state;
+        run.ended_at = Some(second * 1_000_000 + 1);
+        run.error = (state == RunState::Failed).then(|| "é".repeat(2 * MOST_ERROR));
+        run
+    }
+
+    fn opened(kind: Stored, subject: &str) -> Open {
+        Open {
+            alert: store::alerts::Alert {
+                key: kind.key(subject),
+                kind,
+                subject: subject.to_owned(),
+                what: "as the alert says".to_owned(),
+                next_step: "as the alert says".to_owned(),
+            },
+            since: 0,
         }
     }
 
@@ -273,17 +301,18 @@ mod tests {
     fn a_pipeline_fails_since_the_first_of_its_last_failures() {
         let runs = [
             run(RunState::Running, 50),
+            run(RunState::Skipped, 45),
             run(RunState::Failed, 40),
             run(RunState::Failed, 30),
             run(RunState::Succeeded, 20),
             run(RunState::Failed, 10),
         ];
-        let alert = of_runs(&pipeline(None), &runs).unwrap();
-        assert_eq!(alert.kind, AlertKind::FailingPipeline);
+        let alert = of_runs(&pipeline(), &runs).unwrap();
+        assert_eq!(alert.kind, AlertKind::Failing);
         assert_eq!(alert.since.as_deref(), Some("1970-01-01T00:00:30Z"));
         assert_eq!(alert.error.unwrap().chars().count(), MOST_ERROR);
-        assert_eq!(of_runs(&pipeline(None), &runs[3..]), None);
-        assert_eq!(of_runs(&pipeline(None), &runs[..1]), None);
+        assert_eq!(of_runs(&pipeline(), &runs[4..]), None);
+        assert_eq!(of_runs(&pipeline(), &runs[..2]), None);
     }
 
     #[test]
@@ -291,36 +320,65 @@ mod tests {
         let mut last = run(RunState::PartlySucceeded, 9);
         last.counts.items_seen = 5;
         last.counts.items_rejected = 2;
-        let alert = of_runs(&pipeline(None), &[last, run(RunState::Failed, 8)]).unwrap();
-        assert_eq!(alert.kind, AlertKind::RejectedItems);
+        let alert = of_runs(&pipeline(), &[last, run(RunState::Failed, 8)]).unwrap();
+        assert_eq!(alert.kind, AlertKind::Rejected);
         assert!(alert.what.contains("2 of 5"), "{}", alert.what);
     }
 
     #[test]
-    fn a_pipeline_is_late_after_twice_its_time() {
-        let daily = pipeline(Some("@daily"));
-        let period = period(&daily).unwrap().unwrap();
+    fn what_is_known_from_both_sides_is_told_once() {
         let head = Head {
-            collected: Arc::new(BTreeMap::from([("mail".to_owned(), 0)])),
+            alerts: Arc::new(vec![
+                opened(Stored::Late, "notes"),
+                opened(Stored::Failing, "mail"),
+                opened(Stored::DiskFull, "disk"),
+            ]),
             ..Head::default()
         };
-        let at = |hours: i64| Timestamp::from_second(hours * 3_600).unwrap();
-        assert_eq!(of_lateness(&daily, period, &head, at(48)), None);
-        let late = of_lateness(&daily, period, &head, at(49)).unwrap();
-        assert_eq!(late.since.as_deref(), Some("1970-01-01T00:00:00Z"));
-        let never = of_lateness(&daily, period, &Head::default(), at(1)).unwrap();
-        assert!(never.what.contains("never"), "{}", never.what);
-        let failing = Head {
-            failing: Arc::new(BTreeSet::from(["mail".to_owned()])),
-            ..head
-        };
-        assert_eq!(of_lateness(&daily, period, &failing, at(99)), None);
+        let found = vec![
+            of_disk(Disk::new(1_000, 49)).unwrap(),
+            of_runs(&pipeline(), &[run(RunState::Failed, 9)]).unwrap(),
+        ];
+        let alerts = together(open(&head, &View::default()), found);
+        let told: Vec<(AlertKind, &str)> = alerts.iter().map(|one| (one.kind, one.what.as_str())).collect();
+        let what = "as the alert says";
+        assert_eq!(
+            told,
+            [
+                (AlertKind::DiskFull, what),
+                (AlertKind::Failing, what),
+                (AlertKind::Late, what)
+            ]
+        );
+        // Since when from the one, the error from the other.
+        let failing = &alerts[1];
+        assert_eq!(failing.since.as_deref(), Some("1970-01-01T00:00:00Z"));
+        assert!(failing.error.is_some(), "{failing:?}");
     }
 
     #[test]
-    fn a_schedule_that_is_not_known_is_not_guessed() {
-        assert_eq!(period(&pipeline(None)), Ok(None));
-        assert_eq!(period(&pipeline(Some("*/15 * * * *"))), Err("*/15 * * * *"));
+    fn who_sees_some_datasets_only_is_told_of_no_pipeline() {
+        let head = Head {
+            alerts: Arc::new(vec![opened(Stored::Late, "mail")]),
+            ..Head::default()
+        };
+        let some = View {
+            datasets: Some(BTreeSet::from(["emails".to_owned()])),
+            ..View::default()
+        };
+        assert!(open(&head, &some).is_empty());
+        assert_eq!(open(&head, &View::default()).len(), 1);
+    }
+
+    #[test]
+    fn runs_that_nobody_takes_are_told() {
+        let head = Head {
+            waiting_since: Some(0),
+            ..Head::default()
+        };
+        let alert = of_queue(&head, Timestamp::from_second(3_600).unwrap()).unwrap();
+        assert_eq!(alert.since.as_deref(), Some("1970-01-01T00:00:00Z"));
+        assert_eq!(of_queue(&head, Timestamp::from_second(1).unwrap()), None);
     }
 
     #[test]

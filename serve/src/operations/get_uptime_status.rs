@@ -3,6 +3,7 @@
 //! - It tells what was collected and nothing else: what nobody looked at is named as such, not taken for well.
 //! - Not here: what is wrong and what to do (`get_alerts`).
 
+use super::list_pipelines::is_late;
 use crate::config::Pipeline;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse, written};
 use crate::problem::Problem;
@@ -81,9 +82,12 @@ struct ServiceUptime {
 /// How a pipeline fares.
 #[derive(Serialize, JsonSchema)]
 struct PipelineUptime {
-    /// What the configuration says.
-    #[serde(flatten)]
-    pipeline: Pipeline,
+    /// Its name.
+    name: String,
+    /// The kind of its source.
+    kind: String,
+    /// When it is due, as written; only when asked for if empty.
+    schedule: Vec<String>,
     /// The state of its last run; absent if there was none.
     last_state: Option<&'static str>,
     /// When that began.
@@ -92,6 +96,8 @@ struct PipelineUptime {
     collected_at: Option<String>,
     /// Whether its last run that ended failed.
     is_failing: bool,
+    /// Whether its last good run is older than the configuration promises.
+    is_late: bool,
 }
 
 /// What is not monitored.
@@ -113,23 +119,27 @@ pub(crate) fn begin() {
 async fn uptime(call: Call<'_>, _: UptimeStatus) -> Result<Uptime, Problem> {
     let head = call.gateway.lake.head();
     let since = BEGUN.get();
+    let now = Timestamp::now();
     let rows = |dataset: &str| head.holdings.get(dataset).map_or(0, |holding| holding.rows);
     let mut pipelines = Vec::new();
     for (pipeline, runs) in shown_pipelines(call, 1).await? {
         let last = runs.first();
-        let collected = head.collected.get(&pipeline.name);
+        let collected = head.collected.get(&pipeline.name).copied();
         pipelines.push(PipelineUptime {
-            pipeline: pipeline.clone(),
+            name: pipeline.name.clone(),
+            kind: pipeline.kind.clone(),
+            schedule: pipeline.schedule.clone(),
             last_state: last.map(|run| run.state.as_str()),
             last_started_at: last.and_then(|run| written(run.started_at)),
-            collected_at: collected.and_then(|&ended| written(ended)),
+            collected_at: collected.and_then(written),
             is_failing: head.failing.contains(&pipeline.name),
+            is_late: is_late(pipeline, collected, now),
         });
     }
     Ok(Uptime {
         service: ServiceUptime {
             since: since.map(ToString::to_string),
-            seconds: since.map(|since| Timestamp::now().duration_since(*since).as_secs()),
+            seconds: since.map(|since| now.duration_since(*since).as_secs()),
             is_lake_readable: head.failure.is_none(),
             snapshot: head.snapshot,
         },
@@ -150,7 +160,14 @@ pub(super) async fn shown_pipelines(
     }
     for pipeline in &call.gateway.config.pipelines {
         let runs = match SourceName::new(pipeline.name.clone()) {
-            Ok(name) => call.gateway.lake.store().runs().newest(Some(&name), most).await?,
+            Ok(name) => {
+                call.gateway
+                    .lake
+                    .store()
+                    .runs()
+                    .newest(Some(&name), None, most)
+                    .await?
+            }
             Err(_) => Vec::new(),
         };
         pipelines.push((pipeline, runs));

@@ -8,6 +8,7 @@ use schemas::View;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
+use store::alerts::EVENT as ALERT;
 use store::events::{Event, HEALTH, ROWS, RUN};
 
 /// Events that are looked at together.
@@ -16,7 +17,7 @@ const MOST: u32 = 500;
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
     name: "list_events",
-    about: "Tells what happened after an event: rows that came, runs, health.",
+    about: "Tells what happened after an event: rows that came, runs, health, alerts.",
     effect: Effect::Read,
     roles: EVERYBODY,
     method: Method::Get,
@@ -40,7 +41,7 @@ pub(crate) struct ListEvents {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub(crate) after: Option<i64>,
-    /// Of these kinds: rows, run, health; all if absent.
+    /// Of these kinds: rows, run, health, alert; all if absent.
     #[serde(default)]
     #[schemars(length(max = 10))]
     kind: Vec<EventKind>,
@@ -64,6 +65,8 @@ enum EventKind {
     Run,
     /// Something is wrong, or right again.
     Health,
+    /// An alert opened, or what it was about is over.
+    Alert,
 }
 
 impl EventKind {
@@ -72,6 +75,7 @@ impl EventKind {
             Self::Rows => ROWS,
             Self::Run => RUN,
             Self::Health => HEALTH,
+            Self::Alert => ALERT,
         }
     }
 }
@@ -92,7 +96,7 @@ pub(crate) struct Happened {
     pub(crate) id: i64,
     /// When it was noticed.
     at: String,
-    /// Its kind: rows, run or health.
+    /// Its kind: rows, run, health or alert.
     pub(crate) kind: String,
     /// What is to be told.
     data: Value,
@@ -160,7 +164,7 @@ fn fits(event: &Event, input: &ListEvents, view: &View) -> bool {
     let is_visible = match event.kind.as_str() {
         ROWS => view.shows(&event.subject),
         // The names of pipelines tell what there is.
-        RUN => view.datasets.is_none(),
+        RUN | ALERT => view.datasets.is_none(),
         _ => true,
     };
     let is_asked = input.kind.is_empty() || input.kind.iter().any(|kind| kind.name() == event.kind);

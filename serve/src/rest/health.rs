@@ -1,14 +1,21 @@
 //! Whether it lives, whether it can answer, how it fares.
 
 use super::{guard, reply};
+use crate::config::Pipeline;
 use crate::dispatcher::Gateway;
+use crate::lake::Head;
+use crate::operations::list_pipelines::next_due;
 use crate::problem::{Kind, Problem};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use schemas::Role;
+use schemas::datasets::runs::RunState;
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
+use store::alerts::AlertKind;
 
 /// What was counted.
 static METRICS: LazyLock<Option<PrometheusHandle>> = LazyLock::new(|| {
@@ -21,6 +28,17 @@ static METRICS: LazyLock<Option<PrometheusHandle>> = LazyLock::new(|| {
         .install_recorder()
         .ok()
 });
+
+/// The states of runs, each of which is a number.
+const STATES: [RunState; 7] = [
+    RunState::Queued,
+    RunState::Running,
+    RunState::Succeeded,
+    RunState::PartlySucceeded,
+    RunState::Failed,
+    RunState::Cancelled,
+    RunState::Skipped,
+];
 
 /// Begins to count.
 pub(super) fn begin() {
@@ -39,16 +57,7 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     if head.failure.is_some() {
         reasons.push("the lake cannot be read".to_owned());
     }
-    let pipelines = gateway.config.pipelines.iter();
-    let failing = pipelines
-        .filter(|pipeline| head.failing.contains(&pipeline.name))
-        .count();
-    if failing > 0 {
-        reasons.push(format!(
-            "{failing} of {} pipelines failed when they last ran",
-            gateway.config.pipelines.len()
-        ));
-    }
+    reasons.extend(of_pipelines(&gateway.config.pipelines, &head, Timestamp::now()));
     let status = if reasons.is_empty() { "ready" } else { "failing" };
     let code = if reasons.is_empty() {
         StatusCode::OK
@@ -57,6 +66,30 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     };
     let body = serde_json::json!({ "status": status, "reasons": reasons, "snapshot": head.snapshot });
     (code, axum::Json(body)).into_response()
+}
+
+/// What is wrong with pipelines and their runs.
+fn of_pipelines(pipelines: &[Pipeline], head: &Head, now: Timestamp) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let all = pipelines.len();
+    let open = |kind: AlertKind| head.alerts.iter().filter(move |open| open.alert.kind == kind);
+    let names = pipelines.iter().map(|pipeline| pipeline.name.as_str());
+    let mut failing: BTreeSet<&str> = names.filter(|name| head.failing.contains(*name)).collect();
+    failing.extend(open(AlertKind::Failing).map(|open| open.alert.subject.as_str()));
+    if !failing.is_empty() {
+        let failing = failing.len();
+        reasons.push(format!("{failing} of {all} pipelines failed when they last ran"));
+    }
+    let late = open(AlertKind::Late).count();
+    if late > 0 {
+        reasons.push(format!(
+            "{late} of {all} pipelines have not collected for too long"
+        ));
+    }
+    if head.stalled_since(now).is_some() || open(AlertKind::Stalled).next().is_some() {
+        reasons.push("runs wait to begin, and nobody takes them".to_owned());
+    }
+    reasons
 }
 
 /// What was counted, as Prometheus reads it.
@@ -85,6 +118,91 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
         metrics::gauge!("dkc_source_collected_timestamp_seconds", "source" => source.clone())
             .set(*ended as f64 / 1e6);
     }
+    for kind in AlertKind::ALL {
+        let open = head.alerts.iter().filter(|open| open.alert.kind == *kind);
+        metrics::gauge!("dkc_alerts_open", "kind" => kind.as_str()).set(open.count() as f64);
+    }
+    if let Err(problem) = of_runs(&gateway).await {
+        return reply::problem(&problem, &id);
+    }
     let text = METRICS.as_ref().map(PrometheusHandle::render).unwrap_or_default();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Notes how many runs there are of each pipeline and state, and when each pipeline is due.
+async fn of_runs(gateway: &Gateway) -> Result<(), Problem> {
+    let counts = gateway.queue.counts().await?;
+    let schedules = gateway.queue.schedules().await?;
+    for pipeline in &gateway.config.pipelines {
+        let name = &pipeline.name;
+        for state in STATES {
+            // What there is none of any more is told as 0: else what was told last would stay.
+            let of_it = (name.clone(), state.as_str().to_owned());
+            let count = counts.get(&of_it).copied().unwrap_or(0) as f64;
+            match state {
+                RunState::Queued => metrics::gauge!("dkc_runs_queued", "pipeline" => name.clone()).set(count),
+                RunState::Running => {
+                    metrics::gauge!("dkc_runs_running", "pipeline" => name.clone()).set(count)
+                }
+                over => {
+                    metrics::gauge!("dkc_runs_kept", "pipeline" => name.clone(), "state" => over.as_str())
+                        .set(count)
+                }
+            }
+        }
+        if let Some(due) = next_due(pipeline, &schedules) {
+            metrics::gauge!("dkc_pipeline_next_due_timestamp_seconds", "pipeline" => name.clone())
+                .set(due as f64 / 1e6);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::alerts::{Alert, Open};
+
+    fn open(kind: AlertKind, subject: &str) -> Open {
+        Open {
+            alert: Alert {
+                key: kind.key(subject),
+                kind,
+                subject: subject.to_owned(),
+                what: "…".to_owned(),
+                next_step: "…".to_owned(),
+            },
+            since: 0,
+        }
+    }
+
+    #[test]
+    fn what_fails_is_late_or_waits_in_vain_is_told_without_names() {
+        let of = |name: &str| Pipeline {
+            name: name.to_owned(),
+            ..Pipeline::default()
+        };
+        let pipelines = [of("mail"), of("notes")];
+        let now = Timestamp::from_second(1_000).unwrap();
+        assert!(of_pipelines(&pipelines, &Head::default(), now).is_empty());
+        let head = Head {
+            failing: Arc::new(["mail".to_owned(), "gone".to_owned()].into()),
+            alerts: Arc::new(vec![
+                open(AlertKind::Failing, "mail"),
+                open(AlertKind::Late, "notes"),
+                open(AlertKind::SchemaChanged, "notes"),
+            ]),
+            waiting_since: Some(0),
+            ..Head::default()
+        };
+        let reasons = of_pipelines(&pipelines, &head, now);
+        assert_eq!(
+            reasons,
+            [
+                "1 of 2 pipelines failed when they last ran",
+                "1 of 2 pipelines have not collected for too long",
+                "runs wait to begin, and nobody takes them",
+            ]
+        );
+    }
 }

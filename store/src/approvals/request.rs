@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use schemas::Instant;
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -111,11 +111,12 @@ pub enum AskError {
 }
 
 /// A row as it is at that moment.
-pub(super) fn approval_of(row: &SqliteRow, now: Instant) -> Result<Approval, sqlx::Error> {
+pub(super) fn approval_of(row: &AnyRow, now: Instant) -> Result<Approval, sqlx::Error> {
     let name: String = row.try_get("state")?;
     let state = State::ALL.into_iter().find(|state| state.as_str() == name);
     let state = state.ok_or_else(|| sqlx::Error::Decode(format!("`{name}` is not a state").into()))?;
     let expires_at: Instant = row.try_get("expires_at")?;
+    let is = |name: &str| row.try_get::<i64, _>(name).map(|is| is != 0);
     let ends = matches!(state, State::Waiting | State::Approved);
     Ok(Approval {
         id: row.try_get("id")?,
@@ -124,8 +125,8 @@ pub(super) fn approval_of(row: &SqliteRow, now: Instant) -> Result<Approval, sql
             who: row.try_get("who")?,
             operation: row.try_get("operation")?,
             summary: row.try_get("summary")?,
-            is_destructive: row.try_get("is_destructive")?,
-            untrusted: row.try_get("untrusted")?,
+            is_destructive: is("is_destructive")?,
+            untrusted: is("untrusted")?,
         },
         state: if ends && expires_at <= now {
             State::Expired

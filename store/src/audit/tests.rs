@@ -1,7 +1,11 @@
 //! The log is changed in every way there is, by SQL, and each is found (proof T34).
 
 use super::*;
+use crate::database::tests::{postgres, sqlite};
 use tempfile::TempDir;
+
+/// What makes a fresh place.
+type Places = fn() -> (TempDir, Place);
 
 const HOUR: Instant = 3_600_000_000;
 
@@ -22,15 +26,20 @@ fn entry(at: Instant) -> Entry {
 }
 
 async fn log_of(records: i64) -> (TempDir, Audit) {
-    let folder = tempfile::tempdir().unwrap();
-    let audit = Audit::open(folder.path()).await.unwrap();
-    let entries: Vec<Entry> = (1..=records).map(entry).collect();
-    audit.append(&entries).await.unwrap();
+    let (folder, _, audit) = log_in(sqlite, records).await;
     (folder, audit)
 }
 
+async fn log_in(places: Places, records: i64) -> (TempDir, Place, Audit) {
+    let (folder, place) = places();
+    let audit = Audit::open(&place).await.unwrap();
+    let entries: Vec<Entry> = (1..=records).map(entry).collect();
+    audit.append(&entries).await.unwrap();
+    (folder, place, audit)
+}
+
 async fn change(audit: &Audit, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(&audit.pool).await.unwrap();
+    sqlx::raw_sql(sql).execute(audit.database.pool()).await.unwrap();
 }
 
 async fn first_bad(audit: &Audit) -> Option<i64> {
@@ -38,16 +47,15 @@ async fn first_bad(audit: &Audit) -> Option<i64> {
     findings.first().map(|finding| finding.seq)
 }
 
-#[tokio::test]
-async fn a_log_that_nobody_touched_is_whole() {
-    let (folder, audit) = log_of(0).await;
+async fn untouched_is_whole(places: Places) {
+    let (_folder, place, audit) = log_in(places, 0).await;
     let empty = audit.verify().await.unwrap();
     assert_eq!((empty.records, &empty.head, empty.findings.len()), (0, &None, 0));
 
     audit.append(&[entry(1), entry(2)]).await.unwrap();
     audit.append(&[entry(3)]).await.unwrap();
     audit.close().await;
-    let audit = Audit::open(folder.path()).await.unwrap();
+    let audit = Audit::open(&place).await.unwrap();
     let whole = audit.verify().await.unwrap();
     assert_eq!((whole.records, whole.findings.as_slice()), (3, &[][..]));
     let head = whole.head.unwrap();
@@ -56,11 +64,35 @@ async fn a_log_that_nobody_touched_is_whole() {
 }
 
 #[tokio::test]
-async fn every_change_is_found_and_the_first_bad_record_is_named() {
-    let changes = [
+async fn a_log_that_nobody_touched_is_whole() {
+    untouched_is_whole(sqlite).await;
+}
+
+async fn changes_are_found(places: Places) {
+    let of_one = match places().1.postgres {
+        None => [
+            (
+                "edit to what cannot be read",
+                "UPDATE audit SET at = 'noon' WHERE seq = 4",
+                4,
+            ),
+            (
+                "edit of a hash",
+                "UPDATE audit SET hash = zeroblob(32) WHERE seq = 4",
+                4,
+            ),
+        ],
+        Some(_) => [
+            ("edit of a time", "UPDATE audit SET at = at + 1 WHERE seq = 4", 4),
+            (
+                "edit of a hash",
+                "UPDATE audit SET hash = '\\x00' WHERE seq = 4",
+                4,
+            ),
+        ],
+    };
+    let of_both = [
         ("edit", "UPDATE audit SET rows = 0 WHERE seq = 4", 4),
-        ("edit to what cannot be read", "UPDATE audit SET at = 'noon' WHERE seq = 4", 4),
-        ("edit of a hash", "UPDATE audit SET hash = zeroblob(32) WHERE seq = 4", 4),
         ("delete", "DELETE FROM audit WHERE seq = 4", 4),
         ("delete of the first", "DELETE FROM audit WHERE seq = 1", 1),
         (
@@ -87,12 +119,25 @@ async fn every_change_is_found_and_the_first_bad_record_is_named() {
         ("truncated tail", "DELETE FROM audit WHERE seq > 8", 9),
         ("all gone", "DELETE FROM audit", 1),
     ];
-    for (name, sql, bad) in changes {
-        let (_folder, audit) = log_of(10).await;
+    for (name, sql, bad) in of_one.into_iter().chain(of_both) {
+        let (_folder, _, audit) = log_in(places, 10).await;
         assert_eq!(first_bad(&audit).await, None, "{name}");
         change(&audit, sql).await;
         assert_eq!(first_bad(&audit).await, Some(bad), "{name}");
     }
+}
+
+#[tokio::test]
+async fn every_change_is_found_and_the_first_bad_record_is_named() {
+    changes_are_found(sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_it_holds_on_postgres() {
+    untouched_is_whole(postgres).await;
+    changes_are_found(postgres).await;
+    two_make_one_chain(postgres).await;
+    are_read_in_three_ways(postgres).await;
 }
 
 #[tokio::test]
@@ -103,7 +148,7 @@ async fn a_log_written_anew_with_another_key_is_found() {
         sqlx::query("UPDATE audit SET hash = $2 WHERE seq = $1")
             .bind(record.seq)
             .bind(hex::decode(record.hash).unwrap())
-            .execute(&audit.pool)
+            .execute(audit.database.pool())
             .await
             .unwrap();
     }
@@ -169,10 +214,9 @@ async fn ten_thousand_records_are_verified_in_a_moment() {
     assert!(took < std::time::Duration::from_secs(5), "{took:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_that_append_at_once_make_one_chain() {
-    let (folder, first) = log_of(0).await;
-    let second = Audit::open(folder.path()).await.unwrap();
+async fn two_make_one_chain(places: Places) {
+    let (_folder, place, first) = log_in(places, 0).await;
+    let second = Audit::open(&place).await.unwrap();
     let append = async |audit: &Audit| {
         for at in 1..=25 {
             audit.append(&[entry(at), entry(at)]).await.unwrap();
@@ -183,9 +227,13 @@ async fn two_that_append_at_once_make_one_chain() {
     assert_eq!((verified.records, verified.findings.as_slice()), (100, &[][..]));
 }
 
-#[tokio::test]
-async fn records_are_read_by_page_by_token_and_as_rows() {
-    let (_folder, audit) = log_of(5).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_append_at_once_make_one_chain() {
+    two_make_one_chain(sqlite).await;
+}
+
+async fn are_read_in_three_ways(places: Places) {
+    let (_folder, _, audit) = log_in(places, 5).await;
     let other = Entry {
         who: "other".to_owned(),
         operation: "search".to_owned(),
@@ -206,6 +254,11 @@ async fn records_are_read_by_page_by_token_and_as_rows() {
     assert_eq!(audit.page(5, 1).await.unwrap()[0].entry, other);
     let batch = audit.page_as_batch(0, 100).await.unwrap();
     assert_eq!((batch.num_rows(), batch.num_columns()), (6, 13));
+}
+
+#[tokio::test]
+async fn records_are_read_by_page_by_token_and_as_rows() {
+    are_read_in_three_ways(sqlite).await;
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use schemas::Instant;
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use std::{fs, io};
 
 /// Records in memory at once.
@@ -45,7 +45,7 @@ impl Audit {
     /// Reads the whole log and compares it with its hashes and its head.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn verify(&self) -> Result<Verified, StoreError> {
         self.walk(None).await
     }
@@ -53,7 +53,7 @@ impl Audit {
     /// The same, and that the record of `anchor` is still what it was.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn verify_against(&self, anchor: Head) -> Result<Verified, StoreError> {
         self.walk(Some(anchor)).await
     }
@@ -73,7 +73,7 @@ impl Audit {
         loop {
             let rows = self.rows(after, PAGE).await?;
             let Some(last) = rows.last() else { break };
-            after = last.try_get("seq").map_err(StoreError::database(&self.path))?;
+            after = last.try_get("seq").map_err(self.database.failed())?;
             for row in &rows {
                 walk.step(row)?;
             }
@@ -129,8 +129,8 @@ impl<'a> Walk<'a> {
     }
 
     /// The next record. What cannot be read in it is a finding.
-    fn step(&mut self, row: &SqliteRow) -> Result<(), StoreError> {
-        let failed = StoreError::database(&self.audit.path);
+    fn step(&mut self, row: &AnyRow) -> Result<(), StoreError> {
+        let failed = self.audit.database.failed();
         let seq: i64 = row.try_get("seq").map_err(&failed)?;
         let hash: Vec<u8> = row.try_get("hash").unwrap_or_default();
         match entry_of(row) {

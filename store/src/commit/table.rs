@@ -5,14 +5,14 @@
 
 use super::Merged;
 use crate::error::StoreError;
-use crate::lake::catalog::{LiveFile, NewDeletes, TableChange};
+use crate::lake::catalog::{EndedFile, LiveFile, NewDeletes, TableChange};
 use crate::lake::data_file::{self, DataFileWriter};
 use crate::lake::index::{self, FileRows, UnitIndex};
 use arrow::compute::filter_record_batch;
 use arrow_array::{BooleanArray, RecordBatch};
 use schemas::{Dataset, SourceName};
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A table as its committer knows it.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(super) struct StagedRows {
     file: Option<DataFileWriter>,
     /// By data file.
     deletes: BTreeMap<i64, FileRows>,
+    /// Units whose rows they are.
+    replaced: HashSet<String>,
     merged: Merged,
 }
 
@@ -113,6 +115,7 @@ impl Table {
             units: self.units.empty(),
             file: None,
             deletes: BTreeMap::new(),
+            replaced: HashSet::new(),
             merged: Merged::default(),
         });
         staged.merged.unchanged += existing.unchanged.len() as u64;
@@ -133,6 +136,8 @@ impl Table {
                 staged.merged.vanished += 1;
             }
         }
+        let replaced = existing.units.difference(&existing.unchanged).cloned();
+        staged.replaced.extend(replaced);
         for rows in existing.rows {
             staged
                 .deletes
@@ -213,40 +218,81 @@ impl StagedRows {
         self,
         dataset: &'static Dataset,
         directory: PathBuf,
-    ) -> Result<(TableChange, Merged, UnitIndex), StoreError> {
-        let mut change = TableChange {
-            dataset,
-            added: Vec::new(),
-            deletes: Vec::new(),
-            ended: Vec::new(),
+    ) -> Result<Finished, StoreError> {
+        let added = match self.file {
+            Some(file) => vec![file.finish()?],
+            None => Vec::new(),
         };
-        if let Some(file) = self.file {
-            change.added.push(file.finish()?);
-        }
-        for rows in self.deletes.into_values() {
-            let mut positions = match &rows.file.deletes {
-                Some((_, path)) => data_file::read_deletes(path)?,
-                None => Vec::new(),
-            };
-            positions.extend(&rows.positions);
-            positions.sort_unstable();
-            positions.dedup();
-            if positions.len() as i64 >= rows.file.rows {
-                change.ended.push(rows.file.id);
-                continue;
-            }
-            let positions: Vec<i64> = positions.into_iter().map(|p| p as i64).collect();
-            change.deletes.push(NewDeletes {
-                data_file: rows.file.id,
-                before: rows.file.deletes.as_ref().map(|(id, _)| *id),
-                file: data_file::write_deletes(&directory, &rows.file.path, &positions)?,
-            });
-        }
-        if !(change.added.is_empty() && change.deletes.is_empty()) {
+        let (deletes, ended) = deletes_of(self.deletes.into_values().collect(), &directory)?;
+        if !added.is_empty() {
             data_file::sync_directory(&directory)?;
         }
-        Ok((change, self.merged, self.units))
+        Ok(Finished {
+            change: TableChange {
+                dataset,
+                added,
+                deletes,
+                ended,
+            },
+            replaced: self.replaced,
+            merged: self.merged,
+            units: self.units,
+        })
     }
+}
+
+/// A table whose files are written and not visible yet.
+pub(super) struct Finished {
+    pub(super) change: TableChange,
+    /// Units whose rows it deletes.
+    pub(super) replaced: HashSet<String>,
+    pub(super) merged: Merged,
+    /// Units that count as there once it is visible.
+    pub(super) units: UnitIndex,
+}
+
+impl Finished {
+    /// Whether nothing becomes of it.
+    pub(super) fn is_empty(&self) -> bool {
+        let change = &self.change;
+        change.added.is_empty() && change.deletes.is_empty() && change.ended.is_empty()
+    }
+}
+
+/// Delete files, fsynced, for rows that are there, with those of the delete files before; and the files of which no row
+/// is left.
+pub(super) fn deletes_of(
+    found: Vec<FileRows>,
+    directory: &Path,
+) -> Result<(Vec<NewDeletes>, Vec<EndedFile>), StoreError> {
+    let (mut deletes, mut ended) = (Vec::new(), Vec::new());
+    for rows in found {
+        let before = rows.file.deletes.as_ref().map(|(id, _)| *id);
+        let mut positions = match &rows.file.deletes {
+            Some((_, path)) => data_file::read_deletes(path)?,
+            None => Vec::new(),
+        };
+        positions.extend(&rows.positions);
+        positions.sort_unstable();
+        positions.dedup();
+        if positions.len() as i64 >= rows.file.rows {
+            ended.push(EndedFile {
+                data_file: rows.file.id,
+                deletes: before,
+            });
+            continue;
+        }
+        let positions: Vec<i64> = positions.into_iter().map(|p| p as i64).collect();
+        deletes.push(NewDeletes {
+            data_file: rows.file.id,
+            before,
+            file: data_file::write_deletes(directory, &rows.file.path, &positions)?,
+        });
+    }
+    if !deletes.is_empty() {
+        data_file::sync_directory(directory)?;
+    }
+    Ok((deletes, ended))
 }
 
 /// The rows of a batch whose unit is not in `units`.

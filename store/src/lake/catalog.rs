@@ -1,4 +1,4 @@
-//! The DuckLake 1.0 catalog in SQLite: which files make up which table at which snapshot.
+//! The DuckLake 1.0 catalog in SQLite or Postgres: which files make up which table at which snapshot.
 //!
 //! datafusion-ducklake 0.7 reads it for queries. It is written here, because 0.7 commits one table a
 //! snapshot (F16) and writes a shape DuckDB refuses (F12), while a batch of ours is rows of several
@@ -11,32 +11,30 @@ mod history;
 mod seal;
 mod tables;
 
-pub use commit::{NewDeletes, TableChange};
+pub use commit::{EndedFile, NewDeletes, On, TableChange};
 pub use seal::Seal;
 
+use crate::database::{Database, Native, Part, Place, is_postgres};
 use crate::error::StoreError;
+use datafusion_ducklake::{MetadataProvider, PostgresMetadataProvider, SqliteMetadataProvider};
+use futures::TryStreamExt;
 use schemas::{Cursor, Dataset, RunId, SourceName};
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Row, Transaction};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 /// DuckLake column id of `_source`, the first column of every table.
 const SOURCE_COLUMN: i64 = 1;
 
-/// How long a lock held elsewhere is waited for before it is told.
-const BUSY: Duration = Duration::from_secs(5);
-
 /// The catalog and the directory its data files lie in.
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    pool: SqlitePool,
-    path: PathBuf,
+    database: Database,
     files: PathBuf,
+    native: Native,
+    provider: Arc<dyn MetadataProvider>,
 }
 
 /// The newest snapshot and the counters it carries.
@@ -93,65 +91,49 @@ fn now_text() -> String {
     time_text(jiff::Timestamp::now())
 }
 
-/// Opens an SQLite database the way both of ours are used: WAL, fsync at every commit.
-pub(crate) async fn open_sqlite(path: &Path) -> Result<SqlitePool, StoreError> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY);
-    SqlitePoolOptions::new()
-        .max_connections(4)
-        .connect_with(options)
-        .await
-        .map_err(StoreError::database(path))
-}
-
-/// Opens one that is there, with no way to write to it.
-pub(crate) async fn open_sqlite_to_read(path: &Path) -> Result<SqlitePool, StoreError> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .busy_timeout(BUSY);
-    SqlitePoolOptions::new()
-        .max_connections(2)
-        .connect_with(options)
-        .await
-        .map_err(StoreError::database(path))
-}
-
 impl Catalog {
-    /// Opens the catalog at `path`, making it if it is new, with a table for every lake dataset.
+    /// Opens the catalog of a place as it is; [`Catalog::bootstrap`] makes what is missing in it.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses, or when a table there does not fit its dataset.
-    pub async fn open(path: &Path, files: &Path) -> Result<Self, StoreError> {
-        let pool = open_sqlite(path).await?;
-        let catalog = Self {
-            pool,
-            path: path.to_owned(),
-            files: files.to_owned(),
-        };
-        catalog.bootstrap().await?;
-        Ok(catalog)
+    /// [`StoreError`] when the database refuses.
+    pub(crate) async fn connect(place: &Place) -> Result<Self, StoreError> {
+        Self::of(place, Database::open(place, Part::Lake).await?)
     }
 
     /// Opens a catalog that is there, with no way to write to it.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
-    pub async fn open_to_read(path: &Path, files: &Path) -> Result<Self, StoreError> {
+    /// [`StoreError`] when the database refuses.
+    pub(crate) async fn open_to_read(place: &Place) -> Result<Self, StoreError> {
+        Self::of(place, Database::open_to_read(place, Part::Lake).await?)
+    }
+
+    fn of(place: &Place, database: Database) -> Result<Self, StoreError> {
+        let native = database.native()?;
+        let provider: Arc<dyn MetadataProvider> = match native.clone() {
+            Native::Sqlite(pool) => Arc::new(SqliteMetadataProvider::from_pool(pool)),
+            Native::Postgres(pool) => Arc::new(PostgresMetadataProvider::from_pool(pool)),
+        };
         Ok(Self {
-            pool: open_sqlite_to_read(path).await?,
-            path: path.to_owned(),
-            files: files.to_owned(),
+            database,
+            files: place.data.join("lake/files"),
+            native,
+            provider,
         })
     }
 
-    /// The connection pool, for datafusion-ducklake to read with.
-    pub fn pool(&self) -> SqlitePool {
-        self.pool.clone()
+    /// The connections, for whoever looks into the catalog by SQL.
+    pub fn pool(&self) -> AnyPool {
+        self.database.pool().clone()
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// By what datafusion-ducklake reads the catalog; it cannot write.
+    pub(crate) fn provider(&self) -> Arc<dyn MetadataProvider> {
+        Arc::clone(&self.provider)
     }
 
     /// Directory of all data files.
@@ -165,30 +147,29 @@ impl Catalog {
     }
 
     fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + use<> {
-        StoreError::database(&self.path)
+        self.database.failed()
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        // IMMEDIATE: a deferred transaction that later writes gets BUSY at once, without waiting (F6).
-        self.pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(self.failed())
+    /// A transaction that will commit to the lake: nobody else does meanwhile, and those who read do not wait.
+    async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        hold(&mut tx).await.map_err(self.failed())?;
+        Ok(tx)
     }
 
     /// The newest snapshot.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn head(&self) -> Result<Snapshot, StoreError> {
-        let mut connection = self.pool.acquire().await.map_err(self.failed())?;
+        let mut connection = self.database.pool().acquire().await.map_err(self.failed())?;
         head(&mut connection).await.map_err(self.failed())
     }
 
     /// The files of a table at a snapshot, oldest first; with a source, those that may hold rows of it.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn files_at(
         &self,
         dataset: &Dataset,
@@ -212,7 +193,7 @@ impl Catalog {
         .bind(snapshot)
         .bind(source.map(SourceName::as_str))
         .bind(SOURCE_COLUMN)
-        .fetch_all(&self.pool)
+        .fetch_all(self.database.pool())
         .await
         .map_err(self.failed())?;
         let directory = self.directory(dataset);
@@ -241,32 +222,43 @@ impl Catalog {
     /// Where a source begins next, from the newest snapshot that says so.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn cursor(&self, source: &SourceName) -> Result<Option<Cursor>, StoreError> {
-        let text: Option<Option<String>> = sqlx::query_scalar(
-            "SELECT json_extract(commit_extra_info, $1 || '') FROM ducklake_snapshot_changes
-             WHERE json_type(commit_extra_info, $1) IS NOT NULL ORDER BY snapshot_id DESC LIMIT 1",
+        let name = source.as_str();
+        // Of all texts with that name in them, the first in which it is that of a cursor.
+        let mentions = format!("%\"{}\":%", name.replace('_', "\\_"));
+        let mut texts = sqlx::query_scalar(
+            "SELECT commit_extra_info FROM ducklake_snapshot_changes
+             WHERE commit_extra_info LIKE $1 ESCAPE '\\' ORDER BY snapshot_id DESC",
         )
-        .bind(format!("$.cursors.\"{source}\""))
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(self.failed())?;
-        // SQLite gives objects as JSON text and a bare string without its quotes; cursors are objects.
-        let value = text.flatten().and_then(|text| serde_json::from_str(&text).ok());
-        Ok(value.map(Cursor))
+        .bind(mentions)
+        .fetch(self.database.pool());
+        while let Some(text) = texts.try_next().await.map_err(self.failed())? {
+            let text: String = text;
+            let info: Result<CommitInfo, _> = serde_json::from_str(&text);
+            let mut info = info.map_err(|error| self.failed()(sqlx::Error::Decode(Box::new(error))))?;
+            if let Some(cursor) = info.cursors.remove(name) {
+                return Ok(cursor);
+            }
+        }
+        Ok(None)
     }
 
     /// Snapshots, newest first: id, time, message, and what travels with it.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn snapshots(&self) -> Result<Vec<(i64, String, String, CommitInfo)>, StoreError> {
-        let rows = sqlx::query(
+        let rows = sqlx::query(self.database.sql(
             "SELECT s.snapshot_id, s.snapshot_time, coalesce(c.commit_message, ''), coalesce(c.commit_extra_info, '{}')
              FROM ducklake_snapshot s LEFT JOIN ducklake_snapshot_changes c USING (snapshot_id)
              ORDER BY s.snapshot_id DESC",
-        )
-        .fetch_all(&self.pool)
+            "SELECT s.snapshot_id, to_char(s.snapshot_time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US\"+00\"'),
+                    coalesce(c.commit_message, ''), coalesce(c.commit_extra_info, '{}')
+             FROM ducklake_snapshot s LEFT JOIN ducklake_snapshot_changes c USING (snapshot_id)
+             ORDER BY s.snapshot_id DESC",
+        ))
+        .fetch_all(self.database.pool())
         .await
         .map_err(self.failed())?;
         rows.iter()
@@ -282,7 +274,7 @@ impl Catalog {
     /// Every data and delete file that any snapshot still names.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn all_files(&self, dataset: &Dataset) -> Result<Vec<PathBuf>, StoreError> {
         let names: Vec<String> = sqlx::query_scalar(
             "SELECT f.path FROM ducklake_data_file f JOIN ducklake_table t USING (table_id) WHERE t.table_name = $1
@@ -290,7 +282,7 @@ impl Catalog {
              SELECT d.path FROM ducklake_delete_file d JOIN ducklake_table t USING (table_id) WHERE t.table_name = $1",
         )
         .bind(dataset.name)
-        .fetch_all(&self.pool)
+        .fetch_all(self.database.pool())
         .await
         .map_err(self.failed())?;
         let directory = self.directory(dataset);
@@ -299,11 +291,24 @@ impl Catalog {
 
     /// Ends all use of the database; what is in its write-ahead log moves into the file.
     pub async fn close(&self) {
-        self.pool.close().await;
+        // Not last: the log is moved by whoever closes last, and must be free to.
+        self.native.close().await;
+        self.database.close().await;
     }
 }
 
-async fn head(connection: &mut sqlx::SqliteConnection) -> Result<Snapshot, sqlx::Error> {
+/// Keeps all others from committing to the lake, to the end of a transaction; those who read do not wait.
+async fn hold(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    // In SQLite a transaction that writes does. This holds for DuckDB as well, which knows no lock of dkc's own.
+    if is_postgres(connection) {
+        sqlx::query("LOCK TABLE ducklake_snapshot IN EXCLUSIVE MODE")
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn head(connection: &mut AnyConnection) -> Result<Snapshot, sqlx::Error> {
     let row = sqlx::query(
         "SELECT snapshot_id, schema_version, next_catalog_id, next_file_id FROM ducklake_snapshot
          ORDER BY snapshot_id DESC LIMIT 1",

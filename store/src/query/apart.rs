@@ -6,12 +6,14 @@
 
 use super::worker::Line;
 use super::{Limits, Query, QueryError};
+use crate::database::Place;
 use crate::search::Models;
 use arrow::ipc::reader::StreamReader;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use secrecy::ExposeSecret;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -39,7 +41,7 @@ pub struct Workers(Arc<Desk>);
 #[derive(Debug)]
 struct Desk {
     program: PathBuf,
-    data: PathBuf,
+    place: Place,
     limits: Limits,
     models: Models,
     keeps_ready: bool,
@@ -47,14 +49,20 @@ struct Desk {
 }
 
 impl Workers {
-    /// Who answers queries over the data directory `data`, within `limits`. The first process is started at once, and
+    /// Who answers queries over the store at `place`, within `limits`. The first process is started at once, and
     /// is ready when the first query comes; with `keeps_ready` there is always one.
     ///
     /// `program` is `dkc`: it is started as `dkc --data DATA query-worker`, and calls `worker::serve`.
-    pub fn start(program: &Path, data: &Path, limits: Limits, models: Models, keeps_ready: bool) -> Self {
+    pub fn start(
+        program: &Path,
+        place: impl Into<Place>,
+        limits: Limits,
+        models: Models,
+        keeps_ready: bool,
+    ) -> Self {
         let workers = Self(Arc::new(Desk {
             program: program.to_owned(),
-            data: data.to_owned(),
+            place: place.into(),
             limits,
             models,
             keeps_ready,
@@ -140,9 +148,11 @@ impl Desk {
         let passed_on = PASSED_ON
             .iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?)));
-        let child = Command::new(&self.program)
+        let postgres = self.place.postgres.as_ref().map(|url| url.expose_secret());
+        let postgres = serde_json::to_string(&postgres).map_err(|error| failed(error.into()))?;
+        let mut child = Command::new(&self.program)
             .arg("--data")
-            .arg(&self.data)
+            .arg(&self.place.data)
             .arg("query-worker")
             .arg(spill.path())
             .arg(limits)
@@ -158,6 +168,11 @@ impl Desk {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
+        // What every user of the machine may read of a process are its arguments. One that is gone already is noticed when
+        // it is asked.
+        if let Some(input) = &mut child.stdin {
+            let _ = writeln!(input, "{postgres}");
+        }
         Ok(Worker { child, spill })
     }
 }

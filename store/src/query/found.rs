@@ -64,8 +64,8 @@ pub(super) async fn rewrite(
         return Ok(None);
     }
     let failed = |error: crate::search::SearchError| QueryError::Search(with_causes(&error));
-    let (data, models) = reader.index();
-    let searcher = Searcher::open(data, models, reader.limits())
+    let (place, models) = reader.index();
+    let searcher = Searcher::open(place, models, reader.limits())
         .await
         .map_err(failed)?;
     let (tables, zone) = (Arc::new(MemorySchemaProvider::new()), TimeZone::system());

@@ -1,6 +1,6 @@
 //! What a query sees: the tables of the lake at one snapshot, `runs`, and the allowed functions.
 //!
-//! - In: a data directory, snapshots. Out: a session with no writer and no way to name a file (F4).
+//! - In: a place, snapshots. Out: a session with no writer and no way to name a file (F4).
 
 use super::alike::bit_distance;
 use super::files::Files;
@@ -8,6 +8,7 @@ use super::functions::is_allowed;
 use super::information::{INFORMATION_SCHEMA, Information};
 use super::scan::Table;
 use super::{Limits, QueryError, past};
+use crate::database::Place;
 use crate::error::StoreError;
 use crate::lake::as_of::AsOf;
 use crate::lake::catalog::Catalog;
@@ -25,11 +26,11 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use datafusion::prelude::{SessionConfig, SessionContext, ident};
-use datafusion_ducklake::{DuckLakeCatalog, SqliteMetadataProvider};
+use datafusion_ducklake::DuckLakeCatalog;
 use object_store::path::Path as ObjectPath;
 use schemas::{View, datasets};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The schema of all tables.
@@ -56,7 +57,7 @@ impl Shares {
     }
 }
 
-/// Answers queries over one data directory, in this process.
+/// Answers queries over one store, in this process.
 #[derive(Debug, Clone)]
 pub struct Reader {
     catalog: Catalog,
@@ -64,46 +65,46 @@ pub struct Reader {
     limits: Limits,
     /// Where sorts and joins put what does not fit into memory.
     spill: PathBuf,
-    data: PathBuf,
+    place: Place,
     models: Models,
 }
 
 impl Reader {
-    /// A reader of the lake and the history of runs of a data directory.
-    pub fn new(data: &Path, catalog: Catalog, runs: Runs, limits: Limits) -> Self {
+    /// A reader of the lake and the history of runs of a store.
+    pub fn new(place: Place, catalog: Catalog, runs: Runs, limits: Limits) -> Self {
         Self {
             catalog,
             runs,
             limits,
             spill: std::env::temp_dir(),
-            data: data.to_owned(),
+            place,
             models: Models::default(),
         }
     }
 
-    /// A reader of a data directory that is there, which holds no way to write to it.
+    /// A reader of a store that is there, which holds no way to write to it.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite refuses.
+    /// [`StoreError`] when the database refuses.
     pub async fn open(
-        data: &Path,
+        place: impl Into<Place>,
         limits: Limits,
         spill: PathBuf,
         models: Models,
     ) -> Result<Self, StoreError> {
-        let lake = data.join("lake");
-        let catalog = Catalog::open_to_read(&lake.join("catalog.sqlite"), &lake.join("files")).await?;
-        let runs = Runs::open_to_read(&data.join(crate::STATE)).await?;
+        let place = place.into();
+        let catalog = Catalog::open_to_read(&place).await?;
+        let runs = Runs::open_to_read(&place).await?;
         Ok(Self {
             spill,
             models,
-            ..Self::new(data, catalog, runs, limits)
+            ..Self::new(place, catalog, runs, limits)
         })
     }
 
     /// Where the index of search is, and which model it is asked by.
-    pub(super) fn index(&self) -> (&Path, &Models) {
-        (&self.data, &self.models)
+    pub(super) fn index(&self) -> (&Place, &Models) {
+        (&self.place, &self.models)
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -191,7 +192,7 @@ impl Reader {
             .with_window_functions(window)
             .build();
         let context = SessionContext::new_with_state(state);
-        let provider = Arc::new(SqliteMetadataProvider::from_pool(self.catalog.pool()));
+        let provider = self.catalog.provider();
         let bound = |snapshot| {
             DuckLakeCatalog::with_snapshot(provider.clone(), snapshot)
                 .map_err(|error| DataFusionError::External(Box::new(error)))

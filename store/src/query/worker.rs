@@ -1,12 +1,14 @@
 //! The process that runs one query, and what it says.
 //!
-//! - In: a data directory and limits, which it puts on itself before it looks at anything; then a [`Query`], as one
-//!   line of JSON on standard input. It ends when its input does, so it cannot outlive whoever asked.
+//! - In: a data directory and limits, which it puts on itself before it looks at anything; then, as lines of JSON on
+//!   standard input, the address of the Postgres that keeps the tables, or null, and a [`Query`]. It ends when its input
+//!   does, so it cannot outlive whoever asked.
 //! - Out, on standard output: a line that says whether rows follow; the rows as an Arrow IPC stream; a last line. A
 //!   stream without the last line was cut, whatever came before.
 //! - Not here: how long it may take. Whoever asked kills it (F3).
 
 use super::{Limits, Query, QueryError, Reader, information};
+use crate::database::Place;
 use crate::search::Models;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
@@ -16,12 +18,14 @@ use arrow_schema::DataType;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::mpsc::unbounded_channel;
 
 /// A line that stands before and after the rows.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,12 +67,15 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io:
         let words = panic.payload_as_str().unwrap_or("it panicked");
         let _ = writeln!(io::stderr(), "{ENGINE_BUG}{words}");
     }));
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let (sender, mut receiver) = unbounded_channel();
     let left_behind = spill.clone();
     std::thread::spawn(move || {
         let mut input = BufReader::new(io::stdin());
-        let mut line = String::new();
-        if input.read_line(&mut line).is_ok_and(|read| read > 0) && sender.send(line).is_ok() {
+        let mut pass_on = || {
+            let mut line = String::new();
+            input.read_line(&mut line).is_ok_and(|read| read > 0) && sender.send(line).is_ok()
+        };
+        if pass_on() && pass_on() {
             // Nothing else is said; this waits for the end.
             let _ = io::copy(&mut input.by_ref(), &mut io::sink());
         }
@@ -86,14 +93,22 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io:
     let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let data = data.to_owned();
     let answered = runtime.spawn(async move {
-        let early = warmed(&data, limits, &spill, &models).await;
-        let Ok(Ok(line)) = tokio::task::spawn_blocking(move || receiver.recv()).await else {
+        let Some(postgres) = receiver.recv().await else {
+            return Ok(());
+        };
+        let postgres: Option<String> = serde_json::from_str(&postgres)?;
+        let place = Place {
+            data,
+            postgres: postgres.map(SecretString::from),
+        };
+        let early = warmed(&place, limits, &spill, &models).await;
+        let Some(line) = receiver.recv().await else {
             return Ok(());
         };
         let mut out = BufWriter::new(out);
         let reader = match early {
             Some(reader) => Ok(reader),
-            None => Reader::open(&data, limits, spill, models).await,
+            None => Reader::open(place, limits, spill, models).await,
         };
         let said = match (reader, serde_json::from_str::<Query>(&line)) {
             (Ok(reader), Ok(query)) => {
@@ -137,9 +152,9 @@ fn confine(limits: &Limits) -> io::Result<()> {
 }
 
 /// A reader that has answered once, so that what is made at first use is there when it matters; `None` where there is
-/// no data directory yet.
-async fn warmed(data: &Path, limits: Limits, spill: &Path, models: &Models) -> Option<Reader> {
-    let reader = Reader::open(data, limits, spill.to_owned(), models.clone())
+/// no store yet.
+async fn warmed(place: &Place, limits: Limits, spill: &Path, models: &Models) -> Option<Reader> {
+    let reader = Reader::open(place, limits, spill.to_owned(), models.clone())
         .await
         .ok()?;
     let mut rows = reader.answer(&Query::from("SELECT 1")).await.ok()?;

@@ -6,6 +6,7 @@ use super::opened::Opened;
 use super::ranking::{Fused, READ, STATIC, Why, fuse};
 use super::snippet::{Finder, Snippet};
 use super::{SearchError, words};
+use crate::database::Place;
 use crate::embedder::Embedder;
 use crate::query::{Limits, Reader};
 use crate::vectors::{VectorError, Vectors};
@@ -16,7 +17,7 @@ use jiff::tz::TimeZone;
 use schemas::{Dataset, datasets};
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -77,7 +78,7 @@ pub struct Models {
     pub first: String,
 }
 
-/// Answers queries over one data directory.
+/// Answers queries over one store.
 #[derive(Debug)]
 pub struct Searcher {
     vectors: Vectors,
@@ -89,15 +90,16 @@ pub struct Searcher {
 }
 
 impl Searcher {
-    /// Opens the index of a data directory.
+    /// Opens the index of a store.
     ///
     /// # Errors
     /// [`SearchError`] when the index cannot be read.
-    pub async fn open(data: &Path, models: &Models, limits: Limits) -> Result<Self, SearchError> {
-        if !Vectors::is_at(data) {
+    pub async fn open(place: impl Into<Place>, models: &Models, limits: Limits) -> Result<Self, SearchError> {
+        let place = place.into();
+        if !Vectors::is_at(&place.data) {
             return Err(SearchError::Empty);
         }
-        let vectors = Vectors::open(data).await?;
+        let vectors = Vectors::open(&place.data).await?;
         let mut opened = Vec::new();
         for dataset in datasets::ALL {
             if let Some(search) = &dataset.search {
@@ -107,7 +109,7 @@ impl Searcher {
         Ok(Self {
             vectors,
             opened,
-            reader: Reader::open(data, limits, std::env::temp_dir(), models.clone()).await?,
+            reader: Reader::open(place, limits, std::env::temp_dir(), models.clone()).await?,
             models: models.clone(),
             threads: NonZeroUsize::new(limits.threads).unwrap_or(NonZeroUsize::MIN),
             embedders: Mutex::default(),

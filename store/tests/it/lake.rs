@@ -2,14 +2,57 @@
 
 use crate::{ask, ask_as_of, batch, commit, cursor, files, limits, merged, source};
 use schemas::RunId;
+use std::time::Duration;
 use store::lake::as_of::AsOf;
 use store::query::Query;
-use store::{Commit, Store, StoreError};
+use store::{Commit, Place, Store, StoreError};
+use tempfile::TempDir;
+
+/// A fresh place of its own, with its tables in Postgres.
+fn postgres() -> (TempDir, Place) {
+    let data = tempfile::tempdir().unwrap();
+    let place = Place {
+        postgres: Some(fixtures::postgres::fresh().into()),
+        ..Place::from(data.path())
+    };
+    (data, place)
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_unit_is_new_then_unchanged_then_changed_then_gone() {
-    let data = tempfile::tempdir().unwrap();
+async fn all_of_it_holds_on_postgres() {
+    goes_through_its_life(&postgres().1).await;
+    is_the_same_after_a_restart(&postgres().1).await;
+    ends_its_file(&postgres().1).await;
+    is_compacted(&postgres().1).await;
+    becomes_visible_together(&postgres().1).await;
+    becomes_visible_before(&postgres().1).await;
+    has_a_past(&postgres().1).await;
+    tells_its_changes(&postgres().1).await;
+    got_a_column_later(&postgres().1).await;
+    joins_its_past(&postgres().1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_files_are_not_swept_for_a_postgres_that_does_not_know_them() {
+    let (data, place) = postgres();
     let store = Store::open_writer(data.path()).await.unwrap();
+    commit(
+        &mut store.committer(&source()).await.unwrap(),
+        &[("a", "one")],
+        &[],
+        1,
+    )
+    .await;
+    store.close().await;
+    let before = files(&data.path().join("lake/files"));
+    for opened in [Store::open(&place).await, Store::open_writer(&place).await] {
+        assert!(matches!(opened, Err(StoreError::NotMoved { .. })), "{opened:?}");
+    }
+    assert_eq!(files(&data.path().join("lake/files")), before);
+}
+
+async fn goes_through_its_life(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     let first = commit(
         &mut committer,
@@ -35,13 +78,17 @@ async fn a_unit_is_new_then_unchanged_then_changed_then_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_new_makes_no_snapshot_even_after_a_restart() {
+async fn a_unit_is_new_then_unchanged_then_changed_then_gone() {
     let data = tempfile::tempdir().unwrap();
+    goes_through_its_life(&Place::from(data.path())).await;
+}
+
+async fn is_the_same_after_a_restart(place: &Place) {
     let rows = [("a", "one"), ("b", "two")];
-    let store = Store::open_writer(data.path()).await.unwrap();
+    let store = Store::open_writer(place).await.unwrap();
     let first = commit(&mut store.committer(&source()).await.unwrap(), &rows, &[], 1).await;
     store.close().await;
-    let store = Store::open_writer(data.path()).await.unwrap();
+    let store = Store::open_writer(place).await.unwrap();
     let again = commit(&mut store.committer(&source()).await.unwrap(), &rows, &[], 1).await;
     assert!(first.snapshot.is_some());
     assert_eq!(again.snapshot, None);
@@ -49,9 +96,13 @@ async fn nothing_new_makes_no_snapshot_even_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleting_all_rows_of_a_file_one_by_one_ends_it() {
+async fn nothing_new_makes_no_snapshot_even_after_a_restart() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
+    is_the_same_after_a_restart(&Place::from(data.path())).await;
+}
+
+async fn ends_its_file(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     commit(&mut committer, &[("a", "1"), ("b", "2"), ("c", "3")], &[], 1).await;
     for (at, gone) in ["b", "a", "c"].into_iter().enumerate() {
@@ -65,9 +116,13 @@ async fn deleting_all_rows_of_a_file_one_by_one_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn compacting_keeps_rows_and_cursors_and_removes_what_nobody_needs() {
+async fn deleting_all_rows_of_a_file_one_by_one_ends_it() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
+    ends_its_file(&Place::from(data.path())).await;
+}
+
+async fn is_compacted(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     for at in 0..10 {
         let item = format!("item-{at}");
@@ -80,7 +135,7 @@ async fn compacting_keeps_rows_and_cursors_and_removes_what_nobody_needs() {
     assert!(compacted.snapshots_expired >= 11, "{compacted:?}");
     assert_eq!(ask(&store, "select _item from emails order by 1").await, before);
     assert_eq!(store.cursor(&source()).await.unwrap(), Some(cursor(10)));
-    assert_eq!(files(&data.path().join("lake/files/main/emails")).len(), 1);
+    assert_eq!(files(&place.data.join("lake/files/main/emails")).len(), 1);
     let verified = store.verify().await.unwrap();
     assert!(verified.problems.is_empty(), "{:?}", verified.problems);
     // The committer's memory of what exists survives compaction of the files it was read from.
@@ -91,6 +146,12 @@ async fn compacting_keeps_rows_and_cursors_and_removes_what_nobody_needs() {
         (again.files_before, again.files_after, again.snapshots_expired),
         (2, 2, 0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compacting_keeps_rows_and_cursors_and_removes_what_nobody_needs() {
+    let data = tempfile::tempdir().unwrap();
+    is_compacted(&Place::from(data.path())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,16 +227,38 @@ async fn a_missing_data_file_is_found_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_writers_are_one_too_many() {
+async fn writers_come_beside_each_other_and_only_the_first_sweeps() {
     let data = tempfile::tempdir().unwrap();
     let store = Store::open_writer(data.path()).await.unwrap();
-    assert!(matches!(
-        Store::open_writer(data.path()).await,
-        Err(StoreError::InUse { .. })
-    ));
+    assert!(store.is_alone());
+    let unnamed = data.path().join("lake/files/main/emails/dkc-1-2.parquet");
+    std::fs::write(&unnamed, "of a commit that is yet to come").unwrap();
+    let other = Store::open_writer(data.path()).await.unwrap();
+    assert!(!other.is_alone() && unnamed.exists());
     assert!(Store::open(data.path()).await.is_ok(), "readers are welcome");
     drop(store);
-    assert!(Store::open_writer(data.path()).await.is_ok());
+    assert!(!Store::open_writer(data.path()).await.unwrap().is_alone());
+    assert!(unnamed.exists());
+    drop(other);
+    assert!(Store::open_writer(data.path()).await.unwrap().is_alone());
+    assert!(!unnamed.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_the_data_directory_alone_is_waited_for() {
+    let data = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(data.path().join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let mut opening = tokio::spawn({
+        let place = Place::from(data.path());
+        async move { Store::open_writer(place).await }
+    });
+    let waits = tokio::time::timeout(Duration::from_millis(100), &mut opening).await;
+    assert!(waits.is_err() && !data.path().join("lake").exists());
+    lock.unlock().unwrap();
+    let store = opening.await.unwrap().unwrap();
+    assert!(!store.is_alone());
+    assert_eq!(store.data(), std::fs::canonicalize(data.path()).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,10 +280,8 @@ async fn a_data_directory_that_moved_is_read_where_it_is() {
     assert!(!here.exists());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn batches_that_wait_become_visible_together() {
-    let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
+async fn becomes_visible_together(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     for (at, rows) in [(1, [("a", "one")]), (2, [("b", "two")])] {
         let staged = committer.stage(batch(&rows, &[], at)).await;
@@ -219,9 +300,13 @@ async fn batches_that_wait_become_visible_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_unit_that_waits_becomes_visible_before_it_changes_or_goes() {
+async fn batches_that_wait_become_visible_together() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
+    becomes_visible_together(&Place::from(data.path())).await;
+}
+
+async fn becomes_visible_before(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     let first = batch(&[("a", "one"), ("b", "two")], &[], 1);
     committer.stage(first).await.with.unwrap();
@@ -236,6 +321,12 @@ async fn a_unit_that_waits_becomes_visible_before_it_changes_or_goes() {
     let last = committer.commit_staged().await.unwrap();
     assert_eq!(last.merged["emails"], merged(0, 0, 0, 1));
     assert_eq!(ask(&store, "select _item from emails").await, "b");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_that_waits_becomes_visible_before_it_changes_or_goes() {
+    let data = tempfile::tempdir().unwrap();
+    becomes_visible_before(&Place::from(data.path())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,10 +348,8 @@ async fn what_waited_and_was_never_committed_leaves_no_file() {
     assert_eq!(there(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_past_is_asked_by_snapshot_or_by_time() {
-    let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
+async fn has_a_past(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     let first = commit(&mut committer, &[("a", "one")], &[], 1)
         .await
@@ -281,9 +370,13 @@ async fn the_past_is_asked_by_snapshot_or_by_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_are_told_by_key_across_a_compaction() {
+async fn the_past_is_asked_by_snapshot_or_by_time() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
+    has_a_past(&Place::from(data.path())).await;
+}
+
+async fn tells_its_changes(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     let first = [("a", "one"), ("b", "two"), ("c", "three")];
     let since = commit(&mut committer, &first, &[], 1).await.snapshot.unwrap();
@@ -302,9 +395,13 @@ async fn changes_are_told_by_key_across_a_compaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_are_told_across_a_column_that_came_later() {
+async fn changes_are_told_by_key_across_a_compaction() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
+    tells_its_changes(&Place::from(data.path())).await;
+}
+
+async fn got_a_column_later(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     let first = [("a", "one"), ("b", "two")];
     let since = commit(&mut committer, &first, &[], 1).await.snapshot.unwrap();
@@ -324,9 +421,13 @@ async fn changes_are_told_across_a_column_that_came_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_past_can_be_joined_with_the_present() {
+async fn changes_are_told_across_a_column_that_came_later() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
+    got_a_column_later(&Place::from(data.path())).await;
+}
+
+async fn joins_its_past(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
     let mut committer = store.committer(&source()).await.unwrap();
     let first = [("a", "one"), ("b", "two")];
     let since = commit(&mut committer, &first, &[], 1).await.snapshot.unwrap();
@@ -361,6 +462,12 @@ async fn the_past_can_be_joined_with_the_present() {
         let said = refused.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(said.contains(why), "{wrong}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_can_be_joined_with_the_present() {
+    let data = tempfile::tempdir().unwrap();
+    joins_its_past(&Place::from(data.path())).await;
 }
 
 async fn changes_since(store: &Store, since: i64) -> Vec<String> {

@@ -10,7 +10,7 @@ use store::{Store, StoreError};
 
 pub(super) async fn run(paths: &[PathBuf], again: bool, context: &Context) -> Result<()> {
     let store = match again {
-        true => Some(Store::open(&context.data).await.into_diagnostic()?),
+        true => Some(Store::open(context.place()?).await.into_diagnostic()?),
         false => None,
     };
     let mut all = Vec::new();

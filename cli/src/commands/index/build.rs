@@ -11,12 +11,17 @@ use pipelines::IndexError;
 use pipelines::index::{self, Indexed};
 use schemas::Dataset;
 use serde::Serialize;
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
 use store::embedder::{EmbedError, Embedder, Tokens, static_of};
 use store::vectors::{VectorError, Vectors};
 use tokio_util::sync::CancellationToken;
+
+/// How long a run waits for another dkc that is at work on the index, which may take hours.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Indexes what is new, and lets the model read all that it has not read, the newest first. When it is stopped, the next
 /// time goes on from there.
@@ -44,7 +49,7 @@ pub struct Built {
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let (limits, search) = config::settings(context)?;
     super::chosen(&arguments.datasets)?;
-    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
+    let store = Store::open_writer(context.place()?).await.into_diagnostic()?;
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));
     let fresh = Fresh {
@@ -55,10 +60,10 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         waits: true,
         cancel: &cancel,
     };
-    if arguments.anew {
-        fresh.forget(&arguments.datasets).await?;
-    }
-    let built = fresh.all(&arguments.datasets).await;
+    let built = match arguments.anew {
+        true => fresh.anew(&arguments.datasets).await,
+        false => fresh.all(&arguments.datasets).await,
+    };
     store.close().await;
     let built = built?;
     if cancel.is_cancelled() {
@@ -101,11 +106,34 @@ pub struct Fresh<'a> {
 }
 
 impl Fresh<'_> {
-    /// Indexes the datasets of these names; all without one.
+    /// Indexes the datasets of these names; all without one. Of two dkc one waits for the other.
     ///
     /// # Errors
     /// Whatever stopped it, in words for the user; what was done stays.
     pub async fn all(&self, names: &[String]) -> Result<Vec<Built>> {
+        let _alone = self.alone().await?;
+        self.follow(names).await
+    }
+
+    /// The same from the beginning.
+    async fn anew(&self, names: &[String]) -> Result<Vec<Built>> {
+        let _alone = self.alone().await?;
+        self.forget(names).await?;
+        self.follow(names).await
+    }
+
+    async fn alone(&self) -> Result<File> {
+        let patience = (!self.waits).then_some(PATIENCE);
+        let alone = super::alone(self.context, patience, self.cancel).await?;
+        alone.ok_or_else(|| {
+            miette!(
+                help = "what is new is indexed after the next run, or by `dkc index build`",
+                "another dkc is at work on the index"
+            )
+        })
+    }
+
+    async fn follow(&self, names: &[String]) -> Result<Vec<Built>> {
         let models = self.context.models()?;
         let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
         let model = self.search.model.clone();

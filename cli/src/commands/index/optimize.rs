@@ -6,6 +6,7 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use store::Store;
 use store::vectors::Vectors;
+use tokio_util::sync::CancellationToken;
 
 /// Merges small files of the index, puts words into it that are read one by one, and forgets vectors of texts that no row
 /// says any more.
@@ -20,8 +21,9 @@ pub struct Arguments {
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let datasets = super::chosen(&arguments.datasets)?;
+    let store = Store::open_writer(context.place()?).await.into_diagnostic()?;
     // Nobody else may write meanwhile.
-    let store = Store::open_writer(&context.data).await.into_diagnostic()?;
+    let _alone = super::alone(context, None, &CancellationToken::new()).await?;
     let vectors = Vectors::open(&context.data).await.into_diagnostic()?;
     let mut lines = Vec::new();
     for (dataset, _) in datasets {

@@ -39,7 +39,7 @@ struct Model {
 /// Runs it.
 pub async fn run(_: Arguments, context: &Context) -> Result<()> {
     let (_, search) = config::settings(context)?;
-    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let store = Store::open(context.place()?).await.into_diagnostic()?;
     let newest = store.catalog().head().await.into_diagnostic()?.id;
     store.close().await;
     let vectors = Vectors::open(&context.data).await.into_diagnostic()?;

@@ -104,7 +104,7 @@ async fn names(dataset: &'static Dataset, context: &Context) -> Result<HashMap<V
             dataset.name
         ));
     };
-    let store = Store::open(&context.data).await.into_diagnostic()?;
+    let store = Store::open(context.place()?).await.into_diagnostic()?;
     let mut batches = store.scan(dataset, None, None).await.into_diagnostic()?;
     let mut names = HashMap::new();
     while let Some(batch) = batches.recv().await {

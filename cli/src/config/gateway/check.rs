@@ -4,44 +4,12 @@
 //! - Not here: secrets. That they are references is checked, and nothing is looked up.
 
 use super::{GitHub, Serve};
+use crate::config::finding::Finding;
 use crate::config::mistake::nearest;
 use crate::config::secret::{FORMS, Reference};
 use crate::context::expand;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use toml_edit::{Table, TableLike, Value};
-
-/// What is wrong in the table.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::config) struct Finding {
-    /// The keys that lead to it from the top; last may come the text of one of a list.
-    keys: Vec<String>,
-    /// What is wrong.
-    pub message: String,
-    /// What would be right; empty where the message says so.
-    pub help: String,
-}
-
-impl Finding {
-    /// Where it lies below the table at the top.
-    pub fn span(&self, top: &Table) -> Option<Range<usize>> {
-        span_at(top, &self.keys)
-    }
-}
-
-/// Where the value lies that these keys lead to, or the nearest above it.
-fn span_at(table: &dyn TableLike, keys: &[String]) -> Option<Range<usize>> {
-    let (key, rest) = keys.split_first()?;
-    let item = table.get(key)?;
-    let is_meant = |value: &&Value| value.as_str() == rest.first().map(String::as_str);
-    let within = match (item.as_array(), item.as_table_like()) {
-        (Some(values), _) => values.iter().find(is_meant).and_then(Value::span),
-        (_, Some(table)) => span_at(table, rest),
-        _ => None,
-    };
-    within.or_else(|| item.span())
-}
 
 /// Makes the paths absolute, as those of pipelines are, and says what is wrong.
 pub(in crate::config) fn settle(serve: &mut Serve, folder: &Path) -> Vec<Finding> {
@@ -92,11 +60,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn wrong(&mut self, keys: &[&str], message: impl Into<String>, help: impl Into<String>) {
-        self.findings.push(Finding {
-            keys: ["serve"].iter().chain(keys).map(|&key| key.to_owned()).collect(),
-            message: message.into(),
-            help: help.into(),
-        });
+        self.findings.push(Finding::new("serve", keys, message, help));
     }
 
     /// Makes one path absolute.
@@ -142,7 +106,7 @@ impl Check<'_> {
     }
 
     fn github(&mut self, github: &mut GitHub) {
-        if let Err(reason) = check_api(&github.api) {
+        if let Err(reason) = check_address(&github.api) {
             self.wrong(
                 &["github", "api"],
                 format!("`serve.github.api`: {reason}"),
@@ -201,7 +165,7 @@ fn is_part(text: &str) -> bool {
 }
 
 /// A token goes there, so nobody on the way may read it.
-fn check_api(text: &str) -> Result<(), &'static str> {
+pub(in crate::config) fn check_address(text: &str) -> Result<(), &'static str> {
     let Ok(address) = reqwest::Url::parse(text) else {
         return Err("it is no address");
     };
@@ -211,16 +175,19 @@ fn check_api(text: &str) -> Result<(), &'static str> {
     if address.query().is_some() || address.fragment().is_some() {
         return Err("it has more than a host and a path");
     }
-    let is_here = address.host_str().is_some_and(|host| {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-    });
+    let is_here = address.host_str().is_some_and(is_here);
     match address.scheme() {
         "https" => Ok(()),
         "http" if is_here => Ok(()),
         "http" => Err("the token could be read on the way; write https"),
         _ => Err("it must begin with https://"),
     }
+}
+
+/// Whether a host is this machine, whatever a name server says.
+pub(in crate::config) fn is_here(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn dotted(keys: &[&str]) -> String {

@@ -1,11 +1,14 @@
-//! One snapshot: files of several tables and a cursor, in one SQLite transaction.
+//! One snapshot: files of several tables and a cursor, in one transaction of the catalog.
+//!
+//! - Others commit meanwhile: what only adds, and what deletes from files that are still as they were, goes on top of
+//!   theirs.
 
 use super::seal::{AUTHOR, seal};
 use super::{Catalog, CommitInfo, Snapshot, head};
 use crate::error::StoreError;
 use crate::lake::data_file::WrittenFile;
 use schemas::Dataset;
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Any, Row, Transaction};
 use std::collections::BTreeSet;
 
 /// A delete file just written for a live data file, in place of the one before.
@@ -29,18 +32,37 @@ pub struct TableChange {
     /// New delete files.
     pub deletes: Vec<NewDeletes>,
     /// Data files of which no row is left.
-    pub ended: Vec<i64>,
+    pub ended: Vec<EndedFile>,
+}
+
+/// A data file of which no row is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedFile {
+    /// The data file.
+    pub data_file: i64,
+    /// The delete file by which it was read.
+    pub deletes: Option<i64>,
+}
+
+/// What a commit goes on top of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// The snapshot it was built on, and no newer one: what travels with it holds for that one alone.
+    Base,
+    /// Whatever is newest, if the files that it changes are as they were.
+    Newest,
 }
 
 impl Catalog {
-    /// Commits changes of several tables and what travels with them as one snapshot on top of `base`.
+    /// Commits changes of several tables, built on `base`, and what travels with them as one snapshot.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when another program has committed since `base`; else SQLite's refusal.
-    /// Nothing of the commit is visible then.
+    /// [`StoreError::Conflict`] when another program has committed since `base` what this commit cannot go on top of;
+    /// else the database's refusal. Nothing of the commit is visible then.
     pub async fn commit(
         &self,
         base: Snapshot,
+        on: On,
         tables: &[TableChange],
         message: &str,
         info: &CommitInfo,
@@ -48,7 +70,7 @@ impl Catalog {
         let failed = self.failed();
         let mut tx = self.begin().await?;
         let mut head = head(&mut tx).await.map_err(&failed)?;
-        if head != base {
+        if head != base && (on == On::Base || !are_as_they_were(&mut tx, tables).await.map_err(&failed)?) {
             return Err(StoreError::Conflict {
                 expected: base.id,
                 found: head.id,
@@ -70,15 +92,49 @@ impl Catalog {
     }
 }
 
+/// Whether the files that a commit changes are live, with the delete files that it knows.
+async fn are_as_they_were(
+    tx: &mut Transaction<'static, Any>,
+    tables: &[TableChange],
+) -> Result<bool, sqlx::Error> {
+    for change in tables {
+        let deletes = change
+            .deletes
+            .iter()
+            .map(|deletes| (deletes.data_file, deletes.before));
+        let ended = change.ended.iter().map(|ended| (ended.data_file, ended.deletes));
+        for (file, known) in deletes.chain(ended) {
+            let row = sqlx::query(
+                "SELECT d.delete_file_id FROM ducklake_data_file f
+                 LEFT JOIN ducklake_delete_file d ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL
+                 WHERE f.data_file_id = $1 AND f.end_snapshot IS NULL",
+            )
+            .bind(file)
+            .fetch_optional(&mut **tx)
+            .await?;
+            let Some(row) = row else { return Ok(false) };
+            if row.try_get::<Option<i64>, _>(0)? != known {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// Inserts the snapshot after `head`, with the counters as they stand in it, when all its rows are there.
 pub(super) async fn insert_snapshot(
-    tx: &mut Transaction<'static, Sqlite>,
+    tx: &mut Transaction<'static, Any>,
     head: Snapshot,
     changes: &str,
     message: &str,
     info: &CommitInfo,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO ducklake_snapshot VALUES ($1, $2, $3, $4, $5)")
+    let insert = crate::database::sql(
+        tx,
+        "INSERT INTO ducklake_snapshot VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO ducklake_snapshot VALUES ($1, CAST($2 AS TIMESTAMPTZ), $3, $4, $5)",
+    );
+    sqlx::query(insert)
         .bind(head.id + 1)
         .bind(super::now_text())
         .bind(head.schema_version)
@@ -97,7 +153,7 @@ pub(super) async fn insert_snapshot(
 }
 
 async fn apply(
-    tx: &mut Transaction<'static, Sqlite>,
+    tx: &mut Transaction<'static, Any>,
     change: &TableChange,
     snapshot: i64,
     next_file_id: &mut i64,
@@ -119,7 +175,7 @@ async fn apply(
         let id = take_id();
         sqlx::query(
             "INSERT INTO ducklake_data_file
-             SELECT $1, $2, $3, NULL, NULL, $4, 1, 'parquet', $5, $6, $7, next_row_id, NULL, NULL, NULL, NULL
+             SELECT $1, $2, $3, NULL, NULL, $4, TRUE, 'parquet', $5, $6, $7, next_row_id, NULL, NULL, NULL, NULL
              FROM ducklake_table_stats WHERE table_id = $2",
         )
         .bind(id)
@@ -164,7 +220,7 @@ async fn apply(
             .bind(snapshot)
             .execute(&mut **tx)
             .await?;
-        sqlx::query("INSERT INTO ducklake_delete_file VALUES ($1, $2, $3, NULL, $4, $5, 1, 'parquet', $6, $7, $8, NULL, NULL)")
+        sqlx::query("INSERT INTO ducklake_delete_file VALUES ($1, $2, $3, NULL, $4, $5, TRUE, 'parquet', $6, $7, $8, NULL, NULL)")
             .bind(take_id())
             .bind(table_id)
             .bind(snapshot)
@@ -176,7 +232,7 @@ async fn apply(
             .execute(&mut **tx)
             .await?;
     }
-    for file in &change.ended {
+    for file in change.ended.iter().map(|ended| ended.data_file) {
         changes.insert(format!("deleted_from_table:{table_id}"));
         for statement in [
             "UPDATE ducklake_table_stats AS t SET record_count = t.record_count - f.record_count,

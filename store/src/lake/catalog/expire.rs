@@ -10,13 +10,13 @@ impl Catalog {
     /// Names of all data and delete files that any snapshot, or the list of files to delete, still names.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn named_files(&self) -> Result<HashSet<String>, StoreError> {
         let names: Vec<String> = sqlx::query_scalar(
             "SELECT path FROM ducklake_data_file UNION ALL SELECT path FROM ducklake_delete_file
              UNION ALL SELECT path FROM ducklake_files_scheduled_for_deletion",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.database.pool())
         .await
         .map_err(self.failed())?;
         // Scheduled files are named from the data path; only the last part is ours.
@@ -29,32 +29,33 @@ impl Catalog {
     /// The number of live data files of the table that has most.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn most_files(&self) -> Result<i64, StoreError> {
         sqlx::query_scalar(
             "SELECT coalesce(max(files), 0) FROM (SELECT count(*) AS files FROM ducklake_data_file
-             WHERE end_snapshot IS NULL GROUP BY table_id)",
+             WHERE end_snapshot IS NULL GROUP BY table_id) AS live",
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self.database.pool())
         .await
         .map_err(self.failed())
     }
 
-    /// Forgets snapshots older than `before` (but never the newest) and what only they used; the
-    /// cursors they carried must travel with a newer snapshot. Files that nothing names any more are put on
-    /// the list of [`Catalog::scheduled`]. Returns the number of snapshots.
+    /// Forgets snapshots that are older than `before`, a moment, and than the snapshot `carrier`, with which the cursors
+    /// that they carried travel; and what only they used. Files that nothing names any more are put on the list of
+    /// [`Catalog::scheduled`]. Returns the number of snapshots.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
-    pub async fn expire(&self, before: &str) -> Result<u64, StoreError> {
+    /// [`StoreError`] when the database fails.
+    pub async fn expire(&self, before: &str, carrier: i64) -> Result<u64, StoreError> {
         let failed = self.failed();
         let mut tx = self.begin().await?;
         let before_that = seal::check(&mut tx).await.map_err(&failed)?;
-        let expired = sqlx::query(
-            "DELETE FROM ducklake_snapshot WHERE snapshot_time < $1
-             AND snapshot_id < (SELECT max(snapshot_id) FROM ducklake_snapshot)",
-        )
+        let expired = sqlx::query(self.database.sql(
+            "DELETE FROM ducklake_snapshot WHERE snapshot_time < $1 AND snapshot_id < $2",
+            "DELETE FROM ducklake_snapshot WHERE snapshot_time < CAST($1 AS TIMESTAMPTZ) AND snapshot_id < $2",
+        ))
         .bind(before)
+        .bind(carrier)
         .execute(&mut *tx)
         .await
         .map_err(&failed)?
@@ -81,13 +82,17 @@ impl Catalog {
                     row.try_get(1).map_err(&failed)?,
                     row.try_get(2).map_err(&failed)?,
                 );
-                sqlx::query("INSERT INTO ducklake_files_scheduled_for_deletion VALUES ($1, $2, 1, $3)")
-                    .bind(file)
-                    .bind(format!("main/{dataset}/{name}"))
-                    .bind(super::now_text())
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(&failed)?;
+                sqlx::query(self.database.sql(
+                    "INSERT INTO ducklake_files_scheduled_for_deletion VALUES ($1, $2, TRUE, $3)",
+                    "INSERT INTO ducklake_files_scheduled_for_deletion
+                     VALUES ($1, $2, TRUE, CAST($3 AS TIMESTAMPTZ))",
+                ))
+                .bind(file)
+                .bind(format!("main/{dataset}/{name}"))
+                .bind(super::now_text())
+                .execute(&mut *tx)
+                .await
+                .map_err(&failed)?;
                 if table == "ducklake_data_file" {
                     for statement in [
                         "DELETE FROM ducklake_file_column_stats WHERE data_file_id = $1",
@@ -111,14 +116,14 @@ impl Catalog {
         // What snapshots made that are gone now counts as the next one's. What was not whole stays so.
         let (mut previous, mut whole) = (None, true);
         for snapshot in before_that {
-            let is_there: bool =
+            let there: i64 =
                 sqlx::query_scalar("SELECT count(*) FROM ducklake_snapshot WHERE snapshot_id = $1")
                     .bind(snapshot.id)
                     .fetch_one(&mut *tx)
                     .await
                     .map_err(&failed)?;
             whole &= snapshot.finding.is_none();
-            if !is_there {
+            if there == 0 {
                 continue;
             }
             if let Some(info) = snapshot
@@ -138,10 +143,10 @@ impl Catalog {
     /// Where the files lie that are scheduled for deletion.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn scheduled(&self) -> Result<Vec<PathBuf>, StoreError> {
         let names: Vec<String> = sqlx::query_scalar("SELECT path FROM ducklake_files_scheduled_for_deletion")
-            .fetch_all(&self.pool)
+            .fetch_all(self.database.pool())
             .await
             .map_err(self.failed())?;
         Ok(names.into_iter().map(|name| self.files.join(name)).collect())
@@ -150,10 +155,10 @@ impl Catalog {
     /// Forgets the list of files scheduled for deletion, once they are deleted.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn forget_scheduled(&self) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM ducklake_files_scheduled_for_deletion")
-            .execute(&self.pool)
+            .execute(self.database.pool())
             .await
             .map_err(self.failed())?;
         Ok(())

@@ -1,25 +1,38 @@
 //! Digests of the catalog's own content: each snapshot carries one of the rows it made and ended.
 //!
-//! SQLite keeps no checksum of its pages, so a bit that flips inside a number or a name goes unseen by it.
+//! SQLite keeps no checksum of its pages, so a bit that flips inside a number or a name goes unseen by it; Postgres keeps
+//! them only where it was told to. Of the same rows both give the same texts, so that a catalog can move.
 //! A digest is made in the transaction of its commit and travels in `commit_extra_info`; it is never made again
 //! over older rows, so no later commit can approve of rot. See `docs/decisions/0005-catalog-digests.md`.
 
 use super::{Catalog, CommitInfo};
+use crate::database::{is_postgres, sql};
 use crate::error::StoreError;
 use schemas::Digest;
 use serde::{Deserialize, Serialize};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 /// Who committed, as dkc writes it.
 pub(super) const AUTHOR: &str = "dkc";
 
-/// Tables that are changed in place, and the shape of all. `data_path` is corrected whenever the lake is opened.
-const STATE: &str = "
+/// Tables that are changed in place. `data_path` is corrected whenever the lake is opened.
+const SQLITE_STATE: &str = "
     SELECT json_array('table statistics', table_id, record_count, next_row_id, file_size_bytes)
     FROM ducklake_table_stats
     UNION ALL SELECT json_array('metadata', \"key\", \"value\", \"scope\", scope_id)
-    FROM ducklake_metadata WHERE \"key\" <> 'data_path'
-    UNION ALL SELECT json_array('shape', type, name, tbl_name, sql) FROM sqlite_master";
+    FROM ducklake_metadata WHERE \"key\" <> 'data_path'";
+
+/// The same.
+const POSTGRES_STATE: &str = "
+    SELECT '[' || array_to_string(ARRAY['\"table statistics\"', CAST(table_id AS TEXT), CAST(record_count AS TEXT),
+           CAST(next_row_id AS TEXT), CAST(file_size_bytes AS TEXT)], ',', 'null') || ']'
+    FROM ducklake_table_stats
+    UNION ALL SELECT '[' || array_to_string(ARRAY['\"metadata\"', CAST(to_json(\"key\") AS TEXT),
+           CAST(to_json(\"value\") AS TEXT), CAST(to_json(\"scope\") AS TEXT), CAST(scope_id AS TEXT)], ',', 'null') || ']'
+    FROM ducklake_metadata WHERE \"key\" <> 'data_path'";
+
+/// The shape of all tables. Where Postgres keeps it is its own business.
+const SHAPE: &str = "SELECT json_array('shape', type, name, tbl_name, sql) FROM sqlite_master";
 
 /// What a snapshot carries of its own content; SHA-256 in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +41,9 @@ pub struct Seal {
     rows: String,
     /// Of what is changed in place, as it was then.
     state: String,
+    /// Of the shape of the tables in SQLite; empty in Postgres. Absent in what an older dkc wrote, where `state` is of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shape: Option<String>,
 }
 
 /// SHA-256 of texts, in no order.
@@ -42,48 +58,91 @@ fn text_of(info: &CommitInfo) -> Result<String, sqlx::Error> {
 
 /// The digest of what the snapshots in `range` made and ended, with what travels with the last of them.
 async fn digest_of_rows(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     range: (i64, i64),
     info: &CommitInfo,
-    state: &str,
+    seal: &Seal,
 ) -> Result<String, sqlx::Error> {
-    let mut rows: Vec<String> = sqlx::query_scalar(include_str!("seal.sql"))
+    let rows_between = sql(
+        connection,
+        include_str!("seal.sql"),
+        include_str!("seal_postgres.sql"),
+    );
+    let mut rows: Vec<String> = sqlx::query_scalar(rows_between)
         .bind(range.0)
         .bind(range.1)
         .fetch_all(connection)
         .await?;
     // Even the digest of a state that is long gone is held to what it was.
-    rows.push(text_of(&sealed(info, String::new(), state.to_owned()))?);
+    let carried = Seal {
+        rows: String::new(),
+        ..seal.clone()
+    };
+    rows.push(text_of(&sealed(info, carried))?);
     Ok(digest(rows))
 }
 
-fn sealed(info: &CommitInfo, rows: String, state: String) -> CommitInfo {
+fn sealed(info: &CommitInfo, seal: Seal) -> CommitInfo {
     CommitInfo {
-        seal: Some(Seal { rows, state }),
+        seal: Some(seal),
         ..info.clone()
     }
 }
 
-/// The digest of what is changed in place.
-async fn digest_of_state(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
-    Ok(digest(sqlx::query_scalar(STATE).fetch_all(connection).await?))
+/// What is changed in place, and the shape of the tables, as texts.
+struct State {
+    state: Vec<String>,
+    /// Absent in Postgres.
+    shape: Option<Vec<String>>,
+}
+
+impl State {
+    async fn of(connection: &mut AnyConnection) -> Result<Self, sqlx::Error> {
+        let state = sql(connection, SQLITE_STATE, POSTGRES_STATE);
+        let state = sqlx::query_scalar(state).fetch_all(&mut *connection).await?;
+        let shape = match is_postgres(connection) {
+            true => None,
+            false => Some(sqlx::query_scalar(SHAPE).fetch_all(connection).await?),
+        };
+        Ok(Self { state, shape })
+    }
+
+    /// A seal of it, without the digest of rows.
+    fn seal(self) -> Seal {
+        Seal {
+            rows: String::new(),
+            state: digest(self.state),
+            shape: Some(self.shape.map(digest).unwrap_or_default()),
+        }
+    }
+
+    /// Whether it is as a seal says, as far as can be told here: a catalog may have moved from the other database.
+    fn is_as(&self, seal: &Seal) -> bool {
+        let is_same = || seal.state == digest(self.state.clone());
+        match (&seal.shape, &self.shape) {
+            (Some(known), Some(shape)) if !known.is_empty() => *known == digest(shape.clone()) && is_same(),
+            (Some(_), _) => is_same(),
+            (None, Some(shape)) => seal.state == digest([self.state.as_slice(), shape.as_slice()].concat()),
+            (None, None) => true,
+        }
+    }
 }
 
 /// Writes what travels with a snapshot, with the digest of what it and those between it and `previous` made:
 /// to be called when all their rows are there, in the same transaction.
 pub(super) async fn seal(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     previous: Option<i64>,
     snapshot: i64,
     info: &CommitInfo,
 ) -> Result<(), sqlx::Error> {
     // What is older than the oldest snapshot counts as its own.
     let range = (previous.unwrap_or(i64::MIN), snapshot);
-    let state = digest_of_state(connection).await?;
-    let rows = digest_of_rows(connection, range, info, &state).await?;
+    let mut seal = State::of(connection).await?.seal();
+    seal.rows = digest_of_rows(connection, range, info, &seal).await?;
     sqlx::query("UPDATE ducklake_snapshot_changes SET commit_extra_info = $2 WHERE snapshot_id = $1")
         .bind(snapshot)
-        .bind(text_of(&sealed(info, rows, state))?)
+        .bind(text_of(&sealed(info, seal))?)
         .execute(connection)
         .await?;
     Ok(())
@@ -100,7 +159,7 @@ pub(super) struct Checked {
 }
 
 /// Compares each snapshot with the digest it carries, oldest first.
-pub(super) async fn check(connection: &mut SqliteConnection) -> Result<Vec<Checked>, sqlx::Error> {
+pub(super) async fn check(connection: &mut AnyConnection) -> Result<Vec<Checked>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT s.snapshot_id, c.author, c.commit_extra_info
          FROM ducklake_snapshot s LEFT JOIN ducklake_snapshot_changes c USING (snapshot_id)
@@ -123,15 +182,15 @@ pub(super) async fn check(connection: &mut SqliteConnection) -> Result<Vec<Check
                 // What is newer than the newest snapshot counts as its own.
                 let end = if is_newest { i64::MAX } else { id };
                 let range = (previous.unwrap_or(i64::MIN), end);
-                let found = digest_of_rows(connection, range, info, &seal.state).await;
-                let state = digest_of_state(connection).await;
+                let found = digest_of_rows(connection, range, info, seal).await;
+                let state = State::of(connection).await;
                 match (found, state) {
                     (Err(error), _) | (_, Err(error)) => Some(format!("cannot be read: {error}")),
                     _ if text_of(info).ok() != text => Some("carries more than it was given".to_owned()),
                     (Ok(found), _) if found != seal.rows => {
                         Some("is not as it was committed: its digest differs".to_owned())
                     }
-                    (_, Ok(state)) if is_newest && state != seal.state => Some(
+                    (_, Ok(state)) if is_newest && !state.is_as(seal) => Some(
                         "left tables or counts that are not as they were: their digest differs".to_owned(),
                     ),
                     _ => None,
@@ -152,16 +211,19 @@ impl Catalog {
     /// What is wrong with the catalog's file or its content; empty when nothing.
     ///
     /// # Errors
-    /// [`StoreError`] when SQLite fails.
+    /// [`StoreError`] when the database fails.
     pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
         let failed = self.failed();
         // One transaction: whoever commits meanwhile is not seen.
-        let mut tx = self.pool.begin().await.map_err(&failed)?;
-        let found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(&failed)?;
-        let mut findings: Vec<String> = found.into_iter().filter(|line| line != "ok").collect();
+        let mut tx = self.database.begin_to_read().await?;
+        let mut findings: Vec<String> = Vec::new();
+        if !self.database.is_postgres() {
+            findings = sqlx::query_scalar("PRAGMA integrity_check")
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(&failed)?;
+            findings.retain(|line| line != "ok");
+        }
         for checked in check(&mut tx).await.map_err(&failed)? {
             findings.extend(checked.finding.map(|finding| {
                 format!(

@@ -2,63 +2,46 @@
 
 use super::commit::insert_snapshot;
 use super::seal::{AUTHOR, seal};
-use super::{Catalog, CommitInfo, head};
+use super::{Catalog, CommitInfo, head, hold};
+use crate::database::sql;
 use crate::error::StoreError;
 use crate::lake::data_file::column_ids;
 use schemas::{Column, Dataset, Home, Kind};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Any, AnyConnection, Row, Transaction};
 use std::collections::{HashMap, HashSet};
 
 impl Catalog {
-    /// Makes what is missing and corrects where the files lie.
-    pub(super) async fn bootstrap(&self) -> Result<(), StoreError> {
+    /// Whether there is no catalog yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub(crate) async fn is_new(&self) -> Result<bool, StoreError> {
+        let mut connection = self.database.pool().acquire().await.map_err(self.failed())?;
+        is_new(&mut connection).await.map_err(self.failed())
+    }
+
+    /// Makes what is missing, with a table for every lake dataset, and corrects where the files lie.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails, or when a table there does not fit its dataset.
+    pub(crate) async fn bootstrap(&self) -> Result<(), StoreError> {
         let failed = self.failed();
         let data_path = format!("{}/", self.files.display());
-        let is_new = "SELECT count(*) = 0 FROM sqlite_master WHERE name = 'ducklake_snapshot'";
         let known_path = "SELECT value FROM ducklake_metadata WHERE key = 'data_path' AND scope IS NULL";
-        let needs_making: bool = sqlx::query_scalar(is_new)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(&failed)?;
-        if !needs_making {
+        if !self.is_new().await? {
             let path: Option<String> = sqlx::query_scalar(known_path)
-                .fetch_optional(&self.pool)
+                .fetch_optional(self.database.pool())
                 .await
                 .map_err(&failed)?;
             if path.as_deref() == Some(data_path.as_str()) && self.missing().await?.is_empty() {
                 return Ok(());
             }
         }
-        let mut tx = self.begin().await?;
-        let needs_making: bool = sqlx::query_scalar(is_new)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(&failed)?;
-        if needs_making {
-            sqlx::raw_sql(include_str!("../../../migrations/0001_ducklake.sql"))
-                .execute(&mut *tx)
-                .await
-                .map_err(&failed)?;
-            sqlx::query("INSERT INTO ducklake_snapshot VALUES (0, $1, 0, 1, 0)")
-                .bind(super::now_text())
-                .execute(&mut *tx)
-                .await
-                .map_err(&failed)?;
-            sqlx::query(
-                "INSERT INTO ducklake_snapshot_changes VALUES (0, 'created_schema:\"main\"', $1, NULL, NULL)",
-            )
-            .bind(AUTHOR)
-            .execute(&mut *tx)
-            .await
-            .map_err(&failed)?;
-            sqlx::query("INSERT INTO ducklake_schema VALUES (0, $1, 0, NULL, 'main', 'main/', 1)")
-                .bind(uuid::Uuid::now_v7().to_string())
-                .execute(&mut *tx)
-                .await
-                .map_err(&failed)?;
-            seal(&mut tx, None, 0, &CommitInfo::default())
-                .await
-                .map_err(&failed)?;
+        let mut tx = self.database.begin_alone().await?;
+        if is_new(&mut tx).await.map_err(&failed)? {
+            make(&mut tx).await.map_err(&failed)?;
+        } else {
+            hold(&mut tx).await.map_err(&failed)?;
         }
         // The data directory may have moved since; DuckDB reads the path from here.
         sqlx::query("DELETE FROM ducklake_metadata WHERE key = 'data_path' AND scope IS NULL")
@@ -81,7 +64,7 @@ impl Catalog {
              FROM ducklake_table t JOIN ducklake_column c ON c.table_id = t.table_id
              WHERE t.end_snapshot IS NULL AND c.end_snapshot IS NULL AND c.parent_column IS NULL",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.database.pool())
         .await
         .map_err(self.failed())?;
         let mut there: HashMap<(String, String), (i64, String)> = HashMap::new();
@@ -102,7 +85,8 @@ impl Catalog {
                     Some((found, kind)) => {
                         return Err(StoreError::Unfit {
                             reason: format!(
-                                "in its catalog.sqlite, column {}.{} is {kind} with id {found}, and should be {} with id {id}",
+                                "in `{}`, column {}.{} is {kind} with id {found}, and should be {} with id {id}",
+                                self.database.name(),
                                 dataset.name,
                                 column.name,
                                 ducklake_type(column.kind)
@@ -119,7 +103,7 @@ impl Catalog {
     }
 
     /// Creates the tables and columns that [`Catalog::missing`] finds, in one snapshot.
-    async fn create_missing(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), StoreError> {
+    async fn create_missing(&self, tx: &mut Transaction<'static, Any>) -> Result<(), StoreError> {
         let failed = self.failed();
         let mut head = head(tx).await.map_err(&failed)?;
         let id = head.id + 1;
@@ -135,15 +119,18 @@ impl Catalog {
             let table_id = known.unwrap_or(head.next_catalog_id);
             if known.is_none() {
                 head.next_catalog_id += 1;
-                sqlx::query("INSERT INTO ducklake_table VALUES ($1, $2, $3, NULL, 0, $4, $5, 1)")
-                    .bind(table_id)
-                    .bind(uuid::Uuid::now_v7().to_string())
-                    .bind(id)
-                    .bind(dataset.name)
-                    .bind(format!("{}/", dataset.name))
-                    .execute(&mut **tx)
-                    .await
-                    .map_err(&failed)?;
+                sqlx::query(self.database.sql(
+                    "INSERT INTO ducklake_table VALUES ($1, $2, $3, NULL, 0, $4, $5, TRUE)",
+                    "INSERT INTO ducklake_table VALUES ($1, CAST($2 AS UUID), $3, NULL, 0, $4, $5, TRUE)",
+                ))
+                .bind(table_id)
+                .bind(uuid::Uuid::now_v7().to_string())
+                .bind(id)
+                .bind(dataset.name)
+                .bind(format!("{}/", dataset.name))
+                .execute(&mut **tx)
+                .await
+                .map_err(&failed)?;
                 sqlx::query("INSERT INTO ducklake_table_stats VALUES ($1, 0, 0, 0)")
                     .bind(table_id)
                     .execute(&mut **tx)
@@ -206,6 +193,51 @@ impl Catalog {
     }
 }
 
+async fn is_new(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    let count = sql(
+        connection,
+        "SELECT count(*) FROM sqlite_master WHERE name = 'ducklake_snapshot'",
+        "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'ducklake_snapshot'",
+    );
+    let there: i64 = sqlx::query_scalar(count).fetch_one(connection).await?;
+    Ok(there == 0)
+}
+
+/// Makes the DuckLake tables and the first snapshot, which is empty.
+async fn make(tx: &mut Transaction<'static, Any>) -> Result<(), sqlx::Error> {
+    let tables = sql(
+        tx,
+        include_str!("../../../migrations/sqlite/lake/0001_ducklake.sql"),
+        include_str!("../../../migrations/postgres/lake/0001_ducklake.sql"),
+    );
+    sqlx::raw_sql(tables).execute(&mut **tx).await?;
+    let snapshot = sql(
+        tx,
+        "INSERT INTO ducklake_snapshot VALUES (0, $1, 0, 1, 0)",
+        "INSERT INTO ducklake_snapshot VALUES (0, CAST($1 AS TIMESTAMPTZ), 0, 1, 0)",
+    );
+    sqlx::query(snapshot)
+        .bind(super::now_text())
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO ducklake_snapshot_changes VALUES (0, 'created_schema:\"main\"', $1, NULL, NULL)",
+    )
+    .bind(AUTHOR)
+    .execute(&mut **tx)
+    .await?;
+    let schema = sql(
+        tx,
+        "INSERT INTO ducklake_schema VALUES (0, $1, 0, NULL, 'main', 'main/', TRUE)",
+        "INSERT INTO ducklake_schema VALUES (0, CAST($1 AS UUID), 0, NULL, 'main', 'main/', TRUE)",
+    );
+    sqlx::query(schema)
+        .bind(uuid::Uuid::now_v7().to_string())
+        .execute(&mut **tx)
+        .await?;
+    seal(tx, None, 0, &CommitInfo::default()).await
+}
+
 fn ducklake_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Text => "varchar",
@@ -219,7 +251,7 @@ fn ducklake_type(kind: Kind) -> &'static str {
 }
 
 async fn insert_column(
-    tx: &mut Transaction<'static, Sqlite>,
+    tx: &mut Transaction<'static, Any>,
     table_id: i64,
     snapshot: i64,
     column: &Column,

@@ -38,7 +38,8 @@ impl Bound {
         match self {
             Self::Int(int) => Some(int.to_string()),
             Self::Instant(instant) => instant_text(*instant),
-            Self::Text(text) => (text.len() <= STATISTIC_BYTES).then(|| text.clone()),
+            // Postgres, where a catalog may be, has no U+0000 in a text.
+            Self::Text(text) => (text.len() <= STATISTIC_BYTES && !text.contains('\0')).then(|| text.clone()),
         }
     }
 }

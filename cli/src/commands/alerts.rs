@@ -1,0 +1,161 @@
+//! `dkc alerts`: what is wrong, and whether you would be told.
+
+use super::service;
+use crate::config::{Config, Tls, look_up};
+use crate::context::Context;
+use crate::print;
+use clap::{Args, Subcommand};
+use miette::{IntoDiagnostic, Result};
+use pipelines::alerts::{self, Channels, DeadMan, Ntfy, Smtp, Webhook};
+use secrecy::SecretString;
+use serde_json::json;
+use std::sync::Arc;
+use store::Store;
+use store::alerts::{AlertLog, Open};
+
+/// Lists what is wrong, since when, and what to do about it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dkc alerts\n  dkc alerts test")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send a test through each channel of the configuration, and tell which arrived
+    #[command(after_help = "Example:\n  dkc alerts test")]
+    Test,
+}
+
+/// Runs it.
+pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
+    match arguments.command {
+        None => list(context).await,
+        Some(Command::Test) => test(context).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<()> {
+    let log = AlertLog::open(context.place()?).await.into_diagnostic()?;
+    let open = log.open_now().await.into_diagnostic()?;
+    log.close().await;
+    if context.json {
+        return print::json(&json!({ "alerts": open }));
+    }
+    if open.is_empty() {
+        print::note(
+            "nothing is known to be wrong; `dkc daemon` and `dkc serve` look",
+            context,
+        );
+        return Ok(());
+    }
+    let row = |open: Open| {
+        [
+            print::moment(open.since),
+            open.alert.kind.as_str().replace('_', " "),
+            open.alert.subject,
+            open.alert.what,
+            open.alert.next_step,
+        ]
+    };
+    print::table(
+        ["since", "alert", "about", "what is wrong", "what to do"],
+        open.into_iter().map(row),
+    )
+}
+
+async fn test(context: &Context) -> Result<()> {
+    let config = context.load_config()?;
+    let channels = channels(&config)?;
+    let store = Arc::new(Store::open(context.place()?).await.into_diagnostic()?);
+    let log = AlertLog::open(context.place()?).await.into_diagnostic()?;
+    let told = service::alerts(&config, store, log, channels).test().await;
+    if told.is_empty() {
+        miette::bail!(
+            help = "docs/guides/alerts.md shows them: a webhook, ntfy, mail, a dead man's switch",
+            "`{}` names no channel of alerts",
+            config.path.display()
+        );
+    }
+    let failed = told.iter().filter(|(_, outcome)| outcome.is_err()).count();
+    if context.json {
+        let told: Vec<_> = told
+            .iter()
+            .map(|(channel, outcome)| {
+                let error = outcome.as_ref().err().map(ToString::to_string);
+                json!({ "channel": channel, "arrived": outcome.is_ok(), "error": error })
+            })
+            .collect();
+        print::json(&json!({ "channels": told }))?;
+    } else {
+        let outcome = |outcome: &Result<(), alerts::ChannelError>| match outcome {
+            Ok(()) => "arrived".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        print::table(
+            ["channel", "outcome"],
+            told.iter()
+                .map(|(channel, told)| [(*channel).to_owned(), outcome(told)]),
+        )?;
+    }
+    if failed > 0 {
+        miette::bail!("{failed} of {} channels failed", told.len());
+    }
+    Ok(())
+}
+
+/// Whoever is told of alerts, with the secrets looked up.
+///
+/// # Errors
+/// That a secret is not where it should be.
+pub(super) fn channels(config: &Config) -> Result<Channels> {
+    let settings = &config.alerts;
+    let secret = |key: &str, text: &str| look_up(&format!("alerts.{key}"), text, config.folder());
+    let optional = |key: &str, text: &Option<String>| -> Result<Option<SecretString>> {
+        text.as_deref().map(|text| secret(key, text)).transpose()
+    };
+    let webhook = optional("webhook", &settings.webhook)?.map(|url| Webhook { url, token: None });
+    let ntfy = match &settings.ntfy {
+        None => None,
+        Some(ntfy) => Some(Ntfy {
+            server: ntfy.server.clone(),
+            topic: secret("ntfy.topic", &ntfy.topic)?,
+            token: optional("ntfy.token", &ntfy.token)?,
+        }),
+    };
+    let smtp = match &settings.smtp {
+        None => None,
+        Some(smtp) => {
+            let (tls, usual) = match smtp.tls {
+                Tls::Implicit => (alerts::Tls::Implicit, 465),
+                Tls::StartTls => (alerts::Tls::StartTls, 587),
+                Tls::None => (alerts::Tls::None, 25),
+            };
+            Some(Smtp {
+                host: smtp.host.clone(),
+                port: smtp.port.map_or(usual, |port| port.get()),
+                tls,
+                user: smtp.user.clone(),
+                password: optional("smtp.password", &smtp.password)?,
+                from: smtp.from.clone(),
+                to: smtp.to.clone(),
+                ca_file: smtp.ca_file.clone(),
+            })
+        }
+    };
+    let dead_man = match &settings.dead_man {
+        None => None,
+        Some(dead_man) => Some(DeadMan {
+            url: secret("dead_man.url", &dead_man.url)?,
+            every: dead_man.every.whole(),
+        }),
+    };
+    Ok(Channels {
+        webhook,
+        ntfy,
+        smtp,
+        dead_man,
+        repeat: settings.repeat.whole(),
+    })
+}

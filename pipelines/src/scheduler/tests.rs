@@ -1,0 +1,221 @@
+//! Schedulers on a queue on which nobody works.
+
+use super::*;
+use crate::schedule::{CatchUp, Overlap};
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use schemas::datasets::runs::Trigger;
+use std::sync::Arc;
+use store::queue::Queue;
+use store::runs::Runs;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+/// Longer than this, and it does not happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn name(name: &str) -> SourceName {
+    SourceName::new(name).unwrap()
+}
+
+fn pipeline(pipeline: &str, when: &[&str]) -> Pipeline {
+    Pipeline {
+        plan: Plan {
+            pipeline: name(pipeline),
+            when: when.iter().map(|when| when.parse().unwrap()).collect(),
+            zone: TimeZone::UTC,
+            jitter: Duration::ZERO,
+            catch_up: CatchUp::One,
+            window: SignedDuration::from_hours(168),
+            overlap: Overlap::Queue,
+            timeout: None,
+            retries: 4,
+            priority: 7,
+            fresh_within: None,
+        },
+        paths: Vec::new(),
+        host: Some("example.org".to_owned()),
+    }
+}
+
+async fn asker(data: &TempDir, pipelines: Vec<Pipeline>) -> Asker {
+    let queue = Queue::open(data.path()).await.unwrap();
+    let runs = Runs::open(data.path()).await.unwrap();
+    Asker::new(queue, runs, pipelines, Arc::new(Notify::new()))
+}
+
+/// A run of a pipeline that ended just now.
+fn ended(pipeline: &str, state: RunState) -> Run {
+    Run {
+        state,
+        ended_at: Some(now()),
+        ..Run::new(name(pipeline), Trigger::Person, now())
+    }
+}
+
+#[tokio::test]
+async fn two_schedulers_have_each_time_run_once() {
+    let data = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let mut schedulers = Vec::new();
+    for _ in 0..2 {
+        let asker = asker(&data, vec![pipeline("mail", &["* * * * * *"])]).await;
+        schedulers.push(tokio::spawn(Scheduler::new(asker).run(stop.clone())));
+    }
+    let asker = asker(&data, Vec::new()).await;
+    let began = Clock::now();
+    let mut runs = Vec::new();
+    while runs.len() < 4 {
+        assert!(began.elapsed() < PATIENCE, "{runs:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        runs = asker.queue.active(&name("mail")).await.unwrap();
+        // The first makes a beginning; the others are those of the schedule.
+        runs.retain(|run| run.reason.is_none());
+    }
+    stop.cancel();
+    for scheduler in schedulers {
+        scheduler.await.unwrap();
+    }
+    let mut times: Vec<Instant> = runs.iter().filter_map(|run| run.due_at).collect();
+    assert!(times.iter().all(|time| time % 1_000_000 == 0), "{times:?}");
+    assert_eq!(times.len(), runs.len());
+    times.sort_unstable();
+    times.dedup();
+    assert_eq!(times.len(), runs.len(), "{runs:?}");
+    assert!(runs.iter().all(|run| run.trigger == Trigger::Schedule));
+    let decided = asker.queue.schedules().await.unwrap();
+    let decided = decided.get(&(name("mail"), "* * * * * *".to_owned())).unwrap();
+    assert!(decided.until >= *times.last().unwrap());
+}
+
+#[tokio::test]
+async fn what_is_decided_stays_decided_over_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let asker = asker(
+        &data,
+        vec![pipeline("mail", &["@yearly", "every 300 days", "on change"])],
+    )
+    .await;
+    let mut first = Scheduler::new(asker.clone());
+    first.look_at_all();
+    first.turn(true).await.unwrap();
+    let runs = asker.queue.active(&name("mail")).await.unwrap();
+    // What never ran is begun, once.
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    let decided = asker.queue.schedules().await.unwrap();
+    assert_eq!(decided.len(), 3);
+    assert_eq!(first.timetable.len(), 2);
+    let mut second = Scheduler::new(asker.clone());
+    second.look_at_all();
+    second.turn(true).await.unwrap();
+    assert_eq!(asker.queue.active(&name("mail")).await.unwrap().len(), 1);
+    // Nothing new: nothing written.
+    assert_eq!(asker.queue.schedules().await.unwrap(), decided);
+    assert!(second.until_next() == LONGEST);
+}
+
+#[tokio::test]
+async fn a_time_that_is_skipped_is_told_once_by_two_services() {
+    let data = tempfile::tempdir().unwrap();
+    let mut lazy = pipeline("mail", &["0 0 * * *"]);
+    lazy.plan.overlap = Overlap::Skip;
+    let asker = asker(&data, vec![lazy]).await;
+    let busy = Run::new(name("mail"), Trigger::Person, now());
+    asker.queue.begin(&busy, "somebody", LONGEST).await.unwrap();
+    // Yesterday's decision, as both remember it.
+    let yesterday = now() - 26 * 3_600 * 1_000_000;
+    for _ in 0..2 {
+        let mut scheduler = Scheduler::new(asker.clone());
+        let decided = Decided {
+            until: yesterday,
+            next_due: Some(yesterday),
+        };
+        scheduler.decided.insert((0, 0), decided);
+        scheduler.look_at_all();
+        scheduler.turn(false).await.unwrap();
+    }
+    let skipped = asker
+        .runs
+        .newest(Some(&name("mail")), Some(RunState::Skipped), 100)
+        .await
+        .unwrap();
+    assert_eq!(skipped.len(), 1, "{skipped:?}");
+    assert!(
+        skipped
+            .first()
+            .unwrap()
+            .reason
+            .as_ref()
+            .unwrap()
+            .contains("at work")
+    );
+}
+
+#[tokio::test]
+async fn a_good_end_is_followed_once_and_a_bad_one_never() {
+    let data = tempfile::tempdir().unwrap();
+    let pipelines = || vec![pipeline("mail", &[]), pipeline("costs", &["after mail"])];
+    let here = asker(&data, pipelines()).await;
+    let queued = async || here.queue.active(&name("costs")).await.unwrap();
+    here.follow(&ended("mail", RunState::Failed)).await.unwrap();
+    here.follow(&ended("costs", RunState::Succeeded)).await.unwrap();
+    assert!(queued().await.is_empty());
+
+    let run = ended("mail", RunState::PartlySucceeded);
+    here.follow(&run).await.unwrap();
+    let following = queued().await;
+    let [following] = following.as_slice() else {
+        panic!("{following:?}")
+    };
+    assert_eq!(following.trigger, Trigger::After);
+    assert!(following.reason.as_ref().unwrap().contains(&run.run.0));
+    let claimed = here.queue.claim("one", 9, 9, LONGEST).await.unwrap();
+    assert_eq!(claimed.first().map(|claimed| claimed.priority), Some(7));
+    let over = Run {
+        state: RunState::Succeeded,
+        ..claimed.first().unwrap().run.clone()
+    };
+    assert!(here.queue.finish(&over, None).await.unwrap());
+    // Told again, or found again by whoever was started anew.
+    here.follow(&run).await.unwrap();
+    here.runs.record(&run).await.unwrap();
+    asker(&data, pipelines()).await.make_up().await.unwrap();
+    assert!(queued().await.is_empty());
+
+    // One of which nobody was told.
+    here.runs
+        .record(&ended("mail", RunState::Succeeded))
+        .await
+        .unwrap();
+    asker(&data, pipelines()).await.make_up().await.unwrap();
+    assert_eq!(queued().await.len(), 1);
+}
+
+#[tokio::test]
+async fn one_that_waits_is_enough_and_one_at_work_is_not() {
+    let data = tempfile::tempdir().unwrap();
+    let asker = asker(&data, vec![pipeline("mail", &["on change"])]).await;
+    let pipeline = asker.pipelines.first().unwrap();
+    let change = async || {
+        let asked = asker.ask(pipeline, Trigger::Change, "its files changed".to_owned(), None);
+        asked.await.unwrap();
+        asker.queue.active(&name("mail")).await.unwrap()
+    };
+    assert_eq!(change().await.len(), 1);
+    assert_eq!(change().await.len(), 1);
+    assert_eq!(asker.queue.claim("one", 1, 1, LONGEST).await.unwrap().len(), 1);
+    assert_eq!(change().await.len(), 2);
+    assert_eq!(change().await.len(), 2);
+}
+
+#[test]
+fn a_clock_that_was_set_is_noticed() {
+    let mut clocks = Clocks::now();
+    assert_eq!(clocks.jump(), None);
+    clocks.wall -= 7_200_000_000;
+    let jump = clocks.jump().unwrap();
+    assert!((7_199_000_000..7_201_000_000).contains(&jump), "{jump}");
+    clocks.wall += 7_200_000_000;
+    assert!(clocks.jump().unwrap() < -7_199_000_000);
+    assert_eq!(clocks.jump(), None);
+}

@@ -1,0 +1,154 @@
+//! `cancel_run`: an end to a run.
+//!
+//! - What waits is over at once. What is at work is asked to end, and keeps what it has committed.
+//! - Not here: how a run notices (`pipelines::worker`).
+
+use super::get_run::known;
+use crate::operation::{Call, Effect, Method, OWNERS, Operation, Output, answer, parse};
+use crate::problem::{Kind, Problem};
+use crate::toolset;
+use schemars::JsonSchema;
+use schemas::datasets::runs::Run;
+use schemas::{RunId, View};
+use serde::{Deserialize, Serialize};
+use store::queue::Cancelled;
+
+/// The operation.
+pub(crate) const OPERATION: Operation = Operation {
+    name: "cancel_run",
+    about: "Cancels a run: one that waits is over, one at work is asked to end and keeps what it has stored.",
+    effect: Effect::Act,
+    roles: OWNERS,
+    method: Method::Post,
+    path: "/api/v1/runs/{run}/cancel",
+    is_heavy: false,
+    is_cacheable: false,
+    input: |types| types.subschema_for::<CancelRun>(),
+    example: r#"{"run": "the id of a run"}"#,
+    output: Output::Json(|types| types.subschema_for::<CancelledRun>()),
+    toolset: &toolset::MONITORING,
+    holds_collected: false,
+    plan: None,
+    call: |call, input| Box::pin(async move { answer(&cancel(call, parse(input)?).await?) }),
+};
+
+/// Which run.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CancelRun {
+    /// Its id.
+    #[schemars(length(max = 100))]
+    run: String,
+}
+
+/// A run that was cancelled.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+struct CancelledRun {
+    /// Its id.
+    run: String,
+    /// cancelled, or running where it is asked to end and has yet to.
+    state: &'static str,
+}
+
+async fn cancel(call: Call<'_>, input: CancelRun) -> Result<CancelledRun, Problem> {
+    check_view(&call.caller.view)?;
+    let Run { run, .. } = known(call.gateway.lake.store().runs(), &input.run).await?;
+    let why = format!("cancelled by `{}`", call.caller.who);
+    told(call.gateway.queue.cancel(&run, &why).await?, run)
+}
+
+/// Refuses who may see some datasets only: runs are of all of them.
+pub(super) fn check_view(view: &View) -> Result<(), Problem> {
+    crate::lake::visible("runs", view)?;
+    match view.datasets {
+        None => Ok(()),
+        Some(_) => Err(Problem::new(
+            Kind::Forbidden,
+            "runs are of all datasets, and the token may see some of them only",
+        )),
+    }
+}
+
+/// What came of it, for whoever asked.
+fn told(cancelled: Cancelled, run: RunId) -> Result<CancelledRun, Problem> {
+    let state = match cancelled {
+        Cancelled::Queued => "cancelled",
+        Cancelled::Asked => "running",
+        Cancelled::Over(state) => {
+            let detail = format!(
+                "it is over already: its state is `{}`; `list_runs` tells what waits and what is at work",
+                state.as_str()
+            );
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
+        Cancelled::Unknown => return Err(Problem::not_found("run", &run.0, std::iter::empty())),
+    };
+    Ok(CancelledRun { run: run.0, state })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::datasets::runs::{RunState, Trigger};
+    use schemas::{Role, SourceName};
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+    use store::queue::{Queue, Request};
+
+    fn request(pipeline: &str) -> Request {
+        let source = SourceName::new(pipeline).unwrap();
+        Request {
+            run: Run::new(source, Trigger::Person, 0),
+            priority: 0,
+            host: None,
+            timeout: None,
+            once: None,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_waits_is_over_and_what_is_at_work_is_asked_to_end() {
+        let data = tempfile::tempdir().unwrap();
+        let queue = Queue::open(data.path()).await.unwrap();
+        let requests = [request("mail"), request("notes")];
+        let ids = queue.enqueue(&requests).await.unwrap();
+        let at_work = queue.claim("w", 1, 1, Duration::from_secs(60)).await.unwrap();
+        let at_work = at_work.first().unwrap().run.run.clone();
+        let waits = ids.into_iter().find(|id| *id != at_work).unwrap();
+        let cancel = async |run: &RunId| told(queue.cancel(run, "by me").await.unwrap(), run.clone());
+        assert_eq!(cancel(&waits).await.unwrap().state, "cancelled");
+        assert_eq!(cancel(&at_work).await.unwrap().state, "running");
+        let again = cancel(&waits).await.unwrap_err();
+        assert_eq!(again.kind, Kind::Conflict);
+        assert!(again.detail.contains("`cancelled`"), "{}", again.detail);
+        // It is heard by who works on it.
+        let ending = queue.renew("w", Duration::from_secs(60)).await.unwrap();
+        assert_eq!(ending, [at_work]);
+        let unknown = cancel(&RunId("none".to_owned())).await.unwrap_err();
+        assert_eq!(unknown.kind, Kind::NotFound);
+    }
+
+    #[test]
+    fn what_is_over_says_how_it_ended() {
+        let problem = told(Cancelled::Over(RunState::Succeeded), RunId("x".to_owned())).unwrap_err();
+        assert_eq!(problem.kind, Kind::Conflict);
+        assert!(problem.detail.contains("`succeeded`"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn programs_and_who_sees_some_datasets_only_cancel_nothing() {
+        assert_eq!(OPERATION.roles, [Role::User, Role::Dev]);
+        let of = |names: &[&str]| View {
+            datasets: Some(
+                names
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<BTreeSet<_>>(),
+            ),
+            ..View::default()
+        };
+        assert!(check_view(&View::default()).is_ok());
+        assert_eq!(check_view(&of(&["emails"])).unwrap_err().kind, Kind::NotFound);
+        assert_eq!(check_view(&of(&["runs"])).unwrap_err().kind, Kind::Forbidden);
+    }
+}

@@ -1,0 +1,9 @@
+-- What happened, in an order that never changes. `once` tells what has been announced already.
+CREATE TABLE events (
+    seq     BIGINT PRIMARY KEY,
+    at      BIGINT NOT NULL,
+    kind    TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    once    TEXT NOT NULL UNIQUE,
+    data    TEXT NOT NULL
+);

@@ -1,0 +1,581 @@
+//! Datasets as tables of Postgres, and a store that moves there and back.
+
+use crate::{ask, batch, commit, cursor, source};
+use fixtures::postgres::{Postgres, ask as ask_postgres, fresh};
+use schemas::datasets::emails::{DATASET, Email};
+use schemas::datasets::runs::{Run, Trigger};
+use schemas::{Provenance, Role, Rows, RunId};
+use secrecy::ExposeSecret as _;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+use store::audit::{Audit, Entry};
+use store::migrate::{Extent, MigrateError, migrate};
+use store::queue::{Queue, Request};
+use store::relational::{PublishedTable, Publisher};
+use store::run_log::{Level, RunLog};
+use store::tokens::{NewToken, Tokens};
+use store::{Commit, Items, Place, Store, StoreError};
+use tempfile::TempDir;
+
+/// A store of its own, and a database that it publishes to.
+async fn fresh_store() -> (TempDir, Store, Publisher, String) {
+    let data = tempfile::tempdir().unwrap();
+    let url = fresh();
+    let place = Place {
+        postgres: Some(url.clone().into()),
+        ..Place::from(data.path())
+    };
+    let store = Store::open_writer(&place).await.unwrap();
+    (data, store, Publisher::open(&place).unwrap().unwrap(), url)
+}
+
+/// The real mails, read as carelessly as a test may.
+fn mails() -> Vec<Email> {
+    let mails = fixtures::corpus::mails();
+    let mails = mails.iter().enumerate().map(|(number, bytes)| {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let header = |name: &str| {
+            let line = head.lines().find_map(|line| line.strip_prefix(name));
+            line.map(|value| value.trim().to_owned())
+        };
+        Email {
+            item: format!("{number:05}"),
+            message_id: header("Message-Id:"),
+            thread_id: format!("thread {}", number % 100),
+            from_addr: header("From:"),
+            to: header("To:")
+                .map(|to| to.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
+            subject: header("Subject:"),
+            body_text: Some(body.to_owned()),
+            date: Some(i64::try_from(number).unwrap() * 1_234_567_891),
+            size_bytes: i64::try_from(bytes.len()).unwrap(),
+            ..Email::default()
+        }
+    });
+    mails.collect()
+}
+
+async fn commit_mails(store: &Store, mails: &[Email], gone: &[&str]) {
+    let mut committer = store.committer(&source()).await.unwrap();
+    let mut gone = Some(gone.iter().map(|item| (*item).to_owned()).collect());
+    for part in mails.chunks(2_000) {
+        let mut rows = Rows::of_lake(
+            &DATASET,
+            Provenance {
+                source: source(),
+                run: RunId("run".to_owned()),
+            },
+        );
+        part.iter().for_each(|mail| rows.push(mail).unwrap());
+        let change = Commit {
+            run: RunId("run".to_owned()),
+            source: source(),
+            upserts: vec![(&DATASET, rows.finish().unwrap())],
+            differ: false,
+            removals: vec![(&DATASET, gone.take().unwrap_or_default())],
+            cursor: Some(cursor(1)),
+            items: Items::default(),
+            message: None,
+        };
+        committer.commit(change).await.unwrap();
+    }
+}
+
+/// What of a mail is compared.
+type Seen = (
+    String,
+    Option<String>,
+    Option<String>,
+    Vec<String>,
+    Option<i64>,
+    i64,
+);
+
+/// As Postgres has it.
+fn seen(mail: &Email) -> Seen {
+    let clean = |text: &String| text.replace('\0', "\u{fffd}");
+    (
+        mail.item.clone(),
+        mail.subject.as_ref().map(clean),
+        mail.body_text.as_ref().map(clean),
+        mail.to.iter().map(clean).collect(),
+        mail.date,
+        mail.size_bytes,
+    )
+}
+
+/// All mails that are published, by item.
+async fn published(url: &str) -> Vec<Seen> {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let rows = sqlx::query_as(
+        "SELECT _item, subject, body_text, \"to\", (extract(epoch FROM date) * 1000000)::bigint, size_bytes
+         FROM dkc.emails ORDER BY _item COLLATE \"C\"",
+    );
+    let rows = rows.fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows
+}
+
+/// What was done to the table of mails.
+fn emails_of(done: Vec<PublishedTable>) -> Option<PublishedTable> {
+    done.into_iter().find(|table| table.dataset == "emails")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_is_what_the_lake_has() {
+    let (_data, store, publisher, url) = fresh_store().await;
+    let mut mails = mails();
+    commit_mails(&store, &mails, &[]).await;
+    let first = emails_of(publisher.follow(&store).await.unwrap()).unwrap();
+    assert!(first.is_whole);
+    assert_eq!(first.came.rows, 6_046);
+    let with_zero = |text: &String| u64::from(text.contains('\0'));
+    let zeros = mails.iter().flat_map(|mail| {
+        let texts = [&mail.subject, &mail.body_text, &mail.from_addr, &mail.message_id];
+        texts.into_iter().flatten().chain(&mail.to)
+    });
+    assert_eq!(first.came.zeros, zeros.map(with_zero).sum::<u64>());
+    assert_eq!(published(&url).await, mails.iter().map(seen).collect::<Vec<_>>());
+    let question =
+        "select count(*), sum(size_bytes), count(subject), count(distinct thread_id), sum(length(subject))
+                    from ";
+    let here = ask(&store, &format!("{question} emails")).await;
+    let there = ask_postgres(&url, &format!("{question} dkc.emails"));
+    assert_eq!(there.replace('|', ","), here);
+
+    // Nothing new, then some of it new, changed and gone.
+    assert_eq!(publisher.follow(&store).await.unwrap(), []);
+    for mail in mails.iter_mut().take(100) {
+        mail.subject = Some("changed".to_owned());
+    }
+    mails.truncate(6_000);
+    mails.push(Email {
+        item: "new".to_owned(),
+        ..mails[7].clone()
+    });
+    let gone: Vec<String> = (6_000..6_046).map(|number| format!("{number:05}")).collect();
+    let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+    commit_mails(&store, &mails, &gone).await;
+    let second = emails_of(publisher.follow(&store).await.unwrap()).unwrap();
+    assert!(!second.is_whole);
+    assert_eq!((second.came.rows, second.left), (101, 146));
+    assert_eq!(published(&url).await, mails.iter().map(seen).collect::<Vec<_>>());
+
+    // Files that are only arranged anew are no news.
+    store.compact(jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(publisher.follow(&store).await.unwrap(), []);
+    // Snapshots that are forgotten are no hindrance.
+    commit_mails(&store, &mails[..10], &["new"]).await;
+    store.compact(jiff::Timestamp::now()).await.unwrap();
+    emails_of(publisher.follow(&store).await.unwrap()).unwrap();
+    mails.pop();
+    assert_eq!(published(&url).await, mails.iter().map(seen).collect::<Vec<_>>());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_stopped_leaves_nothing_half_published() {
+    let (_data, store, publisher, url) = fresh_store().await;
+    let mut mails = mails();
+    commit_mails(&store, &mails, &[]).await;
+    let mut stopped = 0;
+    for change in ["", "other "] {
+        for mail in &mut mails {
+            mail.subject = Some(format!("{change}{}", mail.item));
+        }
+        commit_mails(&store, &mails, &[]).await;
+        let mut patience = Duration::from_millis(4);
+        loop {
+            let followed = tokio::time::timeout(patience, publisher.follow(&store)).await;
+            let is_there = ask_postgres(&url, "select to_regclass('dkc.emails') is not null") == "t";
+            let count = "select count(*), count(*) filter (where subject like 'other %') from dkc.emails";
+            let counts = if is_there {
+                ask_postgres(&url, count)
+            } else {
+                String::new()
+            };
+            if let Ok(followed) = followed {
+                followed.unwrap();
+                assert_eq!(counts, ["6046|0", "6046|6046"][usize::from(!change.is_empty())]);
+                break;
+            }
+            let whole = ["", "6046|0", "6046|6046"];
+            assert!(whole.contains(&counts.as_str()), "{counts} after {patience:?}");
+            stopped += 1;
+            patience = patience * 3 / 2;
+        }
+    }
+    assert!(stopped > 4, "stopped only {stopped} times");
+    assert_eq!(published(&url).await, mails.iter().map(seen).collect::<Vec<_>>());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_explain_themselves_and_are_indexed() {
+    let (_data, store, publisher, url) = fresh_store().await;
+    let strange = "\0 \"quoted\" it's {a,b} \\ \n\t\r NULL 😀 \u{10ffff}";
+    commit(
+        &mut store.committer(&source()).await.unwrap(),
+        &[("a", strange), ("b", "")],
+        &[],
+        1,
+    )
+    .await;
+    publisher.follow(&store).await.unwrap();
+    let rows = published(&url).await;
+    assert_eq!(
+        rows[0].1.as_deref(),
+        Some(strange.replace('\0', "\u{fffd}").as_str())
+    );
+    assert_eq!(rows[1].1.as_deref(), Some(""));
+    assert_eq!(rows[0].4, Some(1_700_000_000_000_000));
+    let lines = |sql: &str| -> BTreeSet<String> {
+        let answer = ask_postgres(&url, sql);
+        answer.lines().map(str::to_owned).collect()
+    };
+    let indexes = lines("select indexdef from pg_indexes where schemaname = 'dkc' and tablename = 'emails'");
+    for index in [
+        "UNIQUE INDEX emails_key ON dkc.emails USING btree (_source, _item)",
+        "INDEX emails_by_date ON dkc.emails USING btree (date)",
+    ] {
+        assert!(
+            indexes.contains(&format!("CREATE {index}")),
+            "{index} is not in {indexes:?}"
+        );
+    }
+    let uncommented = lines(
+        "select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+         where c.relnamespace = 'dkc'::regnamespace and c.relkind = 'r' and c.relname <> 'dkc_published'
+         and a.attnum > 0 and col_description(c.oid, a.attnum) is null",
+    );
+    assert_eq!(uncommented, BTreeSet::new());
+    let about = ask_postgres(&url, "select obj_description('dkc.emails'::regclass)");
+    assert!(about.starts_with(DATASET.about), "{about}");
+    let tables = lines("select tablename from pg_tables where schemaname = 'dkc'");
+    for dataset in schemas::datasets::ALL {
+        let is_published = dataset.home == schemas::Home::Lake && dataset.name != "raw";
+        assert_eq!(tables.contains(dataset.name), is_published, "{}", dataset.name);
+    }
+
+    // With a table that somebody made smaller, or removed, it begins anew.
+    let columns = ["subject"];
+    let narrow = publisher
+        .follow_columns(&store, &DATASET, &columns)
+        .await
+        .unwrap();
+    assert!(narrow.unwrap().is_whole);
+    assert_eq!(
+        ask_postgres(&url, "select * from dkc.emails where _item = 'b'"),
+        "mail|b|"
+    );
+    ask_postgres(&url, "drop table dkc.emails");
+    assert!(
+        emails_of(publisher.follow(&store).await.unwrap())
+            .unwrap()
+            .is_whole
+    );
+    assert_eq!(published(&url).await, rows);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_is_published_to_again() {
+    let server = Postgres::start();
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let url = server.database();
+    let place = Place {
+        postgres: Some(url.clone().into()),
+        ..Place::from(data.path())
+    };
+    let publisher = Publisher::open(&place).unwrap().unwrap();
+    assert!(!format!("{publisher:?}").contains(fixtures::postgres::PASSWORD));
+    let mut committer = store.committer(&source()).await.unwrap();
+    commit(&mut committer, &[("a", "one")], &[], 1).await;
+    publisher.follow(&store).await.unwrap();
+    server.stop_fast();
+    commit(&mut committer, &[("b", "two")], &[], 2).await;
+    let refused = publisher.follow(&store).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unreachable { .. }), "{refused:?}");
+    server.start_again();
+    let done = emails_of(publisher.follow(&store).await.unwrap()).unwrap();
+    assert_eq!((done.is_whole, done.came.rows), (false, 1));
+    assert_eq!(ask_postgres(&url, "select count(*) from dkc.emails"), "2");
+    store.close().await;
+}
+
+/// Something in every part of a store; the text of a token.
+async fn fill(place: &Place) -> String {
+    let store = Store::open_writer(place).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    commit(
+        &mut committer,
+        &[("a", "one"), ("b", "two"), ("c", "three")],
+        &[],
+        1,
+    )
+    .await;
+    commit(&mut committer, &[("b", "zwei"), ("é 'q' \\", "four")], &["c"], 2).await;
+    commit(&mut committer, &[("e", "five")], &["a"], 3).await;
+    committer
+        .commit(Commit {
+            cursor: None,
+            message: Some("said \"so\"\n".to_owned()),
+            ..batch(&[("f", "six")], &[], 4)
+        })
+        .await
+        .unwrap();
+    store.close().await;
+    let tokens = Tokens::open(place).await.unwrap();
+    let token = NewToken {
+        name: "a token".to_owned(),
+        role: Role::User,
+        datasets: Some(vec!["emails".to_owned()]),
+        expires_at: None,
+        requests_per_second: Some(7),
+    };
+    let (text, _) = tokens.create(token).await.unwrap();
+    tokens.close().await;
+    let run = Run::new(source(), Trigger::Schedule, 1_700_000_000_000_000);
+    let queue = Queue::open(place).await.unwrap();
+    let request = Request {
+        run: run.clone(),
+        priority: -3,
+        host: Some("mail.example.org".to_owned()),
+        timeout: Some(Duration::from_secs(60)),
+        once: Some("once".to_owned()),
+    };
+    queue.enqueue(&[request]).await.unwrap();
+    queue.close().await;
+    let log = RunLog::open(place).await.unwrap();
+    let lines: Vec<_> = (0..2_500)
+        .map(|number| (run.run.clone(), number, Level::Warn, format!("line {number}")))
+        .collect();
+    log.append(&lines).await.unwrap();
+    log.close().await;
+    let audit = Audit::open(place).await.unwrap();
+    let entry = Entry {
+        at: 1,
+        who: "-".to_owned(),
+        role: "-".to_owned(),
+        operation: "sql".to_owned(),
+        face: "rest".to_owned(),
+        input: "{}".to_owned(),
+        rows: 1,
+        bytes: 2,
+        outcome: "ok".to_owned(),
+        duration_us: 3,
+        request: "r".to_owned(),
+    };
+    audit.append(&[entry.clone(), entry]).await.unwrap();
+    audit.close().await;
+    text.expose_secret().to_owned()
+}
+
+/// What a store answers.
+async fn answers(place: &Place) -> Vec<String> {
+    let store = Store::open(place).await.unwrap();
+    let verified = store.verify().await.unwrap();
+    assert!(verified.problems.is_empty(), "{:?}", verified.problems);
+    let mut answers = vec![format!("{:?}", store.cursor(&source()).await.unwrap())];
+    for question in [
+        "select _item, subject, date, folders from emails order by 1",
+        "select _item, sha256 from raw order by 1",
+        "select run, state, \"trigger\", started_at from runs order by 1",
+    ] {
+        answers.push(ask(&store, question).await);
+    }
+    store.close().await;
+    let log = RunLog::open(place).await.unwrap();
+    let queue = Queue::open(place).await.unwrap();
+    let active = queue.active(&source()).await.unwrap();
+    answers.push(format!("{active:?}"));
+    answers.push(format!("{:?}", log.of(&active[0].run, 0, 5_000).await.unwrap()));
+    log.close().await;
+    queue.close().await;
+    let audit = Audit::open(place).await.unwrap();
+    answers.push(format!("{:?}", audit.page(0, 10).await.unwrap()));
+    audit.close().await;
+    answers
+}
+
+/// All rows of all tables of a file, as SQLite writes them.
+async fn contents(file: &Path) -> BTreeMap<String, Vec<String>> {
+    let url = format!("sqlite://{}?mode=rw", file.display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT m.name, group_concat(quote(c.name), ' ') FROM sqlite_master m JOIN pragma_table_info(m.name) c
+         WHERE m.type = 'table' AND m.name <> '_sqlx_migrations' AND substr(m.name, 1, 7) <> 'sqlite_' GROUP BY m.name",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let mut tables = BTreeMap::new();
+    for (table, columns) in columns {
+        // Both sides made their columns in the order of their files, but for those that came later.
+        let mut names: Vec<&str> = columns.split(' ').map(|name| name.trim_matches('\'')).collect();
+        names.sort_unstable();
+        let cells: Vec<String> = names
+            .iter()
+            .map(|name| format!("coalesce(quote(\"{name}\"), '')"))
+            .collect();
+        let sql = format!("SELECT {} FROM \"{table}\"", cells.join(" || '|' || "));
+        let mut rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        rows.sort_unstable();
+        tables.insert(table, rows);
+    }
+    connection.close().await.unwrap();
+    tables
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_moves_to_postgres_and_back_with_nothing_lost() {
+    let data = tempfile::tempdir().unwrap();
+    let files = Place::from(data.path());
+    let url = fresh();
+    let postgres = Place {
+        postgres: Some(url.clone().into()),
+        ..files.clone()
+    };
+    let token = fill(&files).await;
+    let before = answers(&files).await;
+    let (up, down) = ((&files, &postgres), (&postgres, &files));
+
+    // Not while somebody writes, nor while somebody has a file open.
+    let writer = Store::open_writer(&files).await.unwrap();
+    let refused = migrate(up.0, up.1, Extent::Move, |_| {}).await.unwrap_err();
+    assert!(
+        matches!(refused, MigrateError::Store(StoreError::InUse { .. })),
+        "{refused:?}"
+    );
+    writer.close().await;
+    let tokens = Tokens::open(&files).await.unwrap();
+    let refused = migrate(up.0, up.1, Extent::Move, |_| {}).await.unwrap_err();
+    assert!(
+        matches!(refused, MigrateError::Store(StoreError::Locked { .. })),
+        "{refused:?}"
+    );
+    tokens.close().await;
+
+    let tried = migrate(up.0, up.1, Extent::Check, |_| {}).await.unwrap();
+    assert_eq!(tried.set_aside, Vec::<String>::new());
+    assert_eq!(answers(&files).await, before);
+    let mut told = 0;
+    let moved = migrate(up.0, up.1, Extent::Move, |_| told += 1).await.unwrap();
+    assert_eq!(moved.tables, tried.tables);
+    assert_eq!(told, moved.tables.len());
+    let rows = |table: &str| {
+        let mut tables = moved.tables.iter();
+        tables.find(|moved| moved.table == table).unwrap().rows
+    };
+    assert_eq!((rows("dkc_state.run_log"), rows("dkc_audit.audit")), (2_500, 2));
+    for part in ["state.sqlite", "audit.sqlite", "lake/catalog.sqlite"] {
+        assert!(!data.path().join(part).exists(), "{part}");
+        assert!(data.path().join(format!("{part}.migrated")).exists(), "{part}");
+    }
+    assert_eq!(answers(&postgres).await, before);
+    let tokens = Tokens::open(&postgres).await.unwrap();
+    assert_eq!(tokens.verify(&token).await.unwrap().unwrap().name, "a token");
+    tokens.close().await;
+    // Numbers go on where they were.
+    let next = "select nextval(pg_get_serial_sequence('dkc_state.run_log', 'seq'))";
+    assert_eq!(ask_postgres(&url, next), "2501");
+    let store = Store::open(&postgres).await.unwrap();
+    let publisher = Publisher::open(&postgres).unwrap().unwrap();
+    assert!(
+        emails_of(publisher.follow(&store).await.unwrap())
+            .unwrap()
+            .is_whole
+    );
+    store.close().await;
+
+    migrate(down.0, down.1, Extent::Move, |_| {}).await.unwrap();
+    assert_eq!(answers(&files).await, before);
+    for part in ["state.sqlite", "audit.sqlite", "lake/catalog.sqlite"] {
+        let old = contents(&data.path().join(format!("{part}.migrated"))).await;
+        let new = contents(&data.path().join(part)).await;
+        assert_eq!(
+            old.keys().collect::<Vec<_>>(),
+            new.keys().collect::<Vec<_>>(),
+            "{part}"
+        );
+        for (table, old) in &old {
+            let lost: Vec<&String> = old.iter().filter(|row| !new[table].contains(row)).collect();
+            assert_eq!(lost, Vec::<&String>::new(), "{table}");
+            // Each move is a snapshot.
+            let moves = table.starts_with("ducklake_snapshot");
+            assert_eq!(new[table].len(), old.len() + 2 * usize::from(moves), "{table}");
+        }
+    }
+    let schemas =
+        "select string_agg(nspname, ' ' order by nspname) from pg_namespace where nspname like 'dkc%'";
+    assert_eq!(
+        ask_postgres(&url, schemas),
+        "dkc dkc_audit_migrated dkc_lake_migrated dkc_state_migrated"
+    );
+    // What was published knows the lake again.
+    let store = Store::open(&files).await.unwrap();
+    assert_eq!(publisher.follow(&store).await.unwrap(), []);
+    store.close().await;
+    let refused = migrate(&files, &files, Extent::Move, |_| {}).await.unwrap_err();
+    assert!(matches!(refused, MigrateError::SameKind), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_moved_onto_another_store_or_while_a_run_is_at_work() {
+    let data = tempfile::tempdir().unwrap();
+    let files = Place::from(data.path());
+    let postgres = Place {
+        postgres: Some(fresh().into()),
+        ..files.clone()
+    };
+    fill(&files).await;
+    let queue = Queue::open(&files).await.unwrap();
+    let claimed = queue
+        .claim("worker", 1, 1, Duration::from_secs(60))
+        .await
+        .unwrap();
+    queue.close().await;
+    let refused = migrate(&files, &postgres, Extent::Move, |_| {})
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, MigrateError::AtWork(runs) if *runs == [claimed[0].run.run.0.clone()]),
+        "{refused:?}"
+    );
+    let tokens = Tokens::open(&postgres).await.unwrap();
+    let token = NewToken {
+        name: "theirs".to_owned(),
+        role: Role::User,
+        datasets: None,
+        expires_at: None,
+        requests_per_second: None,
+    };
+    tokens.create(token).await.unwrap();
+    tokens.close().await;
+    let queue = Queue::open(&files).await.unwrap();
+    queue.take_over(1, true).await.unwrap();
+    queue.close().await;
+    let before = answers_of_files(&files).await;
+    let refused = migrate(&files, &postgres, Extent::Move, |_| {})
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, MigrateError::NotEmpty(_)), "{refused:?}");
+    assert_eq!(answers_of_files(&files).await, before);
+}
+
+async fn answers_of_files(place: &Place) -> String {
+    let store = Store::open(place).await.unwrap();
+    let answer = ask(&store, "select _item, subject from emails order by 1").await;
+    store.close().await;
+    answer
+}
