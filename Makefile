@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash churn load bench bench-git bench-mcp bench-photos bench-search bench-sql tidy lint fmt build-times clean
+.PHONY: help demo test crash churn load writers bench bench-git bench-mcp bench-photos bench-queue bench-search bench-service bench-sql tidy lint fmt build-times clean
 
 export DKC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dkc
 export CARGO_TARGET_DIR ?= $(DKC_CACHE)/target
@@ -36,6 +36,11 @@ crash: ## Kill dkc at 670 moments, cut the power at 200, flip 200 bits, check th
 churn: ## Collect a mailbox for ten minutes while it is changed, and compare it 20 times
 	@scripts/setup.sh test
 	DKC_CHURN_SECS=30 DKC_CHECKPOINTS=20 cargo test --workspace --test it -- --nocapture churn::
+
+writers: ## Have eight processes write 400 commits to one lake, merge beside them; kill services on Postgres during 500 runs
+	@scripts/setup.sh test
+	DKC_WRITER_COMMITS=50 DKC_COMPACTIONS=20 DKC_QUEUED_RUNS=500 \
+	cargo test --workspace --test it -- --nocapture writers:: workers::
 
 load: ## Have 500 agents ask 20,000 times over HTTP, and 40 by processes of their own
 	@scripts/setup.sh test
@@ -73,6 +78,15 @@ bench-photos: ## Measure how fast photos are read, beside Pillow, exiv2, exifrea
 	@scripts/setup.sh bench
 	cargo build-dkc
 	$(DKC_PYTHON) benches/photos.py
+
+bench-queue: ## Measure the queue: runs a second, delay, idling with 10,000 schedules; also on DKC_BENCH_POSTGRES
+	@scripts/setup.sh bench
+	cargo bench --workspace --profile dev --bench queue --bench publish
+
+bench-service: ## Measure the service as it is left alone: memory, CPU, writing, growth
+	@scripts/setup.sh bench
+	cargo build-dkc
+	$(DKC_PYTHON) benches/service.py
 
 bench-search: ## Measure search: models, vectors in memory, words; the first time it embeds 60,000 texts, which takes long
 	@scripts/setup.sh bench

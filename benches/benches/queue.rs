@@ -123,7 +123,7 @@ async fn throughput(place: &Place) -> Outcomes<f64> {
                 }
                 Box::pin(async {})
             }),
-            ..Worker::new(format!("{nth}-{}", now()), Queue::open(place).await?, work(|| ()))
+            ..Worker::new(format!("{nth}-{}", now()), own(&queue, place).await?, work(|| ()))
         };
         workers.push(tokio::spawn(worker.run(stop.clone())));
     }
@@ -134,6 +134,14 @@ async fn throughput(place: &Place) -> Outcomes<f64> {
         worker.await??;
     }
     Ok(RUNS as f64 / took.as_secs_f64())
+}
+
+/// The queue as a worker has it: with Postgres workers are on machines of their own, with SQLite in one process.
+async fn own(queue: &Queue, place: &Place) -> Outcomes<Queue> {
+    Ok(match place.postgres {
+        Some(_) => Queue::open(place).await?,
+        None => queue.clone(),
+    })
 }
 
 /// How long runs wait that are asked for elsewhere, to begin after some time.

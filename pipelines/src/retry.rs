@@ -71,6 +71,7 @@ fn of_store(error: &StoreError) -> Retry {
     match error {
         StoreError::Locked { .. }
         | StoreError::Conflict { .. }
+        | StoreError::TakenOver { .. }
         | StoreError::InUse { .. }
         | StoreError::Unreachable { .. }
         | StoreError::Io { .. }

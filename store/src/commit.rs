@@ -5,7 +5,7 @@
 //! - Some batches share a snapshot, and so a file of each table and the waits for the disk: small files are slow
 //!   to read, and an fsync costs as much as a hundred mails.
 //! - Nothing to write and no new cursor: no snapshot.
-//! - Sources are committed side by side, by any number of processes; of one source there is one committer at a time.
+//! - Sources are committed side by side, by any number of processes. Of two committers of one source the slower is refused.
 
 mod table;
 
@@ -100,6 +100,8 @@ pub struct Committer {
     tables: HashMap<&'static str, Table>,
     waiting: Option<Waiting>,
     last_cursor: Option<Cursor>,
+    /// The newest snapshot of which it knows whether it is of this source.
+    seen: i64,
 }
 
 /// What waits to become visible, beside the rows.
@@ -121,6 +123,7 @@ impl Committer {
     /// # Errors
     /// [`StoreError`] when the catalog cannot be read.
     pub async fn new(catalog: Catalog, source: SourceName) -> Result<Self, StoreError> {
+        let seen = catalog.head().await?.id;
         let last_cursor = catalog.cursor(&source).await?;
         Ok(Self {
             catalog,
@@ -128,6 +131,7 @@ impl Committer {
             tables: HashMap::new(),
             waiting: None,
             last_cursor,
+            seen,
         })
     }
 
@@ -270,7 +274,9 @@ impl Committer {
             .unwrap_or_else(|| format!("{}: {new} new, {gone} gone", self.source));
         let catalog = self.catalog.clone();
         let base = waiting.base;
-        let (snapshot, units) = on_top(&catalog, &self.source, base, finished, &message, &info).await?;
+        let on = On::NewestOf(&self.source, self.seen);
+        let (snapshot, units) = on_top(&catalog, &self.source, base, on, finished, &message, &info).await?;
+        self.seen = snapshot;
         committed.snapshot = Some(snapshot);
         // Only what is committed counts as there.
         for (dataset, units) in units {
@@ -339,6 +345,7 @@ async fn on_top(
     catalog: &Catalog,
     source: &SourceName,
     base: Snapshot,
+    on: On<'_>,
     finished: Vec<Finished>,
     message: &str,
     info: &CommitInfo,
@@ -357,7 +364,7 @@ async fn on_top(
     }
     let mut tries = 0;
     let snapshot = loop {
-        match catalog.commit(base, On::Newest, &changes, message, info).await {
+        match catalog.commit(base, on, &changes, message, info).await {
             Err(StoreError::Conflict { .. }) if tries < MOST_CONFLICTS => tries += 1,
             done => break done?,
         }

@@ -101,6 +101,14 @@ pub enum StoreError {
         /// The newest snapshot.
         found: i64,
     },
+    /// Another run has committed for the same source since this one began.
+    #[error(
+        "another run of `{source_name}` has stored what is new meanwhile; this one stopped and changed nothing more"
+    )]
+    TakenOver {
+        /// The source.
+        source_name: String,
+    },
     /// The lake was made by a newer or a foreign program in a shape dkc does not write.
     #[error("the lake does not fit this dkc: {reason}")]
     Unfit {

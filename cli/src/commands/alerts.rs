@@ -129,7 +129,7 @@ pub(super) fn channels(config: &Config) -> Result<Channels> {
         Some(smtp) => {
             let (tls, usual) = match smtp.tls {
                 Tls::Implicit => (alerts::Tls::Implicit, 465),
-                Tls::StartTls => (alerts::Tls::StartTls, 587),
+                Tls::Upgraded => (alerts::Tls::StartTls, 587),
                 Tls::None => (alerts::Tls::None, 25),
             };
             Some(Smtp {

@@ -71,7 +71,8 @@ pub enum Tls {
     #[default]
     Implicit,
     /// Encrypted before anything is said that matters.
-    StartTls,
+    #[serde(rename = "starttls")]
+    Upgraded,
     /// In clear; for a server on this machine.
     None,
 }

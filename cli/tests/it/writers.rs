@@ -12,26 +12,45 @@ use std::thread;
 /// Writers at once.
 const WRITERS: usize = 8;
 
-/// The ids of the snapshots that are kept, and the files that the catalog names, from the catalog itself.
-const CATALOG: &str = "
-import json, sqlite3, sys
-catalog = sqlite3.connect(sys.argv[1])
-ids = [row[0] for row in catalog.execute('SELECT snapshot_id FROM ducklake_snapshot ORDER BY 1')]
-files = [row[0] for row in catalog.execute('SELECT path FROM ducklake_data_file UNION SELECT path FROM ducklake_delete_file')]
-print(json.dumps({'snapshots': ids, 'files': files}))";
+/// The ids of the snapshots that are kept, and the names of the files that the catalog knows.
+struct InCatalog {
+    snapshots: Vec<i64>,
+    files: Vec<String>,
+}
 
-/// What the catalog says; see [`CATALOG`].
-fn catalog(lab: &Lab, what: &str) -> Vec<serde_json::Value> {
+/// What the catalog says, with `|` between its lines' columns.
+const CATALOG: &str = "SELECT 'snapshot', CAST(snapshot_id AS TEXT) FROM dkc_lake.ducklake_snapshot
+    UNION ALL SELECT 'file', path FROM dkc_lake.ducklake_data_file
+    UNION ALL SELECT 'file', path FROM dkc_lake.ducklake_delete_file";
+
+fn catalog_of_sqlite(lab: &Lab) -> InCatalog {
+    let script = "import sqlite3, sys\nfor row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]): print('|'.join(row))";
     let mut python = lab::program("python3");
     python
-        .args(["-c", CATALOG])
-        .arg(lab.data().join("lake/catalog.sqlite"));
-    lab::values(python).remove(0)[what].as_array().unwrap().clone()
+        .args(["-c", script])
+        .arg(lab.data().join("lake/catalog.sqlite"))
+        .arg(CATALOG.replace("dkc_lake.", ""));
+    read(&lab::said(python).out)
+}
+
+fn catalog_of_postgres(url: &str) -> InCatalog {
+    read(&fixtures::postgres::ask(url, CATALOG))
+}
+
+fn read(lines: &str) -> InCatalog {
+    let pairs = || lines.lines().filter_map(|line| line.split_once('|'));
+    let of = |kind: &'static str| pairs().filter(move |pair| pair.0 == kind).map(|pair| pair.1);
+    let mut snapshots: Vec<i64> = of("snapshot").map(|id| id.parse().unwrap()).collect();
+    snapshots.sort_unstable();
+    InCatalog {
+        snapshots,
+        files: of("file").map(str::to_owned).collect(),
+    }
 }
 
 /// A lab with a Maildir for each writer.
-fn lab_of_writers() -> Lab {
-    let mut config = String::new();
+fn lab_of_writers(start: &str) -> Lab {
+    let mut config = start.to_owned();
     for writer in 0..WRITERS {
         writeln!(
             config,
@@ -64,8 +83,18 @@ fn change(lab: &Lab, writer: usize, n: usize) {
 
 #[test]
 fn writers_beside_each_other_lose_nothing_and_a_compaction_meanwhile_neither() {
+    story(&lab_of_writers(""), &|lab| catalog_of_sqlite(lab));
+}
+
+#[test]
+fn writers_beside_each_other_on_postgres_lose_nothing_either() {
+    let url = fixtures::postgres::fresh();
+    let lab = lab_of_writers("[store]\npostgres = \"env:DKC_POSTGRES\"\n\n").with("DKC_POSTGRES", &url);
+    story(&lab, &|_| catalog_of_postgres(&url));
+}
+
+fn story(lab: &Lab, catalog: &dyn Fn(&Lab) -> InCatalog) {
     let (commits, compactions) = (setting("DKC_WRITER_COMMITS", 4), setting("DKC_COMPACTIONS", 3));
-    let lab = lab_of_writers();
     let writing = AtomicUsize::new(WRITERS);
     thread::scope(|scope| {
         for writer in 0..WRITERS {
@@ -98,11 +127,8 @@ fn writers_beside_each_other_lose_nothing_and_a_compaction_meanwhile_neither() {
     let flagged = "SELECT count(*) FROM emails WHERE array_length(flags) > 0";
     assert_eq!(lab.number(flagged), seen as i64);
     // A snapshot a commit at least, and no number left out.
-    let snapshots: Vec<i64> = catalog(&lab, "snapshots")
-        .iter()
-        .filter_map(|id| id.as_i64())
-        .collect();
-    assert!(snapshots.len() as i64 > mails, "{snapshots:?}");
+    let snapshots = catalog(lab).snapshots;
+    assert!(snapshots.last() > Some(&mails), "{snapshots:?}");
     assert!(
         snapshots.windows(2).all(|pair| pair[0] + 1 == pair[1]),
         "{snapshots:?}"
@@ -110,7 +136,7 @@ fn writers_beside_each_other_lose_nothing_and_a_compaction_meanwhile_neither() {
     lab.is_whole();
     // Whoever is alone clears what is left over; then every file is one that the catalog names.
     lab.output(&["run"]);
-    let named = catalog(&lab, "files");
+    let named = catalog(lab).files;
     for file in lab.parquet_files() {
         let name = file.file_name().unwrap().to_str().unwrap();
         assert!(named.iter().any(|path| path == name), "{}", file.display());

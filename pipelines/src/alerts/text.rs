@@ -291,9 +291,12 @@ mod tests {
             is_repeated: true,
             ..mail.clone()
         };
-        assert_eq!(of(&[mail.clone()]), "[dkc] 1 problem: mail fails");
+        assert_eq!(of(std::slice::from_ref(&mail)), "[dkc] 1 problem: mail fails");
         assert_eq!(of(&[still]), "[dkc] 1 problem: still mail fails");
-        assert_eq!(of(&[disk.clone()]), "[dkc] 1 recovered: disk (disk full)");
+        assert_eq!(
+            of(std::slice::from_ref(&disk)),
+            "[dkc] 1 recovered: disk (disk full)"
+        );
         assert_eq!(
             of(&[mail, disk, photos]),
             "[dkc] 2 problems: mail fails, photos is late; 1 recovered: disk (disk full)"

@@ -231,8 +231,14 @@ mod tests {
             runs.into_iter().map(|run| run.run).collect::<Vec<_>>()
         };
         assert_eq!(found(None, None).await.len(), 2);
-        assert_eq!(found(Some(&other.pipeline), None).await, [other.run.clone()]);
-        assert_eq!(found(None, Some(RunState::Failed)).await, [failed.run.clone()]);
+        assert_eq!(
+            found(Some(&other.pipeline), None).await,
+            std::slice::from_ref(&other.run)
+        );
+        assert_eq!(
+            found(None, Some(RunState::Failed)).await,
+            std::slice::from_ref(&failed.run)
+        );
         assert!(
             found(Some(&other.pipeline), Some(RunState::Failed))
                 .await

@@ -296,7 +296,11 @@ async fn a_name_is_queued_once(place: Place) {
     let queue = Queue::open(&place).await.unwrap();
     let other = Queue::open(&place).await.unwrap();
     let asked = (0..8).map(|n: usize| {
-        let queue = if n % 2 == 0 { queue.clone() } else { other.clone() };
+        let queue = if n.is_multiple_of(2) {
+            queue.clone()
+        } else {
+            other.clone()
+        };
         tokio::spawn(async move {
             let mut requests: Vec<Request> = (0..20)
                 .map(|name: usize| Request {
@@ -437,7 +441,10 @@ async fn a_run_has_one_next_attempt(place: Place) {
     // Whoever says it again is not heard.
     let other = claimed.retry(0, "said twice");
     assert!(!queue.finish(&run, Some(&other)).await.unwrap());
-    assert_eq!(queue.enqueue(&[other]).await.unwrap(), [retry.run.run.clone()]);
+    assert_eq!(
+        queue.enqueue(&[other]).await.unwrap(),
+        std::slice::from_ref(&retry.run.run)
+    );
     let active = queue.active(&source("mail")).await.unwrap();
     assert_eq!(active, [retry.run]);
     let next = active.first().unwrap();
@@ -513,7 +520,7 @@ async fn a_decision_is_kept_whole_or_not_at_all(place: Place) {
     let mut skipped = Run::new(source("notes"), Trigger::Schedule, 6);
     skipped.reason = Some("the one before is at work still".to_owned());
     let ids = decide(10, &new, &skipped, &old.run.run).await.unwrap();
-    assert_eq!(ids, [new.run.run.clone()]);
+    assert_eq!(ids, std::slice::from_ref(&new.run.run));
     assert_eq!(get(&runs, &old.run.run).await.state, RunState::Cancelled);
     let told = get(&runs, &skipped.run).await;
     assert_eq!((told.state, &told.reason), (RunState::Skipped, &skipped.reason));

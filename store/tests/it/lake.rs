@@ -26,6 +26,7 @@ async fn all_of_it_holds_on_postgres() {
     is_compacted(&postgres().1).await;
     becomes_visible_together(&postgres().1).await;
     becomes_visible_before(&postgres().1).await;
+    is_committed_by_the_newer_run(&postgres().1).await;
     has_a_past(&postgres().1).await;
     tells_its_changes(&postgres().1).await;
     got_a_column_later(&postgres().1).await;
@@ -327,6 +328,30 @@ async fn becomes_visible_before(place: &Place) {
 async fn a_unit_that_waits_becomes_visible_before_it_changes_or_goes() {
     let data = tempfile::tempdir().unwrap();
     becomes_visible_before(&Place::from(data.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_taken_over_stores_nothing_more() {
+    let data = tempfile::tempdir().unwrap();
+    is_committed_by_the_newer_run(&Place::from(data.path())).await;
+}
+
+async fn is_committed_by_the_newer_run(place: &Place) {
+    let store = Store::open_writer(place).await.unwrap();
+    let mut old = store.committer(&source()).await.unwrap();
+    commit(&mut old, &[("a", "one")], &[], 1).await;
+    let mut newer = store.committer(&source()).await.unwrap();
+    commit(&mut newer, &[("b", "two")], &[], 2).await;
+    let late = batch(&[("b", "two"), ("c", "three")], &[], 1);
+    let refused = old.commit(late).await;
+    assert!(
+        matches!(refused, Err(StoreError::TakenOver { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(store.cursor(&source()).await.unwrap(), Some(cursor(2)));
+    commit(&mut newer, &[("c", "three")], &[], 3).await;
+    assert_eq!(ask(&store, "SELECT count(*) FROM emails").await, "3");
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

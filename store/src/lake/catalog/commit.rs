@@ -7,7 +7,7 @@ use super::seal::{AUTHOR, seal};
 use super::{Catalog, CommitInfo, Snapshot, head};
 use crate::error::StoreError;
 use crate::lake::data_file::WrittenFile;
-use schemas::Dataset;
+use schemas::{Dataset, SourceName};
 use sqlx::{Any, Row, Transaction};
 use std::collections::BTreeSet;
 
@@ -46,11 +46,14 @@ pub struct EndedFile {
 
 /// What a commit goes on top of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum On {
+pub enum On<'a> {
     /// The snapshot it was built on, and no newer one: what travels with it holds for that one alone.
     Base,
     /// Whatever is newest, if the files that it changes are as they were.
     Newest,
+    /// The same, if nobody else committed for this source after that snapshot: a run that was taken over, and does not
+    /// know it yet, would store rows a second time and set the cursor back.
+    NewestOf(&'a SourceName, i64),
 }
 
 impl Catalog {
@@ -58,11 +61,12 @@ impl Catalog {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when another program has committed since `base` what this commit cannot go on top of;
-    /// else the database's refusal. Nothing of the commit is visible then.
+    /// [`StoreError::TakenOver`] when another run has committed for the source; else the database's refusal. Nothing of
+    /// the commit is visible then.
     pub async fn commit(
         &self,
         base: Snapshot,
-        on: On,
+        on: On<'_>,
         tables: &[TableChange],
         message: &str,
         info: &CommitInfo,
@@ -74,6 +78,13 @@ impl Catalog {
             return Err(StoreError::Conflict {
                 expected: base.id,
                 found: head.id,
+            });
+        }
+        if let On::NewestOf(source, seen) = on
+            && was_committed(&mut tx, source, seen).await.map_err(&failed)?
+        {
+            return Err(StoreError::TakenOver {
+                source_name: source.to_string(),
             });
         }
         let snapshot = head.id + 1;
@@ -90,6 +101,22 @@ impl Catalog {
         tx.commit().await.map_err(&failed)?;
         Ok(snapshot)
     }
+}
+
+/// Whether a run committed for a source after a snapshot.
+async fn was_committed(
+    tx: &mut Transaction<'static, Any>,
+    source: &SourceName,
+    seen: i64,
+) -> Result<bool, sqlx::Error> {
+    let rows: Vec<Option<String>> =
+        sqlx::query_scalar("SELECT commit_extra_info FROM ducklake_snapshot_changes WHERE snapshot_id > $1")
+            .bind(seen)
+            .fetch_all(&mut **tx)
+            .await?;
+    let infos = rows.into_iter().flatten();
+    let mut infos = infos.filter_map(|info| serde_json::from_str::<CommitInfo>(&info).ok());
+    Ok(infos.any(|info| !info.rearranged && info.cursors.contains_key(source.as_str())))
 }
 
 /// Whether the files that a commit changes are live, with the delete files that it knows.
