@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use upkeep::{Told, Upkeep};
 
 /// How long what is to be told may take once all else has ended.
-const LAST_WORDS: Duration = Duration::from_secs(30);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A pipeline as the service knows it.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ impl Service {
             most_attempts,
             keep: self.keep,
         };
-        upkeep.begin(self.store.is_alone()).await?;
+        upkeep.begin().await?;
 
         let telling: OnEnd = Arc::new(move |run: Run, gives_up: bool| -> BoxFuture<'static, ()> {
             let told = told.clone();

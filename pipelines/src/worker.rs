@@ -84,7 +84,7 @@ impl Worker {
             slots: 2,
             per_host: 1,
             lease: LEASE,
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(4),
             grace: Duration::from_secs(30),
             retries: HashMap::new(),
             work,
@@ -128,6 +128,9 @@ impl Worker {
         Ok(claiming.await?)
     }
 }
+
+/// How long a run may take to end once all is to stop: whoever stops a service waits ten seconds.
+const GRACE_AT_STOP: Duration = Duration::from_secs(4);
 
 /// What apalis fetches.
 type Tasks = BoxStream<'static, Result<Option<Task<Begun>>, Infallible>>;

@@ -254,39 +254,34 @@ impl Committer {
             finished.push(table);
         }
         finished.sort_unstable_by_key(|table| table.change.dataset.name);
-        let is_empty = finished.iter().all(Finished::is_empty);
         let new_cursor = waiting
             .cursor
             .filter(|cursor| Some(cursor) != self.last_cursor.as_ref());
-        if is_empty && new_cursor.is_none() {
+        if new_cursor.is_none() && finished.iter().all(Finished::is_empty) {
             return Ok(committed);
         }
-        let mut info = CommitInfo {
+        // Also where it is as before, as in all of a run over files: by it others know that the source was committed.
+        let cursor = new_cursor.or_else(|| self.last_cursor.clone());
+        let info = CommitInfo {
             run: Some(waiting.run),
+            cursors: BTreeMap::from([(self.source.to_string(), cursor.clone())]),
             ..CommitInfo::default()
         };
-        if let Some(cursor) = &new_cursor {
-            info.cursors.insert(self.source.to_string(), Some(cursor.clone()));
-        }
         let Items { new, gone } = waiting.items;
         let message = waiting
             .message
             .unwrap_or_else(|| format!("{}: {new} new, {gone} gone", self.source));
-        let catalog = self.catalog.clone();
-        let base = waiting.base;
+        let (catalog, base) = (&self.catalog, waiting.base);
         let on = On::NewestOf(&self.source, self.seen);
-        let (snapshot, units) = on_top(&catalog, &self.source, base, on, finished, &message, &info).await?;
-        self.seen = snapshot;
-        committed.snapshot = Some(snapshot);
+        let (snapshot, units) = on_top(catalog, &self.source, base, on, finished, &message, &info).await?;
+        (self.seen, committed.snapshot) = (snapshot, Some(snapshot));
         // Only what is committed counts as there.
         for (dataset, units) in units {
             if let Some(table) = self.tables.get_mut(dataset) {
                 table.units.extend(units);
             }
         }
-        if new_cursor.is_some() {
-            self.last_cursor = new_cursor;
-        }
+        self.last_cursor = cursor;
         Ok(committed)
     }
 

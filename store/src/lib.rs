@@ -90,8 +90,11 @@ impl Store {
         let lock = Lock::take(&place.data).await?;
         let store = Self::open_locked(place, Some(lock)).await?;
         if let Some(lock) = store.lock.as_ref().filter(|lock| lock.is_alone()) {
-            // While nobody has files that are yet to be named.
+            // While nobody has files that are yet to be named, and no run is at work. In Postgres one may be, elsewhere.
             store.sweep().await?;
+            if store.place.postgres.is_none() {
+                store.runs.leave().await?;
+            }
             lock.share().await?;
         }
         Ok(store)

@@ -107,6 +107,18 @@ impl Runs {
         Ok(())
     }
 
+    /// Lets whoever asks first take over what is at work: those who worked on it are gone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database refuses.
+    pub(crate) async fn leave(&self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE runs SET lease_until = NULL WHERE state = 'running'")
+            .execute(self.database.pool())
+            .await
+            .map_err(self.database.failed())?;
+        Ok(())
+    }
+
     /// The newest runs, newest first, of one pipeline or of all, in one state or in any.
     ///
     /// # Errors

@@ -207,7 +207,7 @@ impl<'a> Here<'a> {
                 .iter()
                 .any(|pipeline| !pipeline.plan.when.is_empty());
             let attempts = if has_schedule { ATTEMPTS } else { 1 };
-            here.queue.take_over(attempts, true).await.into_diagnostic()?;
+            here.queue.take_over(attempts, false).await.into_diagnostic()?;
         }
         Ok(here)
     }
@@ -273,7 +273,8 @@ impl<'a> Here<'a> {
 /// Says again and again that a run is at work here, and ends it when somebody asks for that.
 async fn keep(queue: Queue, run: RunId, cancel: CancellationToken) {
     loop {
-        tokio::time::sleep(LEASE / 3).await;
+        // As soon as that a run hears that it is to end.
+        tokio::time::sleep(LEASE / 15).await;
         match queue.renew(name_of_process(), LEASE).await {
             Ok(to_end) if to_end.contains(&run) => cancel.cancel(),
             Ok(_) => {}

@@ -100,10 +100,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 async fn collect(service: Option<Service>, stop: CancellationToken) -> Result<()> {
     match service {
         Some(service) => service.run(stop).await,
-        None => {
-            stop.cancelled().await;
-            Ok(())
-        }
+        None => service::none(stop).await,
     }
 }
 

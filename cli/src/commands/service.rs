@@ -118,8 +118,6 @@ impl Service {
             // What is at work ends first: a pipeline may not be the same any more.
             end.cancel();
             running.await.into_diagnostic()?;
-            // Opened anew while this one is: others may be at work, so what they do is not taken over.
-            self.tools = Arc::new(Tools::open(self.tools.context.clone()).await?);
             print::note(
                 &format!(
                     "the configuration was read anew: {} pipelines",
@@ -260,7 +258,10 @@ impl Tools {
             let channels = checked(&config)?;
             Ok::<_, Report>((config, channels))
         });
-        read.await.into_diagnostic()?
+        let read = read.await.into_diagnostic()??;
+        // What is at work waits for a database that is away; what begins would end.
+        self.queue.next_due().await.into_diagnostic()?;
+        Ok(read)
     }
 
     /// What follows a run: the published tables and search see what is new, and many small files become one.
@@ -322,6 +323,26 @@ impl Tools {
         }
         Ok(())
     }
+}
+
+/// What a process that runs no pipelines owes a service manager all the same, until it is to stop: to say that it lives,
+/// and not to end when it is to read its configuration anew.
+///
+/// # Errors
+/// That the signal cannot be heard.
+pub async fn none(stop: CancellationToken) -> Result<()> {
+    let mut reload = signal(SignalKind::hangup()).into_diagnostic()?;
+    let watchdog = tokio::spawn(feed_watchdog());
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(()) = reload.recv() => {
+                tracing::warn!("no pipelines are run here; what the configuration says now counts from the next start on");
+            }
+        }
+    }
+    watchdog.abort();
+    Ok(())
 }
 
 /// Tells the service manager that this lives, as often as it wants to hear it.

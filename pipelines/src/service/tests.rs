@@ -56,13 +56,14 @@ fn run(pipeline: &str) -> Run {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schedule_a_chain_an_orphan_and_what_is_not_configured() {
     let data = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::open_writer(data.path()).await.unwrap());
     let queue = Queue::open(data.path()).await.unwrap();
     let orphan = run("orphan");
     queue
         .begin(&orphan, "the dead", Duration::from_secs(600))
         .await
         .unwrap();
+    // Whoever opens it alone knows that nobody works on it.
+    let store = Arc::new(Store::open_writer(data.path()).await.unwrap());
     let gone = Request {
         run: run("gone"),
         priority: 0,

@@ -70,9 +70,9 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Puts in order what was left. `is_alone`: nothing can be at work.
-    pub async fn begin(&self, is_alone: bool) -> Result<(), StoreError> {
-        self.take_over(is_alone).await?;
+    /// Puts in order what was left.
+    pub async fn begin(&self) -> Result<(), StoreError> {
+        self.take_over().await?;
         let asker = &self.told.asker;
         let configured: HashSet<&SourceName> = asker
             .pipelines
@@ -97,10 +97,18 @@ impl Upkeep {
         for ticks in [&mut takes, &mut forgets] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
+        let mut looked = now();
         loop {
             let done = tokio::select! {
                 () = stop.cancelled() => return,
-                _ = takes.tick() => self.take_over(false).await,
+                _ = takes.tick() => {
+                    let before = std::mem::replace(&mut looked, now());
+                    match has_stood_still(looked - before) {
+                        // Those who work here say so first.
+                        true => Ok(()),
+                        false => self.take_over().await,
+                    }
+                }
                 _ = forgets.tick() => self.forget().await,
             };
             match done {
@@ -110,9 +118,9 @@ impl Upkeep {
         }
     }
 
-    async fn take_over(&self, is_alone: bool) -> Result<(), StoreError> {
+    async fn take_over(&self) -> Result<(), StoreError> {
         let asker = &self.told.asker;
-        let taken = asker.queue.take_over(self.most_attempts, is_alone).await?;
+        let taken = asker.queue.take_over(self.most_attempts, false).await?;
         if !taken.is_empty() {
             asker.wake.notify_one();
         }
@@ -132,6 +140,12 @@ impl Upkeep {
         }
         Ok(())
     }
+}
+
+/// Whether the machine slept, or its clock was set, between two looks so many microseconds apart: then all leases seem to
+/// have run out, and nobody who lives could renew theirs.
+fn has_stood_still(apart: i64) -> bool {
+    i64::try_from(LEASE.as_micros()).is_ok_and(|lease| apart.abs() > lease)
 }
 
 /// Looks for what is wrong until it is to stop. The first look waits: what was missed is being made up for.

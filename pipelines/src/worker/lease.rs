@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
+/// How often leases are renewed while anything is at work, and so how soon a run hears that it is to end.
+const RENEWED: Duration = Duration::from_secs(2);
+
 /// Renews leases for ever, and asks runs to end that others want to end or may have taken over.
 pub(super) async fn keep(shared: &Shared) {
     let worker = &shared.worker;
-    let between = worker.lease / 3;
+    let between = RENEWED.min(worker.lease / 3);
     let mut away = Away::new("lease");
     // When what is at work was held for a whole lease.
     let mut held = Instant::now();
@@ -25,7 +28,7 @@ pub(super) async fn keep(shared: &Shared) {
             continue;
         }
         let asked = Instant::now();
-        match renew(shared, between).await {
+        match renew(shared, worker.lease / 3).await {
             Ok(()) => {
                 away.is_over();
                 held = asked;

@@ -2,7 +2,7 @@
 
 use super::claim::Begun;
 use super::ending::Ending;
-use super::{AtWork, HOLDER, Outcome, Shared, Why};
+use super::{AtWork, GRACE_AT_STOP, HOLDER, Outcome, Shared, Why};
 use crate::away::Away;
 use crate::retry::Retry;
 use crate::run::{now, with_causes};
@@ -72,7 +72,7 @@ async fn make(shared: &Shared, claimed: &Claimed, at_work: &AtWork) -> Outcome {
     };
     let ended = match ended {
         Some(ended) => Some(ended),
-        None => timeout(shared.worker.grace, &mut job).await.ok(),
+        None => timeout(grace(shared), &mut job).await.ok(),
     };
     match ended {
         Some(Ok(outcome)) => outcome,
@@ -82,10 +82,18 @@ async fn make(shared: &Shared, claimed: &Claimed, at_work: &AtWork) -> Outcome {
             let run = as_it_was(shared, claimed).await;
             let said = format!(
                 "it was broken off: asked to end, it had not done so within {} s",
-                shared.worker.grace.as_secs()
+                grace(shared).as_secs()
             );
             over(&run, RunState::Cancelled, said)
         }
+    }
+}
+
+/// How long a run may take to end, asked to.
+fn grace(shared: &Shared) -> Duration {
+    match shared.stop.is_cancelled() {
+        true => shared.worker.grace.min(GRACE_AT_STOP),
+        false => shared.worker.grace,
     }
 }
 

@@ -77,14 +77,16 @@ pub async fn compact(catalog: &Catalog, expire_before: jiff::Timestamp) -> Resul
         }
     }
     compacted.snapshots_expired = expire(catalog, &time_text(expire_before)).await?;
-    for path in catalog.scheduled().await? {
+    let mut deleted = Vec::new();
+    for (name, path) in catalog.scheduled().await? {
         match std::fs::remove_file(&path) {
             Ok(()) => compacted.files_deleted += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(StoreError::io("delete", &path)(error)),
         }
+        deleted.push(name);
     }
-    catalog.forget_scheduled().await?;
+    catalog.forget_scheduled(&deleted).await?;
     Ok(compacted)
 }
 
@@ -125,13 +127,24 @@ async fn expire(catalog: &Catalog, before: &str) -> Result<u64, StoreError> {
         };
         // A cursor that is committed after they were read is newer than the one that would travel.
         match catalog.commit(base, On::Base, &[], "expire", &info).await {
-            Ok(carrier) => return catalog.expire(before, carrier).await,
+            Ok(carrier) => return expire_before(catalog, before, carrier).await,
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error),
         }
     }
     // Others commit all the time: the next compaction finds a quieter moment.
     Ok(0)
+}
+
+/// Forgets them a few at a time, so that others can commit between.
+async fn expire_before(catalog: &Catalog, before: &str, carrier: i64) -> Result<u64, StoreError> {
+    let mut expired = 0;
+    loop {
+        match catalog.expire(before, carrier).await? {
+            0 => return Ok(expired),
+            some => expired += some,
+        }
+    }
 }
 
 fn merge(

@@ -6,6 +6,9 @@ use sqlx::Row;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+/// Snapshots that are forgotten in one transaction: nobody commits meanwhile.
+const FORGOTTEN: i64 = 100;
+
 impl Catalog {
     /// Names of all data and delete files that any snapshot, or the list of files to delete, still names.
     ///
@@ -42,20 +45,43 @@ impl Catalog {
 
     /// Forgets snapshots that are older than `before`, a moment, and than the snapshot `carrier`, with which the cursors
     /// that they carried travel; and what only they used. Files that nothing names any more are put on the list of
-    /// [`Catalog::scheduled`]. Returns the number of snapshots.
+    /// [`Catalog::scheduled`]. Returns the number of snapshots: the oldest go, a few at once, and none when no more are
+    /// to go.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn expire(&self, before: &str, carrier: i64) -> Result<u64, StoreError> {
         let failed = self.failed();
         let mut tx = self.begin().await?;
-        let before_that = seal::check(&mut tx).await.map_err(&failed)?;
-        let expired = sqlx::query(self.database.sql(
-            "DELETE FROM ducklake_snapshot WHERE snapshot_time < $1 AND snapshot_id < $2",
-            "DELETE FROM ducklake_snapshot WHERE snapshot_time < CAST($1 AS TIMESTAMPTZ) AND snapshot_id < $2",
+        let going: Vec<i64> = sqlx::query_scalar(self.database.sql(
+            "SELECT snapshot_id FROM ducklake_snapshot
+             WHERE snapshot_time < $1 AND snapshot_id < $2 ORDER BY snapshot_id LIMIT $3",
+            "SELECT snapshot_id FROM ducklake_snapshot
+             WHERE snapshot_time < CAST($1 AS TIMESTAMPTZ) AND snapshot_id < $2 ORDER BY snapshot_id LIMIT $3",
         ))
         .bind(before)
         .bind(carrier)
+        .bind(FORGOTTEN)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(&failed)?;
+        let Some(last) = going.last().copied() else {
+            return Ok(0);
+        };
+        // What they made becomes the next one's; those after it stay as they are.
+        let heir: i64 =
+            sqlx::query_scalar("SELECT min(snapshot_id) FROM ducklake_snapshot WHERE snapshot_id > $1")
+                .bind(last)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(&failed)?;
+        let before_that = seal::check(&mut tx, heir).await.map_err(&failed)?;
+        let expired = sqlx::query(self.database.sql(
+            "DELETE FROM ducklake_snapshot WHERE snapshot_time < $1 AND snapshot_id <= $2",
+            "DELETE FROM ducklake_snapshot WHERE snapshot_time < CAST($1 AS TIMESTAMPTZ) AND snapshot_id <= $2",
+        ))
+        .bind(before)
+        .bind(last)
         .execute(&mut *tx)
         .await
         .map_err(&failed)?
@@ -140,27 +166,40 @@ impl Catalog {
         Ok(expired)
     }
 
-    /// Where the files lie that are scheduled for deletion.
+    /// The files that are scheduled for deletion: their names in the list, and where they lie.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub async fn scheduled(&self) -> Result<Vec<PathBuf>, StoreError> {
+    pub async fn scheduled(&self) -> Result<Vec<(String, PathBuf)>, StoreError> {
         let names: Vec<String> = sqlx::query_scalar("SELECT path FROM ducklake_files_scheduled_for_deletion")
             .fetch_all(self.database.pool())
             .await
             .map_err(self.failed())?;
-        Ok(names.into_iter().map(|name| self.files.join(name)).collect())
+        let placed = names.into_iter().map(|name| {
+            let path = self.files.join(&name);
+            (name, path)
+        });
+        Ok(placed.collect())
     }
 
-    /// Forgets the list of files scheduled for deletion, once they are deleted.
+    /// Takes files off the list of those scheduled for deletion, once they are deleted. Others may have put more there.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub async fn forget_scheduled(&self) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM ducklake_files_scheduled_for_deletion")
-            .execute(self.database.pool())
-            .await
-            .map_err(self.failed())?;
+    pub async fn forget_scheduled(&self, deleted: &[String]) -> Result<(), StoreError> {
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        // All at once: the list has no index, and may be long.
+        sqlx::query(self.database.sql(
+            "DELETE FROM ducklake_files_scheduled_for_deletion WHERE path IN (SELECT value FROM json_each($1))",
+            "DELETE FROM ducklake_files_scheduled_for_deletion
+             WHERE path IN (SELECT jsonb_array_elements_text(CAST($1 AS JSONB)))",
+        ))
+        .bind(serde_json::json!(deleted).to_string())
+        .execute(self.database.pool())
+        .await
+        .map_err(self.failed())?;
         Ok(())
     }
 }

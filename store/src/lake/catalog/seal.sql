@@ -32,7 +32,8 @@ FROM ducklake_data_file WHERE begin_snapshot > ?1 AND begin_snapshot <= ?2
 UNION ALL
 SELECT json_array('column statistics', s.data_file_id, s.table_id, s.column_id, s.column_size_bytes,
                   s.value_count, s.null_count, s.min_value, s.max_value, s.contains_nan, s.extra_stats)
-FROM ducklake_data_file f JOIN ducklake_file_column_stats s USING (data_file_id)
+-- CROSS: SQLite keeps to this order. It would go through the statistics of all files, which are very many.
+FROM ducklake_data_file f CROSS JOIN ducklake_file_column_stats s USING (data_file_id)
 WHERE f.begin_snapshot > ?1 AND f.begin_snapshot <= ?2
 UNION ALL
 SELECT json_array('delete file', delete_file_id, table_id, begin_snapshot, data_file_id, path,
