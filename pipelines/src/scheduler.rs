@@ -16,7 +16,7 @@ use crate::run::now;
 use crate::schedule::{self, Decision, Due, Plan};
 use crate::service::Pipeline;
 use jiff::Timestamp;
-use schemas::datasets::runs::{Run, RunState};
+use schemas::datasets::runs::{Run, RunState, Trigger};
 use schemas::{Digest, Instant, RunId, SourceName};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -162,6 +162,12 @@ impl Scheduler {
             self.read_decided().await?;
         }
         let now = Timestamp::now();
+        // Another try that waits is no reason to skip a time: the run of that time is the other try.
+        let mut retries: HashMap<usize, Vec<Run>> = HashMap::new();
+        for (nth, active) in &mut active {
+            let waits = |run: &mut Run| waits_to_try_again(run, now);
+            retries.insert(*nth, active.extract_if(.., waits).collect());
+        }
         let mut draft = Draft::default();
         let mut next = Vec::new();
         for (_, place) in due {
@@ -177,6 +183,11 @@ impl Scheduler {
             let decision = schedule::decide(&pipeline.plan, when, known, active, ever_ran, now);
             let next_due = decision.decided.next_due;
             next.extend(next_due.map(|next_due| (next_due, *place)));
+            if !decision.requests.is_empty() {
+                let why = "its schedule begins another run".to_owned();
+                let replaced = retries.remove(&nth).into_iter().flatten();
+                draft.cancel.extend(replaced.map(|run| (run.run, why.clone())));
+            }
             if known.is_none_or(|known| known.next_due != next_due) || does_anything(&decision) {
                 draft.add(pipeline, *place, &when.text(), decision, active);
             }
@@ -214,6 +225,11 @@ impl Scheduler {
         }
         Ok(())
     }
+}
+
+/// Whether a run is another try whose time has not come.
+fn waits_to_try_again(run: &Run, now: Timestamp) -> bool {
+    run.state == RunState::Queued && run.trigger == Trigger::Retry && run.started_at > now.as_microsecond()
 }
 
 fn does_anything(decision: &Decision) -> bool {

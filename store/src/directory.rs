@@ -35,6 +35,8 @@ impl Lock {
         let file = File::options()
             .create(true)
             .truncate(false)
+            // On a disk of another machine (NFS) only who may read can share a lock.
+            .read(true)
             .write(true)
             .open(&path)
             .map_err(StoreError::io("create", &path))?;

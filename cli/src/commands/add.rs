@@ -18,8 +18,8 @@ pub struct Arguments {
     /// Kind of source
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(collectors::ALL.iter().map(|kind| kind.kind)))]
     kind: String,
-    /// What the kind of source takes, and `name` (the kind, unless given) and `schedule`;
-    /// several values of one key are separated by commas
+    /// `name` (the kind, unless given), one `schedule`, and what the kind of source takes;
+    /// there several values of one key are separated by commas
     #[arg(value_name = "KEY=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
 }
@@ -82,7 +82,7 @@ fn block(descriptor: &Descriptor, settings: &[(String, String)], folder: &Path) 
     for (key, text) in settings {
         if given.contains(&key) {
             return Err(miette!(
-                help = "separate several values by commas",
+                help = "separate several values by commas; several schedules are a list in the file",
                 "`{key}` is given twice"
             ));
         }

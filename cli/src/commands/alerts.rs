@@ -45,7 +45,7 @@ async fn list(context: &Context) -> Result<()> {
     }
     if open.is_empty() {
         print::note(
-            "nothing is known to be wrong; `dkc daemon` and `dkc serve` look",
+            "nothing is known to be wrong; `dkc daemon` and `dkc serve` look, and `dkc doctor` tells whether one does",
             context,
         );
         return Ok(());

@@ -99,6 +99,9 @@ fn list_times(times: Vec<Time<'_>>, context: &Context) -> Result<()> {
             .collect();
         return print::json(&json!({ "times": times }));
     }
+    if times.is_empty() {
+        print::note("no pipeline has a schedule that comes at a time", context);
+    }
     let row = |time: Time<'_>| [time.local(), time.pipeline.name.to_string(), time.when.text()];
     print::table(["at", "pipeline", "schedule"], times.into_iter().map(row))
 }

@@ -4,7 +4,6 @@ use super::*;
 use crate::schedule::{CatchUp, Overlap};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use schemas::datasets::runs::Trigger;
 use std::sync::Arc;
 use store::queue::Queue;
 use store::runs::Runs;
@@ -149,6 +148,39 @@ async fn a_time_that_is_skipped_is_told_once_by_two_services() {
             .unwrap()
             .contains("at work")
     );
+}
+
+#[tokio::test]
+async fn a_time_takes_the_place_of_another_try_that_waits() {
+    let data = tempfile::tempdir().unwrap();
+    let mut lazy = pipeline("mail", &["0 0 * * *"]);
+    lazy.plan.overlap = Overlap::Skip;
+    let asker = asker(&data, vec![lazy]).await;
+    let hour = 3_600 * 1_000_000;
+    let mut retry = Run::new(name("mail"), Trigger::Retry, now() + hour);
+    retry.attempt = 2;
+    let request = Request {
+        run: retry.clone(),
+        priority: 0,
+        host: None,
+        timeout: None,
+        once: None,
+    };
+    asker.queue.enqueue(&[request]).await.unwrap();
+    let mut scheduler = Scheduler::new(asker.clone());
+    let yesterday = now() - 26 * hour;
+    let decided = Decided {
+        until: yesterday,
+        next_due: Some(yesterday),
+    };
+    scheduler.decided.insert((0, 0), decided);
+    scheduler.look_at_all();
+    scheduler.turn(false).await.unwrap();
+    let active = asker.queue.active(&name("mail")).await.unwrap();
+    assert_eq!(active.len(), 1, "{active:?}");
+    assert_ne!(active.first().unwrap().run, retry.run);
+    let replaced = asker.runs.get(&retry.run.0).await.unwrap().unwrap();
+    assert_eq!(replaced.state, RunState::Cancelled, "{replaced:?}");
 }
 
 #[tokio::test]

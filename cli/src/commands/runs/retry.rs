@@ -54,7 +54,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             print::text(&format!("{}: {new} is queued", run.pipeline))?;
         }
         if runs.is_empty() {
-            print::note("no newest run of a pipeline has failed", context);
+            print::note("no pipeline's newest run has failed", context);
         }
     }
     if let Some(run) = left.first() {
