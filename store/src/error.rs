@@ -59,7 +59,9 @@ pub enum StoreError {
         data: PathBuf,
     },
     /// Another program holds the database.
-    #[error("`{database}` is locked by another program; close it there and run again")]
+    #[error(
+        "`{database}` is locked by another program; close it there and run again, or wait where it is another dkc"
+    )]
     Locked {
         /// The database: a file, or a server and its database.
         database: String,

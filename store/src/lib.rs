@@ -171,8 +171,8 @@ impl Store {
         &self.place.data
     }
 
-    /// Whether nobody else wrote when it was opened for writing: then no run is at work. In Postgres others may write from
-    /// elsewhere, so that is never known.
+    /// Whether nobody else wrote when it was opened for writing; since then others may have come. In Postgres others may
+    /// write from elsewhere, so that is never known.
     pub fn is_alone(&self) -> bool {
         self.place.postgres.is_none() && self.lock.as_ref().is_some_and(Lock::is_alone)
     }

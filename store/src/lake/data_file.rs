@@ -138,7 +138,7 @@ fn writer_properties(dataset: Option<&Dataset>) -> WriterProperties {
 
 /// A file of one dataset being written: rows are appended, and it gets its name when it is whole.
 ///
-/// Dropped before that, it is deleted; what a crash leaves is swept at the next start.
+/// Dropped before that, it is deleted; what a crash leaves is swept by whoever next writes alone.
 pub struct DataFileWriter {
     file: StagedFile,
     tally: Tally,

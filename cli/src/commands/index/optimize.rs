@@ -22,7 +22,7 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let datasets = super::chosen(&arguments.datasets)?;
     let store = Store::open_writer(context.place()?).await.into_diagnostic()?;
-    // Nobody else may write meanwhile.
+    // Nobody else may write to the index meanwhile.
     let _alone = super::alone(context, None, &CancellationToken::new()).await?;
     let vectors = Vectors::open(&context.data).await.into_diagnostic()?;
     let mut lines = Vec::new();

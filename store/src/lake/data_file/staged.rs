@@ -85,7 +85,7 @@ impl StagedFile {
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        // After it has its name there is nothing here any more; a leftover is swept at the next start.
+        // After it has its name there is nothing here any more; a leftover is swept by whoever next writes alone.
         let _ = fs::remove_file(&self.path);
     }
 }
