@@ -387,11 +387,17 @@ async fn catch_up(data: &Path) {
             .await
             .unwrap();
         chunks.set_followed(&followed(number as i64 + 1)).await.unwrap();
-        let space = vectors.space_or_new("letters", &stamp("x")).await.unwrap();
-        embed(&chunks, &space).await;
-        chunks.optimize().await.unwrap();
-        space.optimize(&chunks).await.unwrap();
+        embed_and_tidy(&vectors, &chunks).await;
     }
+    // Whoever was killed between following and tidying left this to the next run.
+    embed_and_tidy(&vectors, &chunks).await;
+}
+
+async fn embed_and_tidy(vectors: &Vectors, chunks: &Chunks) {
+    let space = vectors.space_or_new("letters", &stamp("x")).await.unwrap();
+    embed(chunks, &space).await;
+    chunks.optimize().await.unwrap();
+    space.optimize(chunks).await.unwrap();
 }
 
 /// Where the process that is to be killed writes.

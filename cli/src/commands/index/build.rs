@@ -219,7 +219,8 @@ impl Fresh<'_> {
         let embedded = index::embed(&chunks, &space, embedder, &progress, self.cancel).await;
         shown.abort();
         let embedded = embedded.into_diagnostic()?;
-        if embedded > 0 {
+        // A run that only takes rows away, or was killed before it tidied, leaves vectors of texts nobody says.
+        if embedded > 0 || space.state(&chunks).await.into_diagnostic()?.stale > 0 {
             space.optimize(&chunks).await.into_diagnostic()?;
         }
         Ok(embedded)
