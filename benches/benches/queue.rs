@@ -84,7 +84,6 @@ fn request(pipeline: usize, begin: i64) -> Outcomes<Request> {
         run: Run::new(pipeline, Trigger::Person, begin),
         priority: 0,
         host: None,
-        timeout: None,
         once: None,
     })
 }

@@ -19,7 +19,7 @@ mod timing;
 pub use alerts::{Alerts, Tls};
 pub use gateway::Serve;
 pub use length::Length;
-pub use mistake::{is_mistake, nearest};
+pub use mistake::{Misconfigured, is_mistake, nearest};
 pub use runs::Runs;
 pub use schema::json_schema;
 pub use secret::{Reference, look_up};
@@ -240,10 +240,9 @@ impl Config {
     /// When a name is of no pipeline, or there are none at all.
     pub fn chosen(&self, names: &[String]) -> Result<Vec<&Pipeline>> {
         if self.pipelines.is_empty() {
-            return Err(miette!(
-                help = "`dkc add maildir path=~/Mail name=mail` adds one",
-                "`{}` has no pipeline",
-                self.path.display()
+            return Err(Misconfigured::report(
+                format!("`{}` has no pipeline", self.path.display()),
+                Some("`dkc add maildir path=~/Mail name=mail` adds one".to_owned()),
             ));
         }
         if names.is_empty() {

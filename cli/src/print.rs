@@ -7,9 +7,11 @@
 mod pager;
 
 use crate::context::Context;
+use jiff::tz::TimeZone;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, IntoDiagnostic, Report, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,22 +39,45 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 /// # Errors
 /// When standard output is closed.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Result<()> {
+    table_of(&header, rows.into_iter().map(Vec::from))
+}
+
+/// The same, with as many columns as the header has.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn table_of(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
-    table.set_header(header);
+    table.set_header(header.iter().copied());
     if let Some(width) = terminal_width() {
         table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
         table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
     }
     for row in rows {
-        table.add_row(row.map(|cell| export::visible(&cell).into_owned()));
+        table.add_row(row.iter().map(|cell| export::visible(cell).into_owned()));
     }
     text(&table.to_string())
 }
 
-/// A moment to the second, as tables show it.
+/// A moment to the second, as tables and sentences show it: on the clock of this machine, and how far that is from UTC.
+/// JSON has microseconds since 1970 instead.
 pub fn moment(instant: schemas::Instant) -> String {
-    jiff::Timestamp::from_microsecond(instant).map_or_else(|_| String::new(), |t| format!("{t:.0}"))
+    moment_in(instant, TimeZone::system())
+}
+
+fn moment_in(instant: schemas::Instant, zone: TimeZone) -> String {
+    let at = jiff::Timestamp::from_microsecond(instant).map(|at| at.to_zoned(zone));
+    at.map_or_else(
+        |_| String::new(),
+        |at| at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+    )
+}
+
+/// So many of something whose name takes an s where they are several or none.
+pub fn counted<N: Display + PartialEq + From<u8>>(count: N, name: &str) -> String {
+    let s = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {name}{s}")
 }
 
 /// Prints the rows of a query as they come, as JSON with `--json`, and notes about them on standard error.
@@ -334,6 +359,24 @@ mod tests {
             shown("a\tb\n\u{1b}[2J\r\n\u{9b}1m\u{7f}ü"),
             "a\tb\n␛[2J␍\n\\u{9b}1m␡ü"
         );
+    }
+
+    #[test]
+    fn a_moment_is_shown_on_a_clock_and_says_which() {
+        let at = 1_774_746_000_000_000;
+        assert_eq!(moment_in(at, TimeZone::UTC), "2026-03-29T01:00:00+00:00");
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        // The clock there went on by an hour just then.
+        assert_eq!(moment_in(at, berlin.clone()), "2026-03-29T03:00:00+02:00");
+        assert_eq!(moment_in(at - 1, berlin), "2026-03-29T01:59:59+01:00");
+        assert_eq!(moment_in(i64::MAX, TimeZone::UTC), "");
+    }
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(counted(1_usize, "check"), "1 check");
+        assert_eq!(counted(0_u64, "check"), "0 checks");
+        assert_eq!(counted(2_u64, "data file"), "2 data files");
     }
 
     #[test]

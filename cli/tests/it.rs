@@ -12,6 +12,8 @@
 mod it {
     mod acting;
     mod add;
+    mod asked;
+    mod away;
     mod bad_input;
     mod bombs;
     mod churn;

@@ -24,7 +24,7 @@ pub use text::Message;
 pub use webhook::Webhook;
 
 use crate::error::RunError;
-use crate::schedule::{Plan, upcoming};
+use crate::schedule::{Plan, When, upcoming};
 use blind::Blind;
 use channel::{Channel, Patience};
 use jiff::{SignedDuration, Timestamp};
@@ -34,13 +34,10 @@ use schemas::datasets::runs::{Run, RunState};
 use schemas::{Instant, SourceName};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use store::alerts::{AlertKind, AlertLog, Looked, Settled};
+use store::alerts::{AlertKind, AlertLog, Expected, Looked, Settled, TOLD_AT};
 use store::{Store, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::Instant as Clock;
-
-/// A run that fails for this time is told of, though other tries are to come.
-const TOLD_AT: i64 = 3;
 
 /// Times of a schedule that are looked at to tell how far apart they are: enough for each day of a week.
 const TIMES: usize = 8;
@@ -79,6 +76,15 @@ impl Watched {
             fresh_within: plan.fresh_within.or(usual),
             has_schedule: !plan.when.is_empty(),
         }
+    }
+}
+
+/// What is expected of a plan, for whoever asks how pipelines fare: the same as is watched.
+pub fn expected(plan: &Plan, now: Timestamp) -> Expected {
+    Expected {
+        pipeline: plan.pipeline.to_string(),
+        schedule: plan.when.iter().map(When::text).collect(),
+        fresh_within: Watched::of(plan, &[], now).fresh_within,
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! - In: where their files lie. Out: a request, once what changes has been quiet for a moment.
 //! - Reading is no change: collectors only read. Nor is what dkc itself writes, where its data lie among the files.
+//! - Of several services that watch the same files each sees a change, and one run comes of it: one that began after the
+//!   change is enough, whoever asked for it.
 //! - What cannot be watched is asked for now and then instead, and tried again; a path that is not there is waited for.
 //! - Not here: how a request becomes a run (`scheduler::ask`).
 
 mod roots;
 
 use crate::away::Away;
-use crate::schedule::{CatchUp, When};
+use crate::run::now;
+use crate::schedule::CatchUp;
 use crate::scheduler::Asker;
 use notify::event::{AccessKind, AccessMode};
 use notify::{ErrorKind, Event, EventKind};
@@ -19,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// How long it has to be quiet: who writes one file writes another.
@@ -51,18 +54,25 @@ async fn watch_with(
     });
     let mut roots = Roots::default();
     for (nth, pipeline) in asker.pipelines.iter().enumerate() {
-        if pipeline.plan.when.contains(&When::OnChange) {
+        if pipeline.is_watched() {
             roots.add(nth, &pipeline.paths);
-            if pipeline.plan.catch_up != CatchUp::Skip {
-                marks.set(nth, Seen::Unwatched);
-            }
         }
     }
     if roots.is_empty() {
         return;
     }
+    match look(roots, &marks).await {
+        Some(back) => roots = back,
+        None => return,
+    }
+    // From here on they are watched: a run that begins later, whoever asks for it, sees all that was missed.
+    for (nth, pipeline) in asker.pipelines.iter().enumerate() {
+        if pipeline.is_watched() && pipeline.plan.catch_up != CatchUp::Skip {
+            marks.set(nth, Seen::Unwatched);
+        }
+    }
     let mut away = Away::new("changes");
-    let mut looks = interval(LOOKS);
+    let mut looks = interval_at(Instant::now() + LOOKS, LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let next = marks.next(quiet, longest);
@@ -71,18 +81,9 @@ async fn watch_with(
             () = marks.changed.notified() => continue,
             () = until(next) => {}
             _ = looks.tick() => {
-                let marks = marks.clone();
-                // Folders are walked through there.
-                let looked = tokio::task::spawn_blocking(move || {
-                    roots.look(&marks);
-                    roots
-                });
-                match looked.await {
-                    Ok(back) => roots = back,
-                    Err(error) => {
-                        tracing::error!(%error, "files are not watched any more; this is a bug of dkc");
-                        return;
-                    }
+                match look(roots, &marks).await {
+                    Some(back) => roots = back,
+                    None => return,
                 }
                 continue;
             }
@@ -92,7 +93,8 @@ async fn watch_with(
                 continue;
             };
             let (trigger, reason) = mark.seen.words();
-            match asker.ask(pipeline, trigger, reason.to_owned(), None).await {
+            let since = Some(mark.seen_after(quiet));
+            match asker.ask(pipeline, trigger, reason.to_owned(), None, since).await {
                 Ok(()) => away.is_over(),
                 Err(error) => {
                     marks.put_back(nth, mark);
@@ -101,6 +103,20 @@ async fn watch_with(
             }
         }
     }
+}
+
+/// Looks after what is watched; nothing comes back when that broke off.
+async fn look(mut roots: Roots, marks: &Arc<Marks>) -> Option<Roots> {
+    let marks = marks.clone();
+    // Folders are walked through there.
+    let looked = tokio::task::spawn_blocking(move || {
+        roots.look(&marks);
+        roots
+    });
+    looked
+        .await
+        .inspect_err(|error| tracing::error!(%error, "files are not watched any more; this is a bug of dkc"))
+        .ok()
 }
 
 async fn until(next: Option<Instant>) {
@@ -264,6 +280,14 @@ impl Marks {
 impl Mark {
     fn due(&self, quiet: Duration, longest: Duration) -> Instant {
         (self.last + quiet).min(self.first + longest)
+    }
+
+    /// Whatever begins after this moment of the wall clock has seen the change. Whoever saw the same change asks once it
+    /// has been quiet; half of that is left for clocks of machines that differ.
+    fn seen_after(&self, quiet: Duration) -> schemas::Instant {
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let last = now().saturating_sub(micros(self.last.elapsed()));
+        last.saturating_add(micros(quiet / 2))
     }
 }
 

@@ -179,7 +179,8 @@ impl Scheduler {
                 continue;
             };
             let known = self.decided.get(place).copied();
-            let ever_ran = self.began.contains(&nth);
+            // Who watches files begins it, and nobody else does so as well.
+            let ever_ran = self.began.contains(&nth) || pipeline.is_watched();
             let decision = schedule::decide(&pipeline.plan, when, known, active, ever_ran, now);
             let next_due = decision.decided.next_due;
             next.extend(next_due.map(|next_due| (next_due, *place)));
@@ -189,7 +190,7 @@ impl Scheduler {
                 draft.cancel.extend(replaced.map(|run| (run.run, why.clone())));
             }
             if known.is_none_or(|known| known.next_due != next_due) || does_anything(&decision) {
-                draft.add(pipeline, *place, &when.text(), decision, active);
+                draft.add(pipeline, *place, &when.text(), decision, active, known.is_none());
             }
         }
         if !draft.decided.is_empty() {
@@ -238,7 +239,7 @@ fn does_anything(decision: &Decision) -> bool {
 
 impl Draft {
     /// Adds what was decided for a schedule. `active` are the runs of its pipeline, to which those that it asks for are
-    /// added, for the next of its schedules.
+    /// added, for the next of its schedules. `is_new` is whether nothing was decided of it before.
     fn add(
         &mut self,
         pipeline: &Pipeline,
@@ -246,31 +247,35 @@ impl Draft {
         text: &str,
         decision: Decision,
         active: &mut Vec<Run>,
+        is_new: bool,
     ) {
         let plan = &pipeline.plan;
-        let instead = decision.requests.last().map(|due| due.at);
-        for run in decision.cancel {
-            let why = match instead {
-                Some(at) => format!("replaced by the run that is due at {at}"),
-                None => "replaced by a later run".to_owned(),
-            };
-            active.retain(|other| other.run != run);
-            self.cancel.push((run, why));
-        }
+        let mut instead = None;
+        let mut requested = Vec::new();
         for due in &decision.requests {
             let run = Run {
                 started_at: due.begin.as_microsecond(),
                 ..run_of(plan, due)
             };
-            active.push(run.clone());
+            instead = Some(format!("replaced by run {}, which is due at {}", run.run, due.at));
+            requested.push(run.clone());
             self.requests.push(Request {
                 run,
                 priority: plan.priority,
                 host: pipeline.host.clone(),
-                timeout: plan.timeout,
-                once: Some(key_of(plan, text, due)),
+                // What never ran is begun once, though services that see it for the first time do so at other times.
+                once: Some(match is_new {
+                    true => format!("{}@first", plan.pipeline),
+                    false => key_of(plan, text, due),
+                }),
             });
         }
+        let why = instead.unwrap_or_else(|| "replaced by a later run".to_owned());
+        for run in decision.cancel {
+            active.retain(|other| other.run != run);
+            self.cancel.push((run, why.clone()));
+        }
+        active.extend(requested);
         for due in &decision.skipped {
             self.skipped.push(Run {
                 run: id_of(&key_of(plan, text, due), due),

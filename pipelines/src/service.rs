@@ -13,7 +13,7 @@ pub use work::{AfterRun, Prepare, PrepareError, Prepared, work_of};
 use crate::alerts::Alerts;
 use crate::changes;
 use crate::error::RunError;
-use crate::schedule::Plan;
+use crate::schedule::{Plan, When};
 use crate::scheduler::{Asker, Scheduler};
 use crate::worker::{OnEnd, Work, Worker, name_of_process};
 use futures::future::BoxFuture;
@@ -44,6 +44,13 @@ pub struct Pipeline {
     pub paths: Vec<PathBuf>,
     /// Whom it asks: runs of one host share a limit.
     pub host: Option<String>,
+}
+
+impl Pipeline {
+    /// Whether its files are watched. Whoever watches them asks for it at the beginning, too, also if it never ran.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.plan.when.contains(&When::OnChange) && !self.paths.is_empty()
+    }
 }
 
 /// How long runs are remembered.
@@ -98,6 +105,11 @@ impl Service {
             .iter()
             .map(|pipeline| (pipeline.plan.pipeline.clone(), pipeline.plan.retries))
             .collect();
+        let timeouts: HashMap<SourceName, Duration> = self
+            .pipelines
+            .iter()
+            .filter_map(|pipeline| Some((pipeline.plan.pipeline.clone(), pipeline.plan.timeout?)))
+            .collect();
         let most_attempts = retries.values().max().map_or(1, |most| most.saturating_add(1));
         let wake = Arc::new(Notify::new());
         let runs = self.store.runs().clone();
@@ -122,6 +134,7 @@ impl Service {
             slots: self.slots,
             per_host: self.per_host,
             retries,
+            timeouts,
             on_end: telling,
             wake,
             ..Worker::new(name_of_process(), self.queue, self.work)

@@ -67,6 +67,8 @@ pub struct Worker {
     pub grace: Duration,
     /// How often a run of a pipeline that failed is tried again; never where it is not named.
     pub retries: HashMap<SourceName, u32>,
+    /// How long a run of a pipeline may take; as long as it likes where it is not named.
+    pub timeouts: HashMap<SourceName, Duration>,
     /// Makes a run.
     pub work: Work,
     /// Is told when one is over.
@@ -87,6 +89,7 @@ impl Worker {
             drain: Duration::from_secs(4),
             grace: Duration::from_secs(30),
             retries: HashMap::new(),
+            timeouts: HashMap::new(),
             work,
             on_end: Arc::new(|_: Run, _: bool| -> BoxFuture<'static, ()> { Box::pin(async {}) }),
             wake: Arc::default(),
@@ -174,8 +177,8 @@ struct AtWork {
 enum Why {
     /// Somebody asked for it.
     Asked,
-    /// It took longer than it may.
-    TookTooLong,
+    /// It took longer than that, which is all it may.
+    TookTooLong(Duration),
     /// The service is to stop.
     Stopped,
     /// Others may have taken it over.

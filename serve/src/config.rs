@@ -135,8 +135,6 @@ pub struct Pipeline {
     pub fresh_within: Option<SignedDuration>,
     /// The host that it asks: runs of one host share a limit.
     pub host: Option<String>,
-    /// How long a run may take.
-    pub timeout: Option<Duration>,
     /// Which run begins first when many wait: the one with more.
     pub priority: i64,
 }

@@ -31,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 /// How long a heavy operation waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
+/// How long an act waits for it to be written down that it begins.
+const RECORD: Duration = Duration::from_secs(5);
+
 /// Queries of dkc's own making at once.
 const ASKING: usize = 4;
 
@@ -261,13 +264,16 @@ impl Gateway {
                 outcome: "begun".to_owned(),
                 ..ticket.entry.clone()
             };
-            self.audit.append(&[begun]).await.map_err(|error| {
-                tracing::error!(%error, "the audit log cannot be written");
-                Problem::new(
+            let begun = [begun];
+            let written = tokio::time::timeout(RECORD, self.audit.append(&begun)).await;
+            if !matches!(written, Ok(Ok(()))) {
+                tracing::error!(?written, "the audit log cannot be written");
+                return Err(Problem::new(
                     Kind::Unavailable,
                     "the audit log cannot be written, so nothing may be done; see the log",
                 )
-            })?;
+                .after(5));
+            }
         }
         Ok(())
     }

@@ -5,12 +5,16 @@
 //!   of which nothing is left when it is done with, be it by its own end, a cancel, a time-out or a dropped future.
 //! - Not here: which programs there are (`machines`, `builds`).
 
+mod kept;
+
+pub(crate) use kept::{Kept, Text};
+
 use crate::problem::{Kind, Problem};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, FusedFuture as _};
+use kept::Stream;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
@@ -87,17 +91,6 @@ pub(crate) struct Output {
     pub(crate) output: Text,
     /// Its errors, unless they were to be merged.
     pub(crate) errors: Text,
-}
-
-/// The last of what was written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Text {
-    /// The text; what was no UTF-8 is replaced.
-    pub(crate) text: String,
-    /// Bytes before it that were not kept.
-    pub(crate) dropped_bytes: u64,
-    /// Lines that there were in all.
-    pub(crate) lines: u64,
 }
 
 /// Why a program did not run to its end.
@@ -190,8 +183,8 @@ pub(crate) async fn run(
     let end = {
         let both = async {
             tokio::join!(
-                read(stdout, &output, on_line),
-                read(stderr, errors_go_to, on_line)
+                read(stdout, (&output, Stream::Output), on_line),
+                read(stderr, (errors_go_to, Stream::Errors), on_line)
             )
         };
         let mut reading = pin!(both.fuse());
@@ -322,50 +315,6 @@ impl Drop for Running {
     }
 }
 
-/// The last bytes of something.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    bytes: VecDeque<u8>,
-    most: usize,
-    dropped: u64,
-    newlines: u64,
-    ends_line: bool,
-}
-
-impl Kept {
-    /// Keeps so many bytes at most.
-    pub(crate) fn new(most: usize) -> Self {
-        Self {
-            bytes: VecDeque::new(),
-            most,
-            dropped: 0,
-            newlines: 0,
-            ends_line: true,
-        }
-    }
-
-    /// Adds what comes next.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.newlines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-        if let Some(last) = bytes.last() {
-            self.ends_line = *last == b'\n';
-        }
-        self.bytes.extend(bytes);
-        let excess = self.bytes.len().saturating_sub(self.most);
-        self.bytes.drain(..excess);
-        self.dropped = self.dropped.saturating_add(excess as u64);
-    }
-
-    /// What is kept.
-    pub(crate) fn text(mut self) -> Text {
-        Text {
-            text: String::from_utf8_lossy(self.bytes.make_contiguous()).into_owned(),
-            dropped_bytes: self.dropped,
-            lines: self.newlines + u64::from(!self.ends_line),
-        }
-    }
-}
-
 fn text(kept: Mutex<Kept>) -> Text {
     kept.into_inner().unwrap_or_else(PoisonError::into_inner).text()
 }
@@ -373,7 +322,7 @@ fn text(kept: Mutex<Kept>) -> Text {
 /// Reads a stream to its end, line by line.
 async fn read(
     stream: Option<impl AsyncRead + Unpin>,
-    kept: &Mutex<Kept>,
+    (kept, of): (&Mutex<Kept>, Stream),
     on_line: Option<&mpsc::Sender<String>>,
 ) {
     let Some(stream) = stream else { return };
@@ -385,7 +334,9 @@ async fn read(
         if !matches!(read, Ok(1..)) {
             return;
         }
-        kept.lock().unwrap_or_else(PoisonError::into_inner).push(&line);
+        kept.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_of(of, &line);
         if let Some(on_line) = on_line {
             let line = String::from_utf8_lossy(&line);
             let _ = on_line.try_send(line.trim_end_matches(['\r', '\n']).to_owned());
@@ -511,6 +462,10 @@ mod tests {
         }
         heard.sort();
         assert_eq!(heard, ["one", "three", "two"]);
+        // Which of the outputs is read first is not said.
+        let mut lines: Vec<&str> = output.output.text.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["one", "three", "two"]);
         assert_eq!(output.output.lines, 3);
         assert_eq!(output.errors, Text::default());
     }

@@ -31,8 +31,13 @@ impl Gateway {
             }
         };
         tokio::join!(following, self.write_records());
-        if let Err(error) = self.callers.write_used().await {
-            tracing::warn!(%error, "when tokens were last used is not written down");
+        // A database that is away is waited for no longer than the calls were.
+        match tokio::time::timeout(LAST, self.callers.write_used()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "when tokens were last used is not written down"),
+            Err(_) => {
+                tracing::warn!("when tokens were last used is not written down: the database does not answer")
+            }
         }
         self.audit.close().await;
     }
@@ -79,11 +84,11 @@ impl Gateway {
             .config
             .pipelines
             .iter()
-            .filter(|pipeline| head.failing.contains(&pipeline.name));
+            .filter(|pipeline| head.fares.failing.contains_key(&pipeline.name));
         let health = serde_json::json!({
             "is_readable": head.failure.is_none(),
             "failing_pipelines": failing.count(),
-            "open_alerts": head.alerts.len(),
+            "open_alerts": head.fares.open.len(),
         });
         self.events.health(&health).await?;
         self.events.forget().await?;
@@ -116,7 +121,17 @@ impl Gateway {
             {
                 break;
             }
-            self.append(&entries).await;
+            let lost = entries.len();
+            if tokio::time::timeout_at(deadline, self.append(&entries))
+                .await
+                .is_err()
+            {
+                tracing::error!(
+                    lost,
+                    "the audit log cannot be written: the database does not answer"
+                );
+                break;
+            }
         }
     }
 

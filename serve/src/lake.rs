@@ -7,10 +7,10 @@ use crate::problem::Problem;
 use jiff::{SignedDuration, Timestamp};
 use schemas::datasets::runs::RunState;
 use schemas::{Dataset, View, datasets};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use store::alerts::{AlertLog, Open};
+use store::alerts::{AlertLog, Fares};
 use store::inventory::Holding;
 use store::lake::as_of::AsOf;
 use store::page::Listing;
@@ -20,7 +20,10 @@ use store::{Store, StoreError};
 use tokio::sync::{OnceCell, watch};
 
 /// How often the databases are asked whether anybody wrote to them.
-const LOOKS: Duration = Duration::from_millis(200);
+const LOOKS: Duration = Duration::from_millis(500);
+
+/// How long they may take to tell what is new.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A run that could begin is taken within a moment where anybody works; after so long nobody does.
 const STALLED: SignedDuration = SignedDuration::from_mins(10);
@@ -32,12 +35,8 @@ pub struct Head {
     pub snapshot: i64,
     /// What it has of each dataset.
     pub holdings: Arc<BTreeMap<String, Holding>>,
-    /// When each source was last collected well, in microseconds since 1970.
-    pub collected: Arc<BTreeMap<String, i64>>,
-    /// The sources whose last run failed.
-    pub failing: Arc<BTreeSet<String>>,
-    /// What the service that is always on found to be wrong, and is so still.
-    pub alerts: Arc<Vec<Open>>,
+    /// How pipelines fare, which tells what is wrong at a moment.
+    pub fares: Arc<Fares>,
     /// Since when a run has been waiting to begin; `None` when none waits.
     pub waiting_since: Option<i64>,
     /// Whether a run is at work.
@@ -54,7 +53,7 @@ impl Head {
         let sources = &self.holdings.get(dataset)?.sources;
         let oldest = sources
             .iter()
-            .map(|source| self.collected.get(source).copied())
+            .map(|source| self.fares.collected.get(source).copied())
             .min()??;
         Timestamp::from_microsecond(oldest).ok()
     }
@@ -131,17 +130,23 @@ impl Lake {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let head = match self.look(&mut watches).await {
+            // A database that is away is told soon, not only when its connections give up.
+            let looked = tokio::time::timeout(ANSWER, self.look(&mut watches)).await;
+            let head = match looked.map_err(|_| None).and_then(|looked| looked.map_err(Some)) {
                 Ok(None) => continue,
                 Ok(Some(head)) => head,
                 Err(error) => {
+                    let failure = error.map_or_else(
+                        || "the database does not answer".to_owned(),
+                        |error| error.to_string(),
+                    );
                     watches = Watches::default();
                     let known = self.head();
                     if known.failure.is_none() {
-                        tracing::error!(%error, "the lake cannot be read");
+                        tracing::error!(error = failure, "the lake cannot be read");
                     }
                     Head {
-                        failure: Some(error.to_string()),
+                        failure: Some(failure),
                         ..Head::clone(&known)
                     }
                 }
@@ -185,12 +190,11 @@ impl Lake {
                 }
             };
         let at_work = self.store.runs().newest(None, Some(RunState::Running), 1).await?;
+        let fares = self.alerts.fares(&self.queue).await?;
         Ok(Some(Head {
             snapshot,
             holdings,
-            collected: Arc::new(self.store.collected().await?),
-            failing: Arc::new(self.store.failing().await?),
-            alerts: Arc::new(self.alerts.open_now().await?),
+            fares: Arc::new(fares),
             waiting_since: self.queue.next_due().await?,
             is_at_work: !at_work.is_empty(),
             state: known.state + u64::from(runs),

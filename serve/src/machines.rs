@@ -129,7 +129,13 @@ pub(crate) async fn plan(
         .map_or(String::new(), |location| format!(", {location}"));
     Ok(Plan {
         summary: format!("{verb} the machine `{name}` ({cloud}{place})"),
-        state: serde_json::json!({ "state": seen.state, "target": target(machine) }),
+        // One that was made anew under the same name is another.
+        state: serde_json::json!({
+            "state": seen.state,
+            "created_at": seen.created_at,
+            "started_at": seen.started_at,
+            "target": target(machine),
+        }),
         is_destructive: change == Change::Stop,
     })
 }

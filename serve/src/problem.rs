@@ -131,6 +131,9 @@ impl Kind {
     }
 }
 
+/// Seconds after which somebody asks again whether the database is back.
+const AWAY: u64 = 5;
+
 /// A problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -200,6 +203,15 @@ impl Problem {
         )
     }
 
+    /// The database does not answer.
+    pub fn away() -> Self {
+        Self::new(
+            Kind::Unavailable,
+            "the database does not answer, so dkc cannot either; try again once it is back",
+        )
+        .after(AWAY)
+    }
+
     /// It, with when to try again.
     pub fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
@@ -248,6 +260,8 @@ impl From<store::StoreError> for Problem {
     fn from(error: store::StoreError) -> Self {
         match error {
             store::StoreError::NoSnapshot { .. } => Self::new(Kind::NotFound, error.to_string()),
+            // The log has it once, and not for each that asks.
+            store::StoreError::Unreachable { .. } | store::StoreError::Refused { .. } => Self::away(),
             error => Self::internal(&error),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! - In: a [`Gateway`]. Out: a router; [`listen`] serves it until it is told to stop.
 //! - Reading order: `guard` says whom a request comes from, `input` what it asks, `reply` writes the answer, `openapi`
-//!   describes all of it.
+//!   describes all of it, `pulse` tells whether the database answers.
 
 mod docs;
 mod events;
@@ -12,6 +12,7 @@ mod health;
 mod input;
 mod listen;
 mod openapi;
+mod pulse;
 pub(crate) mod reply;
 
 pub use listen::listen;
@@ -20,13 +21,14 @@ use crate::dispatcher::Gateway;
 use crate::operation::{Call, Face, Method, Operation};
 use crate::problem::{Kind, Problem};
 use crate::registry;
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderValue, Method as HttpMethod, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
+use axum::{Extension, Router};
+use pulse::Pulse;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
@@ -38,7 +40,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 const PREFLIGHT: std::time::Duration = std::time::Duration::from_secs(600);
 
 /// All routes.
-pub fn router(gateway: Arc<Gateway>) -> Router {
+fn router(gateway: Arc<Gateway>, pulse: Pulse) -> Router {
     let mut routes: Router<Arc<Gateway>> = Router::new();
     for operation in registry::ALL.iter().copied() {
         routes = routes.route(operation.path, route(operation));
@@ -84,6 +86,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(header(header::CACHE_CONTROL, "private, no-cache"))
         .layer(from_fn_with_state(gateway.clone(), guard::check_host))
         .layer(from_fn(guard::name_request))
+        .layer(Extension(pulse))
         .with_state(gateway)
 }
 
@@ -118,6 +121,7 @@ async fn call(
     id: &str,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    let pulse = Pulse::of(&parts.extensions);
     let caller = guard::caller(gateway, &parts).await;
     let asked = match (&caller, path) {
         (Ok(_), Ok(Path(path))) => {
@@ -168,7 +172,8 @@ async fn call(
         .admit(operation, Ok(&caller), Face::Rest, &asked.input, id)
         .await?;
     if events::is_wanted(operation, &parts.headers) {
-        return events::stream(gateway.clone(), caller, asked.input, &parts.headers, ticket).await;
+        let begun = events::stream(gateway.clone(), caller, asked.input, &parts.headers, ticket);
+        return pulse.beside(begun).await;
     }
     let form = format::negotiate(operation, asked.format.as_deref(), &parts.headers)
         .inspect_err(|problem| ticket.fail(problem.kind.name()))?;
@@ -191,8 +196,15 @@ async fn call(
         progress: None,
         cancel: &cancel,
     };
-    let answer = gateway.perform(operation, call, asked.input, &mut ticket).await?;
-    reply::write(answer, operation, form, tag, ticket).await
+    let performed = gateway.perform(operation, call, asked.input, &mut ticket);
+    let performed = match operation.plan {
+        // What is done outside goes on without the database, and its end is waited for.
+        Some(_) => performed.await,
+        None => pulse.beside(performed).await,
+    };
+    let answer = performed.inspect_err(|problem| ticket.fail(problem.kind.name()))?;
+    let written = reply::write(answer, operation, form, tag, ticket).await;
+    written.map_err(|problem| pulse.blame(problem))
 }
 
 async fn no_route(request: Request) -> Response {

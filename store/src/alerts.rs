@@ -5,11 +5,13 @@
 
 mod columns;
 mod facts;
+mod fares;
 mod settle;
 mod tell;
 
 pub use columns::ColumnsChanged;
 pub use facts::{AtWork, Failure, Newest, Standing, Waiting};
+pub use fares::{Expected, Failed, Fares, TOLD_AT, Unattended, late_since};
 pub use settle::{EVENT, Looked, Settled};
 pub use tell::News;
 

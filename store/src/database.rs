@@ -7,20 +7,22 @@
 
 mod address;
 mod migrations;
+mod place;
+mod words;
 
 pub(crate) use address::Durability;
+pub use place::Place;
+pub(crate) use words::{absence, refusal};
 
 use crate::directory::make_private;
 use crate::error::StoreError;
 use crate::watch::Watch;
 use address::{Access, Address};
-use secrecy::SecretString;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Executor, Transaction};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,36 +50,6 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// How often a lock that SQLite does not wait for by itself is looked at.
 const LOOKS: Duration = Duration::from_millis(10);
-
-/// Where a store is: its data directory, and the Postgres that keeps its tables, if one does.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// The data directory: files of the lake, keys, the index of search.
-    pub data: PathBuf,
-    /// The connection URL; absent: SQLite in the data directory.
-    pub postgres: Option<SecretString>,
-}
-
-impl From<&Path> for Place {
-    fn from(data: &Path) -> Self {
-        Self {
-            data: data.to_owned(),
-            postgres: None,
-        }
-    }
-}
-
-impl From<&PathBuf> for Place {
-    fn from(data: &PathBuf) -> Self {
-        Self::from(data.as_path())
-    }
-}
-
-impl From<&Place> for Place {
-    fn from(place: &Place) -> Self {
-        place.clone()
-    }
-}
 
 /// The parts of a store: in SQLite a file each, in Postgres a schema each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

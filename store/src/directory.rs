@@ -1,15 +1,16 @@
 //! The data directory: its folders, and the lock of those who write.
 //!
-//! - In: a path. Out: folders that only their owner may enter and that outlive a power cut; a [`Lock`].
+//! - In: a path. Out: folders and files that are their owner's alone and outlive a power cut; a [`Lock`].
 //! - Not here: what is in it.
 
 use crate::error::StoreError;
 use crate::lake::data_file;
 use schemas::{Home, datasets};
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
 
 /// How long whoever has the data directory alone is waited for. It deletes a few files, or is of an older dkc.
 const ALONE: Duration = Duration::from_secs(10);
@@ -117,6 +118,24 @@ pub(crate) fn make_lake(data: &Path, files: &Path, is_new: bool) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// Writes a small file that is its owner's alone (mode 0600) and outlives a power cut, unless it is there. It has another
+/// name first: processes that make it at once all read what came first, and never half of it.
+///
+/// # Errors
+/// [`StoreError::Io`] when it cannot be made.
+pub(crate) fn make_once(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let failed = |error| StoreError::io("create", path)(error);
+    let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed)?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error.error)),
+        _ => data_file::sync_directory(folder),
+    }
 }
 
 /// Whether there is nothing in a file, or no file.

@@ -1,5 +1,6 @@
 //! What can go wrong while keeping and asking.
 
+use crate::database::{absence, refusal};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +59,17 @@ pub enum StoreError {
         /// The data directory.
         data: PathBuf,
     },
+    /// The database keeps the lake of another data directory, or of a newer copy of this one.
+    #[error(
+        "`{database}` keeps the lake of another data directory than `{}`; use that one (it is known by its file `data.id`, wherever it was moved or restored to), or name another database as `postgres` under `[store]`",
+        data.display()
+    )]
+    OtherDirectory {
+        /// The database.
+        database: String,
+        /// The data directory.
+        data: PathBuf,
+    },
     /// Another program holds the database.
     #[error(
         "`{database}` is locked by another program; close it there and run again, or wait where it is another dkc"
@@ -70,13 +82,21 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// The server of the database does not answer.
-    #[error("cannot reach `{database}`; see whether it runs, and whether this machine may connect to it")]
+    #[error("cannot reach `{database}`: {}", absence(source))]
     Unreachable {
         /// The server and its database.
         database: String,
         /// The cause.
         #[source]
         source: sqlx::Error,
+    },
+    /// The server of the database does not let dkc in, however long it is waited for.
+    #[error("`{database}` refuses: {why}")]
+    Refused {
+        /// The server and its database.
+        database: String,
+        /// Why, and what to do.
+        why: String,
     },
     /// The tables are of a newer dkc.
     #[error("`{database}` was made by a newer dkc; use that one")]
@@ -162,6 +182,8 @@ impl StoreError {
             let database = name.to_string();
             if Self::is_locked(&source, is_postgres) {
                 Self::Locked { database, source }
+            } else if is_postgres && let Some(why) = refusal(&source) {
+                Self::Refused { database, why }
             } else if is_postgres && is_unreachable(&source) {
                 Self::Unreachable { database, source }
             } else {
@@ -187,7 +209,7 @@ impl StoreError {
 /// Whether a server of Postgres is not there, or not yet, or not any more.
 fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
         // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections
         sqlx::Error::Database(error) => error
             .code()

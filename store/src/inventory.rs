@@ -89,40 +89,6 @@ impl crate::Store {
             .map_err(&failed)
     }
 
-    /// When each source was last collected well: the end of its last run that was not broken off, in microseconds.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the state database cannot be read.
-    pub async fn collected(&self) -> Result<BTreeMap<String, i64>, StoreError> {
-        let database = self.runs.database();
-        let failed = database.failed();
-        let rows = sqlx::query(
-            "SELECT pipeline, MAX(ended_at) AS ended FROM runs
-             WHERE state IN ('succeeded', 'partly_succeeded') AND ended_at IS NOT NULL GROUP BY pipeline",
-        )
-        .fetch_all(database.pool())
-        .await
-        .map_err(&failed)?;
-        let pair = |row: &AnyRow| Ok::<_, sqlx::Error>((row.try_get("pipeline")?, row.try_get("ended")?));
-        rows.iter().map(pair).collect::<Result<_, _>>().map_err(&failed)
-    }
-
-    /// The sources whose last run failed.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the state database cannot be read.
-    pub async fn failing(&self) -> Result<BTreeSet<String>, StoreError> {
-        let database = self.runs.database();
-        let failed = database.failed();
-        let rows = sqlx::query_scalar(
-            "SELECT pipeline FROM runs AS r WHERE state = 'failed' AND NOT EXISTS
-             (SELECT 1 FROM runs WHERE pipeline = r.pipeline AND started_at > r.started_at
-              AND state IN ('succeeded', 'partly_succeeded', 'failed'))",
-        );
-        let rows: Vec<String> = rows.fetch_all(database.pool()).await.map_err(&failed)?;
-        Ok(rows.into_iter().collect())
-    }
-
     /// Watches the catalog from now on.
     ///
     /// # Errors

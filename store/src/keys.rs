@@ -2,12 +2,11 @@
 //!
 //! - In: a path. Out: a [`Key`] to hash with, random bytes. Not here: what is hashed; passwords of sources.
 
+use crate::directory::make_once;
 use crate::error::StoreError;
-use crate::lake::data_file::sync_directory;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::{fmt, fs};
-use tempfile::NamedTempFile;
 
 /// A key of BLAKE3's keyed hash.
 #[derive(Clone)]
@@ -32,7 +31,7 @@ impl fmt::Debug for Key {
 /// [`StoreError::Io`] when the file cannot be made or read, or is not a key.
 pub(crate) fn private_key(path: &Path) -> Result<Key, StoreError> {
     if !path.exists() {
-        make(path)?;
+        make_once(path, &random_bytes(path)?)?;
     }
     let bytes = fs::read(path).map_err(StoreError::io("read", path))?;
     let key: [u8; blake3::KEY_LEN] = bytes.try_into().map_err(|bytes: Vec<u8>| {
@@ -57,23 +56,6 @@ pub(crate) fn random_bytes(path: &Path) -> Result<[u8; 32], StoreError> {
     Ok(bytes)
 }
 
-/// Writes a new key under another name first: two processes that make it at once both read the one that came first,
-/// and never half of it.
-fn make(path: &Path) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let failed = |error| StoreError::io("create", path)(error);
-    let key = random_bytes(path)?;
-    // Such a file is its owner's alone (mode 0600) from the beginning.
-    let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(&key)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed)?;
-    match file.persist_noclobber(path) {
-        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error.error)),
-        _ => sync_directory(folder),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,7 +66,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.key");
         let first = private_key(&path).unwrap();
-        make(&path).unwrap();
+        make_once(&path, &[7; 32]).unwrap();
         assert_eq!(private_key(&path).unwrap().0, first.0);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -11,4 +11,5 @@ pub mod changed;
 pub mod compact;
 pub mod data_file;
 pub mod index;
+pub mod lost;
 pub mod verify;

@@ -14,6 +14,7 @@ pub mod embedder;
 pub mod error;
 pub mod events;
 pub mod export;
+mod identity;
 pub mod inventory;
 mod keys;
 pub mod lake;
@@ -38,7 +39,7 @@ pub use error::StoreError;
 use arrow_array::RecordBatch;
 use directory::{Lock, has_data_files, is_empty, make_private};
 use lake::as_of::AsOf;
-use lake::catalog::{Catalog, CommitInfo, On};
+use lake::catalog::{Catalog, Claim, CommitInfo, On};
 use lake::changed::Changed;
 use lake::compact::Compacted;
 use lake::verify::{Problem, Verified};
@@ -60,6 +61,7 @@ const WORN_FILES: i64 = 128;
 /// DATA/lake/catalog.sqlite     the DuckLake catalog, unless Postgres has it
 /// DATA/lake/files/main/TABLE/  Parquet files
 /// DATA/state.sqlite            runs, unless Postgres has them
+/// DATA/data.id                 by which a Postgres knows the directory again
 /// DATA/.lock                   held, together, by those who write
 /// ```
 #[derive(Debug)]
@@ -75,7 +77,8 @@ impl Store {
     /// Opens a store for reading; it is made if it is not there.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be made or read.
+    /// [`StoreError::OtherDirectory`] when its Postgres keeps the lake of another data directory; else when it cannot be made
+    /// or read.
     pub async fn open(place: impl Into<Place>) -> Result<Self, StoreError> {
         Self::open_locked(place.into(), None).await
     }
@@ -147,11 +150,13 @@ impl Store {
                 },
             });
         }
-        let catalog = match connected {
+        let mut catalog = match connected {
             Some(catalog) => catalog,
             None => Catalog::connect(&place).await?,
         };
-        catalog.bootstrap().await?;
+        catalog
+            .bootstrap(if lock.is_some() { Claim::Make } else { Claim::Leave })
+            .await?;
         let runs = Runs::open(&place).await?;
         Ok(Self {
             place,

@@ -15,7 +15,8 @@ pub use error::MigrateError;
 use crate::database::{Database, Part, Place};
 use crate::directory::Lock;
 use crate::error::StoreError;
-use crate::lake::catalog::{Catalog, CommitInfo, On};
+use crate::identity;
+use crate::lake::catalog::{Catalog, CommitInfo, DATA_ID, On};
 use crate::lake::data_file::sync_directory;
 use crate::relational::Server;
 use copy::copy;
@@ -27,6 +28,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The parts of a store.
 const PARTS: [Part; 3] = [Part::Lake, Part::State, Part::Audit];
@@ -93,14 +95,15 @@ pub async fn migrate(
     Ok(migrated)
 }
 
-/// Brings the tables of an older dkc to those of today, and sees whether the catalog is as it was written: what is not
-/// would be moved as if it was.
+/// Brings the tables of an older dkc to those of today, and sees whether the catalog is that of the data directory and as it
+/// was written: what is not would be moved as if it was.
 async fn prepare(from: &Place) -> Result<(), MigrateError> {
     bring_up_to_date(from).await?;
-    let catalog = Catalog::connect(from).await?;
+    let mut catalog = Catalog::connect(from).await?;
     if catalog.is_new().await? {
         return Err(MigrateError::NoStore(catalog.database().name().to_owned()));
     }
+    catalog.claim().await?;
     let findings = catalog.integrity().await;
     catalog.close().await;
     let findings = findings?;
@@ -162,6 +165,9 @@ async fn to_postgres(
             to.run(make).await?;
         }
         tables.extend(copy(part, &mut from, &mut to, &mut told).await?);
+        if part == Part::Lake {
+            sign(&mut to, data).await?;
+        }
         sources.push((source, path));
     }
     let mut set_aside = Vec::new();
@@ -213,6 +219,9 @@ async fn to_sqlite(
             to.run(SQLITE_LAKE.to_owned()).await?;
         }
         tables.extend(copy(part, &mut from, &mut to, &mut told).await?);
+        if part == Part::Lake {
+            unsign(&mut to).await?;
+        }
         to.run("COMMIT".to_owned()).await?;
         let closed = target.close().await;
         closed.map_err(StoreError::database(path.display().to_string().into(), false))?;
@@ -233,6 +242,24 @@ async fn to_sqlite(
     }
     source.close().await.map_err(server.failed())?;
     Ok(Migrated { tables, set_aside })
+}
+
+/// Puts the id of the data directory beside a catalog, by which it is known there.
+async fn sign(lake: &mut End<'_>, data: &Path) -> Result<(), StoreError> {
+    let id = identity::give(data, Uuid::now_v7())?;
+    unsign(lake).await?;
+    let table = lake.named("ducklake_metadata");
+    lake.run(format!(
+        "INSERT INTO {table} (key, value) VALUES ('{DATA_ID}', '{id}')"
+    ))
+    .await
+}
+
+/// Takes it away: a catalog that lies in its data directory needs none.
+async fn unsign(lake: &mut End<'_>) -> Result<(), StoreError> {
+    let table = lake.named("ducklake_metadata");
+    lake.run(format!("DELETE FROM {table} WHERE key = '{DATA_ID}'"))
+        .await
 }
 
 /// Opens a file that nobody else has open: SQLite writes ahead in a log only where nobody changes that.

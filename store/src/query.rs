@@ -4,8 +4,9 @@
 //! - [`Workers::run_user_sql`] is the only way in for SQL that a person or an agent wrote (F4). It starts a process,
 //!   because a query can kill the one that runs it (F1), take memory that no pool counts (F2) and never yield (F3).
 //! - Reading order: `apart` asks such a process, `worker` is what runs in it, [`Reader::answer`] plans and runs; on
-//!   the way `guard` and `functions` say what is allowed, `past`, `found` and `parameters` change the statement, `session` says
-//!   what tables there are, `files` which files it may read. `text` is for those who write SQL.
+//!   the way `guard` and `functions` say what is allowed, `past`, `found` and `parameters` change the statement, `session`
+//!   says what tables there are, `runs` reads the one that is not in the lake, `files` says which files may be read.
+//!   `text` is for those who write SQL.
 //! - Not here: formats (`export`), who may ask.
 
 mod alike;
@@ -18,6 +19,7 @@ mod guard;
 mod information;
 mod parameters;
 mod past;
+mod runs;
 mod scan;
 mod session;
 pub mod text;

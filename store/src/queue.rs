@@ -4,12 +4,15 @@
 //! - In: requests for runs; what workers say of theirs. Out: runs to work on, each for one worker.
 //! - A run is one attempt and goes one way: queued, at work, over. Another attempt is another run, and is queued in the
 //!   transaction that ends the one before.
-//! - A commit of the queue outlives a killed process. A power cut may undo the last second of it, never a row of the
-//!   lake: what a schedule had decided then is decided again, and a run whose end was undone is made again, which
-//!   stores nothing twice. Waiting for the disk at each step of each run would buy nothing.
+//! - A commit of the queue outlives a killed process. A power cut may undo some of it: in Postgres less than a second, in
+//!   SQLite all since its log was last synced, which may be long ago. Both stay whole, and of the lake nothing is undone:
+//!   what a schedule had decided then is decided again, and a run whose end was undone is made again, which stores
+//!   nothing twice. What a person asked for or cancelled must be asked again. Waiting for the disk at each step of each
+//!   run would buy little.
 //! - Times are those of the machine. Workers on several machines agree about them to within a lease, which NTP sees to.
 //! - Not here: when a pipeline is due, working on a run (`pipelines`), the history for readers (`runs`).
 
+mod ask;
 mod claim;
 mod end;
 mod enqueue;
@@ -17,6 +20,7 @@ mod schedules;
 #[cfg(test)]
 mod tests;
 
+pub use ask::Asked;
 pub use claim::Begun;
 pub use end::Cancelled;
 pub use schedules::Decided;
@@ -65,8 +69,6 @@ pub struct Request {
     pub priority: i64,
     /// Whom it asks: runs of one host share a limit.
     pub host: Option<String>,
-    /// How long it may take, to the second.
-    pub timeout: Option<Duration>,
     /// What is asked for again under the same name is queued once, for as long as the run is remembered.
     pub once: Option<String>,
 }
@@ -80,8 +82,6 @@ pub struct Claimed {
     pub priority: i64,
     /// As it was asked for.
     pub host: Option<String>,
-    /// As it was asked for.
-    pub timeout: Option<Duration>,
 }
 
 impl Claimed {
@@ -97,7 +97,6 @@ impl Claimed {
             run,
             priority: self.priority,
             host: self.host.clone(),
-            timeout: self.timeout,
             once: None,
         }
     }
@@ -255,14 +254,12 @@ fn beyond(now: Instant) -> Instant {
     now.saturating_add(2 * micros(LONGEST_WAIT))
 }
 
-/// The id and what the queue alone knows of a run, from a row that has its columns and `priority, host, timeout_s`.
+/// The id and what the queue alone knows of a run, from a row that has its columns and `priority, host`.
 fn claimed_of(row: &AnyRow) -> Result<Claimed, sqlx::Error> {
-    let timeout: Option<i64> = row.try_get("timeout_s")?;
     Ok(Claimed {
         run: run_of(row)?,
         priority: row.try_get("priority")?,
         host: row.try_get("host")?,
-        timeout: timeout.map(|seconds| Duration::from_secs(seconds.max(0) as u64)),
     })
 }
 

@@ -1,13 +1,14 @@
 //! The history of runs: the table `runs` of the state database, of which the queue is the other half.
 //!
-//! - In: a run. Out: runs, newest first; all of them as rows for SQL.
-//! - Not here: which run is next and who works on it (`queue`), what runs said (`run_log`).
+//! - In: a run. Out: runs, newest first; those of a part of an id; what cannot be read.
+//! - Not here: which run is next and who works on it (`queue`), what runs said (`run_log`), runs as rows for SQL
+//!   (`query::runs`).
 
 use crate::database::{Database, Part, Place};
 use crate::error::StoreError;
-use arrow_array::RecordBatch;
-use schemas::datasets::runs::{Counts, DATASET, Run, RunState, Stages, Trigger};
-use schemas::{Cursor, Instant, Rows, RunId, SourceName, Value};
+use futures::TryStreamExt;
+use schemas::datasets::runs::{Counts, Run, RunState, Stages, Trigger};
+use schemas::{Cursor, Instant, RunId, SourceName};
 use serde::de::DeserializeOwned;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
@@ -66,6 +67,29 @@ macro_rules! newest {
             " FROM runs",
             $condition,
             " ORDER BY started_at DESC, run DESC LIMIT $1"
+        )
+    };
+}
+
+/// Characters of the end of an id that the index `runs_by_end` has, as many as lists show.
+const INDEXED_END: usize = 8;
+
+/// A statement for the ids that begin with a text, or of which a condition holds. Each dialect has its own words by
+/// which an index finds a beginning; Postgres' indexes cannot, as they sort by a language.
+macro_rules! ids_like {
+    (sqlite, $ends:literal) => {
+        ids_like!("run >= $1 AND run < $1 || char(1114111)", $ends)
+    };
+    (postgres, $ends:literal) => {
+        ids_like!("starts_with(run, $1)", $ends)
+    };
+    ($begins:literal, $ends:literal) => {
+        concat!(
+            "SELECT run FROM runs WHERE ",
+            $begins,
+            " UNION SELECT run FROM runs WHERE ",
+            $ends,
+            " ORDER BY run DESC LIMIT $2"
         )
     };
 }
@@ -162,47 +186,59 @@ impl Runs {
         row.as_ref().map(run_of).transpose().map_err(&failed)
     }
 
-    /// All runs as rows of the dataset, for SQL.
+    /// The newest run that tries that one again.
     ///
     /// # Errors
     /// [`StoreError`] when the database refuses.
-    pub async fn as_batch(&self) -> Result<RecordBatch, StoreError> {
-        let mut rows = Rows::of_relational(&DATASET);
-        for run in self.newest(None, None, u32::MAX).await? {
-            let (before, after) = (text_of(&run.cursor_before), text_of(&run.cursor_after));
-            let (counts, stages) = (run.counts, run.stages);
-            let values = [
-                Value::Text(&run.run.0),
-                Value::Text(run.pipeline.as_str()),
-                Value::Text(run.state.as_str()),
-                Value::Text(run.trigger.as_str()),
-                Value::text(run.reason.as_deref()),
-                Value::instant(run.due_at),
-                Value::Int(i64::from(run.attempt)),
-                Value::text(run.retry_of.as_ref().map(|run| run.0.as_str())),
-                Value::Instant(run.started_at),
-                Value::instant(run.ended_at),
-                Value::Int(counts.items_seen as i64),
-                Value::Int(counts.items_stored as i64),
-                Value::Int(counts.items_unchanged as i64),
-                Value::Int(counts.items_rejected as i64),
-                Value::Int(counts.items_vanished as i64),
-                Value::Int(counts.bytes_stored as i64),
-                Value::Int(counts.snapshots as i64),
-                Value::Int(stages.fetch_ms as i64),
-                Value::Int(stages.convert_ms as i64),
-                Value::Int(stages.commit_ms as i64),
-                Value::Int(stages.index_ms as i64),
-                Value::text(before.as_deref()),
-                Value::text(after.as_deref()),
-                Value::text(run.error.as_deref()),
-            ];
-            rows.push_values(&run.run.0, &values)
-                .map_err(|misfit| StoreError::Unfit {
-                    reason: misfit.to_string(),
-                })?;
-        }
-        Ok(rows.finish()?)
+    pub async fn next_try(&self, run: &RunId) -> Result<Option<Run>, StoreError> {
+        let failed = self.database.failed();
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM runs WHERE retry_of = $1 ORDER BY started_at DESC, run DESC LIMIT 1"
+        ))
+        .bind(&run.0)
+        .fetch_optional(self.database.pool())
+        .await
+        .map_err(&failed)?;
+        row.as_ref().map(run_of).transpose().map_err(&failed)
+    }
+
+    /// Up to `most` ids that begin or end with a text, the latest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database refuses.
+    pub async fn ids_like(&self, part: &str, most: u32) -> Result<Vec<RunId>, StoreError> {
+        let failed = self.database.failed();
+        // An index knows the last characters of each id, if they are as many.
+        let sql = match part.chars().count() {
+            INDEXED_END => self.database.sql(
+                ids_like!(sqlite, "substr(run, -8) = $1"),
+                ids_like!(postgres, "right(run, 8) = $1"),
+            ),
+            _ => self.database.sql(
+                ids_like!(sqlite, "substr(run, -length($1)) = $1"),
+                ids_like!(postgres, "right(run, length($1)) = $1"),
+            ),
+        };
+        let ids: Vec<String> = sqlx::query_scalar(sql)
+            .bind(part)
+            .bind(i64::from(most))
+            .fetch_all(self.database.pool())
+            .await
+            .map_err(&failed)?;
+        Ok(ids.into_iter().map(RunId).collect())
+    }
+
+    /// The names of all pipelines that ever ran, or were to.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database refuses.
+    pub async fn pipelines(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar("SELECT DISTINCT pipeline FROM runs ORDER BY pipeline")
+            .fetch_all(self.database.pool())
+            .await
+            .map_err(self.database.failed())
     }
 
     /// What is wrong with the database's file or its content; empty when nothing. SQLite keeps no checksum of what
@@ -217,9 +253,9 @@ impl Runs {
             findings.retain(|line: &String| line != "ok");
         }
         if findings.is_empty()
-            && let Err(error) = self.newest(None, None, u32::MAX).await
+            && let Err(error) = self.read_all().await
         {
-            findings.push(std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string));
+            findings.push(error.to_string());
         }
         for finding in &mut findings {
             finding.push_str(
@@ -227,6 +263,14 @@ impl Runs {
             );
         }
         findings
+    }
+
+    /// Reads every run, one after the other.
+    async fn read_all(&self) -> Result<(), sqlx::Error> {
+        sqlx::query(concat!("SELECT ", columns!(), " FROM runs"))
+            .fetch(self.database.pool())
+            .try_for_each(|row| std::future::ready(run_of(&row).map(drop)))
+            .await
     }
 
     /// The database.
@@ -407,12 +451,59 @@ mod tests {
         assert_eq!(ids(Some("mail"), queued, 9).await, [newer]);
         assert!(ids(Some("notes"), failed, 9).await.is_empty());
         assert!(reader.get("none").await.unwrap().is_none());
-        let batch = reader.as_batch().await.unwrap();
-        assert_eq!(
-            (batch.num_rows(), batch.num_columns()),
-            (3, DATASET.columns.len())
-        );
+        assert_eq!(reader.pipelines().await.unwrap(), ["mail", "notes"]);
         assert_eq!(reader.integrity().await, Vec::<String>::new());
+        // What no run can say is found, in whichever column it is.
+        sqlx::query("UPDATE runs SET cursor_after = '{' WHERE pipeline = 'notes'")
+            .execute(runs.database.pool())
+            .await
+            .unwrap();
+        let findings = reader.integrity().await;
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].contains("`{` is not a cursor"), "{findings:?}");
+    }
+
+    async fn parts(place: Place) {
+        let runs = Runs::open(place).await.unwrap();
+        let ids = ["0199aaaa-11111111", "0199aaaa-22221111", "0199bbbb-33333333", "b"];
+        for (at, id) in ids.into_iter().enumerate() {
+            let run = Run {
+                run: RunId(id.to_owned()),
+                retry_of: ids.get(at + 1).map(|id| RunId((*id).to_owned())),
+                ..run("mail", at as Instant)
+            };
+            runs.record(&run).await.unwrap();
+        }
+        let like = async |part: &str, most| -> Vec<String> {
+            let ids = runs.ids_like(part, most).await.unwrap();
+            ids.into_iter().map(|id| id.0).collect()
+        };
+        assert_eq!(like("0199b", 9).await, [ids[2]]);
+        // Eight characters and fewer are found at the end.
+        assert_eq!(like("22221111", 9).await, [ids[1]]);
+        assert_eq!(like("1111", 9).await, [ids[1], ids[0]]);
+        assert_eq!(like("-33333333", 9).await, [ids[2]]);
+        assert_eq!(like("0199", 2).await, [ids[2], ids[1]]);
+        assert_eq!(like("b", 9).await, [ids[3]]);
+        // A text is no pattern.
+        for none in ["%", "_", "*", "aaaa", "0199aaaa-11111111-and-more"] {
+            assert!(like(none, 9).await.is_empty(), "{none}");
+        }
+        let next = runs.next_try(&RunId("b".to_owned())).await.unwrap();
+        assert_eq!(next.unwrap().run.0, ids[2]);
+        assert!(runs.next_try(&RunId(ids[0].to_owned())).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_run_is_found_by_its_beginning_its_end_and_what_it_tries_again_in_sqlite() {
+        let (_data, place) = sqlite();
+        parts(place).await;
+    }
+
+    #[tokio::test]
+    async fn a_run_is_found_by_its_beginning_its_end_and_what_it_tries_again_in_postgres() {
+        let (_data, place) = postgres();
+        parts(place).await;
     }
 
     #[tokio::test]

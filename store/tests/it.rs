@@ -93,6 +93,14 @@ async fn commit(committer: &mut Committer, rows: &[(&str, &str)], gone: &[&str],
     committer.commit(batch(rows, gone, at)).await.unwrap()
 }
 
+/// A store with one mail in it.
+async fn with_one_mail(data: &Path) -> Store {
+    let store = Store::open_writer(data).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    commit(&mut committer, &[("a", "one")], &[], 1).await;
+    store
+}
+
 fn merged(new: u64, changed: u64, unchanged: u64, vanished: u64) -> Merged {
     Merged {
         new,

@@ -361,6 +361,20 @@ fn every_link_leads_somewhere() -> Outcome {
     none_found(&findings)
 }
 
+#[test]
+fn every_page_of_the_documentation_is_in_its_index() -> Outcome {
+    const INDEX: &str = "docs/README.md";
+    let links = links_and_code(&read(INDEX)?).0;
+    let linked: BTreeSet<String> = links.iter().map(|link| format!("docs/{link}")).collect();
+    let mut findings = Vec::new();
+    for file in files_ending(".md")? {
+        if file.starts_with("docs/") && file != INDEX && !linked.contains(&file) {
+            findings.push(format!("{INDEX}: no link leads to `{file}`"));
+        }
+    }
+    none_found(&findings)
+}
+
 /// The map names files as `crate/src/file.rs`, and tests as `crate/…/file.rs::name_of_the_test`.
 #[test]
 fn the_map_shows_what_is_there() -> Outcome {

@@ -5,13 +5,16 @@ use crate::config::{Config, Tls, look_up};
 use crate::context::Context;
 use crate::print;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
 use pipelines::alerts::{self, Channels, DeadMan, Ntfy, Smtp, Webhook};
+use schemas::Instant;
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use store::Store;
-use store::alerts::{AlertLog, Open};
+use store::alerts::{Alert, AlertLog, Expected};
+use store::queue::Queue;
 
 /// Lists what is wrong, since when, and what to do about it.
 #[derive(Debug, Args)]
@@ -37,32 +40,72 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 }
 
 async fn list(context: &Context) -> Result<()> {
-    let log = AlertLog::open(context.place()?).await.into_diagnostic()?;
-    let open = log.open_now().await.into_diagnostic()?;
+    let place = context.place()?;
+    // Without a configuration the alerts are listed that are open.
+    let expected = match context.config_path()?.exists() {
+        true => expected(&context.load_config()?),
+        false => Vec::new(),
+    };
+    // Not the store: that it cannot be opened may be what is wrong.
+    let log = AlertLog::open(&place).await.into_diagnostic()?;
+    let queue = Queue::open(&place).await.into_diagnostic()?;
+    let fares = log.fares(&queue).await.into_diagnostic()?;
     log.close().await;
+    queue.close().await;
+    let now = Timestamp::now().as_microsecond();
+    let unattended = fares.unattended(&expected, now);
+    let nobody = unattended.map(|unattended| (unattended.alert(), unattended.since));
+    let open = fares.wrong(&expected, now).into_iter();
+    let open = open.map(|open| (open.alert, Some(open.since)));
+    // First that nobody looks: then the others are not all.
+    let wrong: Vec<(Alert, Option<Instant>)> = nobody.into_iter().chain(open).collect();
     if context.json {
-        return print::json(&json!({ "alerts": open }));
+        let alerts: Vec<_> = wrong
+            .iter()
+            .map(|(alert, since)| as_json(alert, *since))
+            .collect();
+        return print::json(&json!({ "alerts": alerts }));
     }
-    if open.is_empty() {
+    if wrong.is_empty() {
         print::note(
-            "nothing is known to be wrong; `dkc daemon` and `dkc serve` look, and `dkc doctor` tells whether one does",
+            "nothing is known to be wrong; `dkc daemon` and `dkc serve` look, and `dkc doctor` looks at what else there is",
             context,
         );
         return Ok(());
     }
-    let row = |open: Open| {
+    let row = |(alert, since): (Alert, Option<Instant>)| {
         [
-            print::moment(open.since),
-            open.alert.kind.as_str().replace('_', " "),
-            open.alert.subject,
-            open.alert.what,
-            open.alert.next_step,
+            since.map(print::moment).unwrap_or_default(),
+            alert.kind.as_str().replace('_', " "),
+            alert.subject,
+            alert.what,
+            alert.next_step,
         ]
     };
     print::table(
         ["since", "alert", "about", "what is wrong", "what to do"],
-        open.into_iter().map(row),
+        wrong.into_iter().map(row),
     )
+}
+
+fn as_json(alert: &Alert, since: Option<Instant>) -> Value {
+    json!({
+        "key": alert.key,
+        "kind": alert.kind,
+        "subject": alert.subject,
+        "what": alert.what,
+        "next_step": alert.next_step,
+        "since": since,
+    })
+}
+
+/// What a configuration expects of its pipelines.
+pub(super) fn expected(config: &Config) -> Vec<Expected> {
+    let now = Timestamp::now();
+    let pipelines = config.pipelines.iter();
+    pipelines
+        .map(|pipeline| alerts::expected(&pipeline.plan, now))
+        .collect()
 }
 
 async fn test(context: &Context) -> Result<()> {
@@ -100,7 +143,7 @@ async fn test(context: &Context) -> Result<()> {
         )?;
     }
     if failed > 0 {
-        miette::bail!("{failed} of {} channels failed", told.len());
+        miette::bail!("{failed} of {} failed", print::counted(told.len(), "channel"));
     }
     Ok(())
 }

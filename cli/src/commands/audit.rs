@@ -99,12 +99,12 @@ async fn verify(anchor: Option<Head>, context: &Context) -> Result<()> {
     };
     let verified = verified.into_diagnostic()?;
     audit.close().await;
-    let records = verified.records;
+    let records = print::counted(verified.records, "record");
     if context.json {
         print::json(&verified)?;
     } else if verified.findings.is_empty() {
         let head = verified.head.map(|head| format!("; head {head}"));
-        print::text(&format!("{records} records, whole{}", head.unwrap_or_default()))?;
+        print::text(&format!("{records}, whole{}", head.unwrap_or_default()))?;
     } else {
         print::table(
             ["record", "finding"],
@@ -118,7 +118,7 @@ async fn verify(anchor: Option<Head>, context: &Context) -> Result<()> {
         None => Ok(()),
         Some(first) => miette::bail!(
             help = "compare with a backup of `audit.sqlite`; records before the first that is named are as they were",
-            "the log of {records} records is not as it was written, from record {} on",
+            "the log of {records} is not as it was written, from record {} on",
             first.seq
         ),
     }

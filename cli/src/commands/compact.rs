@@ -30,7 +30,10 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         return print::json(&compacted);
     }
     print::text(&format!(
-        "{} data files are {} now; {} snapshots expired, {} files deleted",
-        compacted.files_before, compacted.files_after, compacted.snapshots_expired, compacted.files_deleted
+        "data files: {}, of {} before; {} expired, {} deleted",
+        compacted.files_after,
+        compacted.files_before,
+        print::counted(compacted.snapshots_expired, "snapshot"),
+        print::counted(compacted.files_deleted, "file")
     ))
 }

@@ -14,7 +14,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 /// Collects what is due, until it is told to stop (SIGTERM, or Ctrl-C). What was missed while nothing ran is made up for,
-/// what fails is tried again, and alerts tell what is wrong. At SIGHUP it reads the configuration anew.
+/// what fails is tried again, and alerts tell what is wrong. At SIGHUP it reads the configuration anew. A Postgres that is
+/// not there yet is waited for.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dkc daemon\n  dkc daemon --config ~/.config/dkc/dkc.toml")]
 pub struct Arguments {}
@@ -25,7 +26,9 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
     tokio::spawn(cancel_on_signal(stop.clone()));
     let config = context.load_config()?;
     config.chosen(&[])?;
-    let service = Service::open(config, context).await?;
+    let Some(service) = Service::open(config, context, &stop).await? else {
+        return Ok(());
+    };
     let schedules = service.queue().schedules().await.into_diagnostic()?;
     let pipelines = &service.config().pipelines;
     let next = times(pipelines, &schedules, Timestamp::now(), 1);

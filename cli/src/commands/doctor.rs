@@ -56,7 +56,7 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
     let mut checks = Vec::new();
     let config = match context.load_config() {
         Ok(config) => {
-            let found = format!("{} pipelines", config.pipelines.len());
+            let found = print::counted(config.pipelines.len(), "pipeline");
             checks.push(check("configuration", Status::Ok, found, ""));
             Some(config)
         }
@@ -91,7 +91,7 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         )?;
     }
     if failures > 0 {
-        miette::bail!("{failures} checks failed");
+        miette::bail!("{} failed", print::counted(failures, "check"));
     }
     Ok(())
 }
@@ -169,7 +169,7 @@ fn last_run(pipeline: &Pipeline, last: Option<&Run>) -> Check {
             "mend the cause, then `dkc run`",
         ),
         Some(run) if run.counts.items_rejected > 0 => {
-            let found = format!("{} items rejected", run.counts.items_rejected);
+            let found = format!("{} rejected", print::counted(run.counts.items_rejected, "item"));
             check(
                 name,
                 Status::Warning,

@@ -155,7 +155,11 @@ async fn table(
             "manifest": Manifest::path_of(to).display().to_string(),
         }));
     }
-    print::text(&format!("{path}: {} rows, {} bytes", written.rows, written.bytes))
+    print::text(&format!(
+        "{path}: {}, {}",
+        print::counted(written.rows, "row"),
+        print::counted(written.bytes, "byte")
+    ))
 }
 
 /// The rows that were asked for, at their snapshot: those of a dataset in an order that stays.

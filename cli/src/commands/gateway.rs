@@ -187,7 +187,6 @@ fn told(pipeline: &config::Pipeline) -> Pipeline {
         time_zone: plan.zone.iana_name().map(str::to_owned),
         fresh_within: watched.fresh_within,
         host: pipeline.host(),
-        timeout: plan.timeout,
         priority: plan.priority,
     }
 }

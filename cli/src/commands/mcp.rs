@@ -7,6 +7,7 @@
 mod cost;
 
 use super::gateway::{self, Settings};
+use super::own::Own;
 use crate::config::Reference;
 use crate::context::Context;
 use crate::print;
@@ -27,12 +28,18 @@ use tokio_util::sync::CancellationToken;
 /// how to have yours do so. It may see everything but secrets, and what acts on the world outside needs your approval.
 #[derive(Debug, Args)]
 #[command(
-    args_conflicts_with_subcommands = true,
     after_help = "Example:\n  claude mcp add dkc -- dkc mcp\n  dkc mcp --toolsets search,emails --grouped\n  dkc mcp --token file:agent.token"
 )]
 pub struct Arguments {
+    #[command(flatten)]
+    served: Own<Served>,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// What an agent is served.
+#[derive(Debug, Args)]
+struct Served {
     #[command(flatten)]
     chosen: Chosen,
     /// Where a token is, whose role and datasets the agent gets: env:NAME, file:PATH or keyring:SERVICE/USER
@@ -69,13 +76,14 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if let Some(Command::Cost(arguments)) = arguments.command {
         return cost::run(&arguments, context);
     }
-    let options = arguments.chosen.options()?;
+    let Own(served) = arguments.served;
+    let options = served.chosen.options()?;
     let settings = Settings::read(context)?;
     let mut config = settings.config();
     settings.look_up(&mut config)?;
     let store = Store::open(context.place()?).await.into_diagnostic()?;
     let opened = gateway::open(config, settings, store, context).await?;
-    let token = arguments.token.as_deref().map(token_at).transpose()?;
+    let token = served.token.as_deref().map(token_at).transpose()?;
     let caller = match &token {
         Some(token) => caller_of(token, &opened.gateway).await?,
         None => Caller::new(&whoever_started_it(), Role::Automated, None, None),

@@ -1,12 +1,14 @@
 //! `dkc migrate`: the tables of the store to Postgres, or back into files.
 
+use super::reach::opened;
 use crate::context::Context;
 use crate::print;
 use clap::{Args, ValueEnum};
-use miette::IntoDiagnostic;
-use miette::Result;
-use store::Place;
+use miette::{IntoDiagnostic, Result};
+use schemas::{Home, datasets};
+use std::fs;
 use store::migrate::{Extent, Migrated, migrate};
+use store::{Place, Store};
 
 /// Moves the tables of the store, such as the catalog of the lake, runs and tokens, from SQLite files in the data directory
 /// to the Postgres of the configuration, or back. The files of the lake stay where they are, and so do the keys. No other
@@ -45,6 +47,10 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         postgres: None,
         ..configured.clone()
     };
+    opened(configured.reach().await)?;
+    if is_there(arguments.to, &files, &configured).await? {
+        return tell_that_it_is_there(&arguments, context);
+    }
     let (from, to) = match arguments.to {
         To::Postgres => (files, configured),
         To::Sqlite => (configured, files),
@@ -56,7 +62,10 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     };
     let migrated = migrate(&from, &to, extent, |table| {
         if table.rows > 0 && !context.json {
-            print::note(&format!("{}: {} rows", table.table, table.rows), context);
+            print::note(
+                &format!("{}: {}", table.table, print::counted(table.rows, "row")),
+                context,
+            );
         }
     })
     .await
@@ -67,6 +76,47 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     tell(&migrated, &arguments, context)
 }
 
+/// Whether the tables of the data directory are where they are to go, and nowhere else.
+async fn is_there(to: To, files: &Place, postgres: &Place) -> Result<bool> {
+    let has_postgres = opened(postgres.has_postgres().await)?;
+    if to == To::Sqlite {
+        return Ok(files.has_files() && !has_postgres);
+    }
+    if files.has_files() || !has_postgres {
+        return Ok(false);
+    }
+    // It may be the lake of another directory, or an empty one, and then the tables of this one are lost.
+    let store = opened(Store::open(postgres).await)?;
+    let (mut named, mut has_data) = (Vec::new(), false);
+    for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
+        named.extend(store.catalog().all_files(dataset).await.into_diagnostic()?);
+        let there = fs::read_dir(store.catalog().directory(dataset));
+        has_data |= there.is_ok_and(|mut there| there.next().is_some());
+    }
+    store.close().await;
+    Ok(match named.is_empty() {
+        true => !has_data,
+        false => named.iter().all(|file| file.is_file()),
+    })
+}
+
+fn tell_that_it_is_there(arguments: &Arguments, context: &Context) -> Result<()> {
+    if context.json {
+        return print::json(&Migrated {
+            tables: Vec::new(),
+            set_aside: Vec::new(),
+        });
+    }
+    let place = match arguments.to {
+        To::Postgres => "in Postgres",
+        To::Sqlite => "in files, and Postgres has none of them: take `postgres` out of the configuration",
+    };
+    print::text(&format!(
+        "the tables of `{}` are there already, {place}; nothing was to be done",
+        context.data.display()
+    ))
+}
+
 fn tell(migrated: &Migrated, arguments: &Arguments, context: &Context) -> Result<()> {
     let rows: u64 = migrated.tables.iter().map(|table| table.rows).sum();
     let replaced: u64 = migrated.tables.iter().map(|table| table.replaced).sum();
@@ -74,19 +124,21 @@ fn tell(migrated: &Migrated, arguments: &Arguments, context: &Context) -> Result
         let note = format!("{replaced} texts of runs had a character U+0000; it is U+FFFD now");
         print::note(&note, context);
     }
-    let count = migrated.tables.len();
+    let tables = print::counted(migrated.tables.len(), "table");
+    let rows = print::counted(rows, "row");
     if arguments.check {
-        return print::text(&format!(
-            "{count} tables with {rows} rows can be moved; nothing was"
-        ));
+        return print::text(&format!("{tables} with {rows} can be moved; nothing was"));
     }
     for old in &migrated.set_aside {
         print::note(&format!("the old tables are kept in {old}"), context);
     }
     if arguments.to == To::Sqlite {
         print::note("now take `postgres` out of the configuration", context);
+        print::note(
+            "datasets that were published to the schema `dkc` stay there as they are now, and are not kept up to date; \
+             `DROP SCHEMA dkc CASCADE;` in that database removes them",
+            context,
+        );
     }
-    print::text(&format!(
-        "moved {count} tables with {rows} rows, and compared them"
-    ))
+    print::text(&format!("moved {tables} with {rows}, and compared them"))
 }

@@ -1,5 +1,6 @@
 //! `dkc pipelines`: what is collected, when it is due next, and when it last went well.
 
+use super::alerts;
 use crate::config::Pipeline;
 use crate::context::Context;
 use crate::print;
@@ -7,11 +8,12 @@ use clap::Args;
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
 use pipelines::schedule::{When, upcoming};
-use schemas::datasets::runs::{Run, RunState};
+use schemas::datasets::runs::Run;
 use schemas::{Instant, SourceName};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use store::Store;
+use store::alerts::{AlertLog, Unattended};
 use store::queue::{Decided, Queue};
 
 /// What the service has decided, by pipeline and schedule.
@@ -31,61 +33,117 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let config = context.load_config()?;
     let store = Store::open(context.place()?).await.into_diagnostic()?;
     let queue = Queue::open(context.place()?).await.into_diagnostic()?;
-    let schedules = queue.schedules().await.into_diagnostic()?;
+    let log = AlertLog::open(context.place()?).await.into_diagnostic()?;
+    let fares = log.fares(&queue).await.into_diagnostic()?;
+    let expected = alerts::expected(&config);
     let now = Timestamp::now();
+    let moment = now.as_microsecond();
+    let unattended = fares.unattended(&expected, moment);
     if let Some(n) = arguments.upcoming {
         store.close().await;
-        return list_times(times(&config.pipelines, &schedules, now, usize::from(n)), context);
+        let times = times(&config.pipelines, &fares.schedules, now, usize::from(n));
+        return list_times(times, unattended, context);
     }
     let mut listed = Vec::new();
-    for pipeline in &config.pipelines {
-        let last = last(&store, &pipeline.name, None).await?;
-        let mut good = None;
-        for state in [RunState::Succeeded, RunState::PartlySucceeded] {
-            let run = self::last(&store, &pipeline.name, Some(state)).await?;
-            good = good.max(run.and_then(|run| run.ended_at));
-        }
-        let next = times(std::slice::from_ref(pipeline), &schedules, now, 1);
-        listed.push((pipeline, next.into_iter().next(), good, last));
+    for (pipeline, expected) in config.pipelines.iter().zip(&expected) {
+        let name = &pipeline.name;
+        let newest = store.runs().newest(Some(name), None, 1).await;
+        let next = times(std::slice::from_ref(pipeline), &fares.schedules, now, 1);
+        listed.push(Listed {
+            pipeline,
+            next: next.into_iter().next(),
+            good: fares.collected.get(name.as_str()).copied(),
+            last: newest.into_diagnostic()?.into_iter().next(),
+            is_failing: fares.failing.contains_key(name.as_str()),
+            is_late: fares.late_since(expected, moment).is_some(),
+        });
     }
     store.close().await;
     if context.json {
-        let listed: Vec<_> = listed
-            .into_iter()
-            .map(|(pipeline, next, good, last)| {
-                json!({
-                    "name": pipeline.name,
-                    "kind": pipeline.descriptor.kind,
-                    "schedule": pipeline.plan.when.iter().map(When::text).collect::<Vec<_>>(),
-                    "time_zone": pipeline.plan.zone.iana_name(),
-                    "next_due": next.map(|time| time.at.as_microsecond()),
-                    "last_good": good,
-                    "state": last.map(|run| run.state),
-                })
-            })
-            .collect();
-        return print::json(&json!({ "pipelines": listed }));
+        let listed: Vec<_> = listed.iter().map(Listed::as_json).collect();
+        return print::json(&json!({ "pipelines": listed, "unattended": unattended }));
     }
-    let header = ["name", "kind", "schedule", "next due", "last good", "last run"];
-    let row = |(pipeline, next, good, last): (&Pipeline, Option<Time<'_>>, Option<Instant>, Option<Run>)| {
+    let header = [
+        "name",
+        "kind",
+        "schedule",
+        "next due",
+        "last good",
+        "last run",
+        "wrong",
+    ];
+    print::table(header, listed.into_iter().map(Listed::row))?;
+    warn(unattended, context);
+    Ok(())
+}
+
+/// A pipeline, and how it fares.
+struct Listed<'a> {
+    pipeline: &'a Pipeline,
+    next: Option<Time<'a>>,
+    /// When it last collected well.
+    good: Option<Instant>,
+    last: Option<Run>,
+    is_failing: bool,
+    is_late: bool,
+}
+
+impl Listed<'_> {
+    fn as_json(&self) -> Value {
+        let plan = &self.pipeline.plan;
+        json!({
+            "name": self.pipeline.name,
+            "kind": self.pipeline.descriptor.kind,
+            "schedule": plan.when.iter().map(When::text).collect::<Vec<_>>(),
+            "time_zone": plan.zone.iana_name(),
+            "next_due": self.next.as_ref().map(|time| time.at.as_microsecond()),
+            "last_good": self.good,
+            "state": self.last.as_ref().map(|run| run.state),
+            "is_failing": self.is_failing,
+            "is_late": self.is_late,
+        })
+    }
+
+    fn row(self) -> [String; 7] {
+        let wrong = [(self.is_failing, "failing"), (self.is_late, "late")];
+        let wrong: Vec<&str> = wrong
+            .into_iter()
+            .filter_map(|(is_so, word)| is_so.then_some(word))
+            .collect();
         [
-            pipeline.name.to_string(),
-            pipeline.descriptor.kind.to_owned(),
-            pipeline.schedule().unwrap_or_else(|| "when asked".to_owned()),
-            next.map(|time| time.local()).unwrap_or_default(),
-            good.map(|good| local(good, pipeline)).unwrap_or_default(),
-            last.map(|run| run.state.as_str().to_owned()).unwrap_or_default(),
+            self.pipeline.name.to_string(),
+            self.pipeline.descriptor.kind.to_owned(),
+            self.pipeline
+                .schedule()
+                .unwrap_or_else(|| "when asked".to_owned()),
+            self.next.map(|time| time.local()).unwrap_or_default(),
+            self.good.map(print::moment).unwrap_or_default(),
+            self.last
+                .map(|run| run.state.as_str().to_owned())
+                .unwrap_or_default(),
+            wrong.join(", "),
         ]
+    }
+}
+
+/// Warns that the times to come will not happen.
+fn warn(unattended: Option<Unattended>, context: &Context) {
+    let Some(Unattended {
+        since,
+        what,
+        next_step,
+    }) = unattended
+    else {
+        return;
     };
-    print::table(header, listed.into_iter().map(row))
+    let since = since.map(|since| format!(", since {}", print::moment(since)));
+    print::note(
+        &format!("{what}{}; {next_step}", since.unwrap_or_default()),
+        context,
+    );
 }
 
-async fn last(store: &Store, pipeline: &SourceName, state: Option<RunState>) -> Result<Option<Run>> {
-    let newest = store.runs().newest(Some(pipeline), state, 1).await;
-    Ok(newest.into_diagnostic()?.into_iter().next())
-}
-
-fn list_times(times: Vec<Time<'_>>, context: &Context) -> Result<()> {
+fn list_times(times: Vec<Time<'_>>, unattended: Option<Unattended>, context: &Context) -> Result<()> {
     if context.json {
         let times: Vec<_> = times
             .iter()
@@ -97,13 +155,15 @@ fn list_times(times: Vec<Time<'_>>, context: &Context) -> Result<()> {
                 })
             })
             .collect();
-        return print::json(&json!({ "times": times }));
+        return print::json(&json!({ "times": times, "unattended": unattended }));
     }
     if times.is_empty() {
         print::note("no pipeline has a schedule that comes at a time", context);
     }
     let row = |time: Time<'_>| [time.local(), time.pipeline.name.to_string(), time.when.text()];
-    print::table(["at", "pipeline", "schedule"], times.into_iter().map(row))
+    print::table(["at", "pipeline", "schedule"], times.into_iter().map(row))?;
+    warn(unattended, context);
+    Ok(())
 }
 
 /// A time at which a pipeline is due.
@@ -117,19 +177,10 @@ pub(super) struct Time<'a> {
 }
 
 impl Time<'_> {
-    /// The time as the clock there shows it.
+    /// The time as the clock of this machine shows it.
     pub fn local(&self) -> String {
-        shown(self.at, self.pipeline)
+        print::moment(self.at.as_microsecond())
     }
-}
-
-fn local(at: Instant, pipeline: &Pipeline) -> String {
-    Timestamp::from_microsecond(at).map_or_else(|_| String::new(), |at| shown(at, pipeline))
-}
-
-fn shown(at: Timestamp, pipeline: &Pipeline) -> String {
-    let there = at.to_zoned(pipeline.plan.zone.clone());
-    there.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// The next `n` times of pipelines, in their order. What the service has decided counts; without it, intervals begin now.
@@ -184,17 +235,17 @@ mod tests {
                 .map(|time| format!("{} {}", time.pipeline.name, time.local()));
             shown.collect::<Vec<_>>()
         };
-        let zone = config.pipelines[1].plan.zone.clone();
-        let b = |text: &str| {
+        // On the clock of this machine, whatever the zone of the schedule.
+        let at = |name: &str, text: &str| {
             let at: Timestamp = text.parse().unwrap();
-            format!("b {}", at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z"))
+            format!("{name} {}", print::moment(at.as_microsecond()))
         };
         assert_eq!(
             shown(&Schedules::new()),
             [
-                b("2026-01-01T02:00:00Z"),
-                "a 2026-01-01 12:00:00 JST".to_owned(),
-                b("2026-01-01T04:00:00Z"),
+                at("b", "2026-01-01T02:00:00Z"),
+                at("a", "2026-01-01T03:00:00Z"),
+                at("b", "2026-01-01T04:00:00Z"),
             ]
         );
         let key = (
@@ -209,9 +260,9 @@ mod tests {
         assert_eq!(
             shown(&Schedules::from([(key, decided)])),
             [
-                b("2026-01-01T00:30:00Z"),
-                b("2026-01-01T02:30:00Z"),
-                "a 2026-01-01 12:00:00 JST".to_owned(),
+                at("b", "2026-01-01T00:30:00Z"),
+                at("b", "2026-01-01T02:30:00Z"),
+                at("a", "2026-01-01T03:00:00Z"),
             ]
         );
     }

@@ -26,7 +26,11 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         return print::json(&rebuilt);
     }
     print::text(&format!(
-        "{}: {} originals read, {} items changed, {} unchanged, {} rejected",
-        dataset.name, rebuilt.originals, rebuilt.changed, rebuilt.unchanged, rebuilt.rejected
+        "{}: {} read, {} changed, {} unchanged, {} rejected",
+        dataset.name,
+        print::counted(rebuilt.originals, "original"),
+        print::counted(rebuilt.changed, "item"),
+        rebuilt.unchanged,
+        rebuilt.rejected
     ))
 }

@@ -1,5 +1,7 @@
 //! `dkc run`: from the sources into the lake.
 
+mod ask;
+
 use super::runs::short;
 use crate::commands::compact::KEPT;
 use crate::commands::index;
@@ -9,7 +11,7 @@ use crate::print;
 use clap::Args;
 use collectors::{Collector, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Report, Result, miette};
 use pipelines::worker::{LEASE, name_of_process};
 use pipelines::{Log, Request};
 use schemas::RunId;
@@ -18,7 +20,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use store::queue::{self, Begun, Queue};
+use store::queue::{Begun, Queue};
 use store::relational::Publisher;
 use store::run_log::RunLog;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +35,8 @@ pub struct Arguments {
     /// Names of pipelines; all without one
     #[arg(value_name = "PIPELINE")]
     pub pipelines: Vec<String>,
-    /// Only ask for the runs: `dkc daemon` or `dkc serve` makes them
+    /// Only ask for the runs: `dkc daemon` or `dkc serve` makes them. One that waits already is the answer; behind one
+    /// that is at work another waits
     #[arg(long)]
     pub queue: bool,
 }
@@ -43,18 +46,30 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let config = context.load_config()?;
     let chosen = config.chosen(&arguments.pipelines)?;
     if arguments.queue {
-        return ask(&chosen, context).await;
+        return ask::ask(&chosen, context).await;
     }
     // All of them, before the first begins: a secret that is missing should not be found at night.
-    let collectors = chosen
-        .iter()
-        .map(|pipeline| pipeline.collector())
-        .collect::<Result<Vec<_>>>()?;
+    let collectors: Vec<Result<Box<dyn Collector>>> =
+        chosen.iter().map(|pipeline| pipeline.collector()).collect();
+    let is_only = collectors.len() == 1;
+    let mut ready = Vec::new();
+    for (pipeline, collector) in chosen.iter().zip(collectors) {
+        match collector {
+            Err(report) if is_only => return Err(report),
+            // The others are run all the same.
+            Err(report) => {
+                ready.push((pipeline, Err(words(&report))));
+                let failed = format!("pipeline `{}` failed", pipeline.name);
+                print::error(&report.wrap_err(failed), context.json);
+            }
+            Ok(collector) => ready.push((pipeline, Ok(collector))),
+        }
+    }
     let here = Here::open(&config, context).await?;
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));
     let (mut runs, mut busy) = (Vec::new(), Vec::new());
-    for (pipeline, collector) in chosen.iter().zip(collectors) {
+    for (pipeline, collector) in ready {
         match here.make(pipeline, collector, &cancel).await? {
             Made::Run(run) => runs.push(*run),
             Made::Busy(other) => busy.push(*other),
@@ -127,52 +142,12 @@ pub(super) async fn publish(store: &Store) -> Result<()> {
     Ok(())
 }
 
-/// Asks for runs of pipelines, unless one waits already.
-async fn ask(chosen: &[&Pipeline], context: &Context) -> Result<()> {
-    let queue = Queue::open(context.place()?).await.into_diagnostic()?;
-    let now = jiff::Timestamp::now().as_microsecond();
-    let mut asked = Vec::new();
-    for pipeline in chosen {
-        let active = queue.active(&pipeline.name).await.into_diagnostic()?;
-        let waits = |run: &&Run| run.state == RunState::Queued && run.started_at <= now;
-        let id = match active.iter().find(waits) {
-            Some(run) => run.run.clone(),
-            None => enqueue(&queue, pipeline).await?,
-        };
-        asked.push((pipeline, id));
+/// What a report says, and what to do.
+pub(super) fn words(report: &Report) -> String {
+    match report.help() {
+        Some(help) => format!("{report}; {help}"),
+        None => report.to_string(),
     }
-    queue.close().await;
-    if context.json {
-        let runs: Vec<_> = asked
-            .iter()
-            .map(|(pipeline, id)| json!({ "run": id, "pipeline": pipeline.name }))
-            .collect();
-        return print::json(&json!({ "runs": runs }));
-    }
-    for (pipeline, id) in &asked {
-        print::text(&format!("{}: {id} is queued", pipeline.name))?;
-    }
-    print::note(
-        "`dkc daemon` or `dkc serve` makes them; `dkc runs logs -f ID` follows one",
-        context,
-    );
-    Ok(())
-}
-
-async fn enqueue(queue: &Queue, pipeline: &Pipeline) -> Result<RunId> {
-    let now = jiff::Timestamp::now().as_microsecond();
-    let mut run = Run::new(pipeline.name.clone(), Trigger::Person, now);
-    run.reason = Some("asked for by `dkc run --queue`".to_owned());
-    let id = run.run.clone();
-    let request = queue::Request {
-        run,
-        priority: pipeline.plan.priority,
-        host: pipeline.host(),
-        timeout: pipeline.plan.timeout,
-        once: None,
-    };
-    queue.enqueue(&[request]).await.into_diagnostic()?;
-    Ok(id)
 }
 
 /// What runs that this process makes need.
@@ -219,11 +194,12 @@ impl<'a> Here<'a> {
         self.store.close().await;
     }
 
-    /// Makes a run of a pipeline, unless another is at work.
+    /// Makes a run of a pipeline, unless another is at work. Without a collector, which was told already, it is one that
+    /// failed.
     async fn make(
         &self,
         pipeline: &Pipeline,
-        collector: Box<dyn Collector>,
+        collector: Result<Box<dyn Collector>, String>,
         cancel: &CancellationToken,
     ) -> Result<Made> {
         let now = jiff::Timestamp::now().as_microsecond();
@@ -234,6 +210,10 @@ impl<'a> Here<'a> {
             return Ok(Made::Busy(other));
         }
         run.state = RunState::Running;
+        let collector = match collector {
+            Ok(collector) => collector,
+            Err(why) => return self.fail(run, why).await,
+        };
         let progress = Arc::new(Progress::default());
         let shown = show(pipeline.name.as_str(), &progress, self.context);
         let cancel = cancel.child_token();
@@ -251,9 +231,7 @@ impl<'a> Here<'a> {
         let (run, error) = pipelines::run(&self.store, request).await;
         kept.abort();
         shown.abort();
-        if !self.queue.finish(&run, None).await.into_diagnostic()? {
-            tracing::warn!(run = %run.run, "this process was silent for so long that its run counts as failed");
-        }
+        let run = self.finish(run).await?;
         if let Some(error) = error {
             let report = Err::<(), _>(error).into_diagnostic();
             if let Err(report) = report {
@@ -263,6 +241,32 @@ impl<'a> Here<'a> {
                 );
             }
         }
+        self.made(run)
+    }
+
+    /// Keeps that a run failed before it could collect anything.
+    async fn fail(&self, mut run: Run, why: String) -> Result<Made> {
+        let log = Log::of(run.run.clone(), self.log.clone());
+        log.error(why.clone());
+        log.flush().await;
+        run.state = RunState::Failed;
+        run.ended_at = Some(jiff::Timestamp::now().as_microsecond());
+        run.error = Some(why);
+        let run = self.finish(run).await?;
+        self.made(run)
+    }
+
+    /// Keeps how a run ended. It comes back as it is kept: somebody may have asked it to end, and said why.
+    async fn finish(&self, run: Run) -> Result<Run> {
+        let kept = self.queue.finish(&run, None).await.into_diagnostic()?;
+        Ok(kept.unwrap_or_else(|| {
+            tracing::warn!(run = %run.run, "this process was silent for so long that its run counts as failed");
+            run
+        }))
+    }
+
+    /// Tells of a run that is over.
+    fn made(&self, run: Run) -> Result<Made> {
         if !self.context.json {
             print::text(&summary(&run))?;
         }
@@ -283,7 +287,7 @@ async fn keep(queue: Queue, run: RunId, cancel: CancellationToken) {
     }
 }
 
-fn busy(other: &Run) -> miette::Report {
+fn busy(other: &Run) -> Report {
     let id = short(&other.run);
     miette!(
         help = format!("`dkc runs logs -f {id}` follows it, `dkc runs cancel {id}` ends it"),

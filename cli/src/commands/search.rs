@@ -2,6 +2,7 @@
 
 mod eval;
 
+use super::own::Own;
 use crate::context::Context;
 use crate::print;
 use clap::{Args, Subcommand};
@@ -15,15 +16,21 @@ use store::search::{Hit, Mode, Searcher};
 /// Finds rows of mails, documents, photos and commits. See docs/guides/search.md for the language of queries.
 #[derive(Debug, Args)]
 #[command(
-    args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "Example:\n  dkc search invoice hosting\n  dkc search 'from:jane has:attachment after:2024'\n  \
                   dkc search --meaning 'where did I decide to drop Docker Swarm' --in documents\n  \
                   dkc search -- -draft \"annual report\""
 )]
 pub struct Arguments {
+    #[command(flatten)]
+    asked: Own<Asked>,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// What is looked for, and how.
+#[derive(Debug, Args)]
+struct Asked {
     /// What to look for: words, \"phrases\", operators such as from:jane
     #[arg(required = true, value_name = "QUERY")]
     query: Vec<String>,
@@ -61,6 +68,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if let Some(Command::Eval(arguments)) = arguments.command {
         return eval::run(arguments, context).await;
     }
+    let Own(arguments) = arguments.asked;
     let text = arguments.query.join(" ");
     let query = Query::parse(&text, &Zoned::now()).map_err(|wrong| Mistake::of(wrong, &text))?;
     let query = within(query, &arguments.datasets)?;

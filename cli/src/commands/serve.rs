@@ -1,7 +1,9 @@
 //! `dkc serve`: everything the command line gives, over HTTP.
 
 use super::gateway::{self, Settings};
+use super::reach::{opened, reach};
 use super::service::{self, Service};
+use crate::config::Misconfigured;
 use crate::context::Context;
 use crate::print;
 use clap::Args;
@@ -41,12 +43,16 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     settings.look_up(&mut config)?;
     config.proxy = settings.proxy()?;
     config.listen = arguments.listen.unwrap_or(config.listen);
-    let store = Store::open(context.place()?).await.into_diagnostic()?;
-    let tokens = Tokens::open(context.place()?).await.into_diagnostic()?;
+    let place = context.place()?;
+    if !reach(&place, &stop).await? {
+        return Ok(());
+    }
+    let store = opened(Store::open(&place).await)?;
+    let tokens = opened(Tokens::open(&place).await)?;
     let has_token = !tokens.is_empty().await.into_diagnostic()?;
     config
         .check(has_token)
-        .map_err(|problem| miette!("{}", problem.detail))?;
+        .map_err(|problem| Misconfigured::report(problem.detail, None))?;
     let listener = TcpListener::bind(config.listen).map_err(|error| {
         miette!(
             help =
@@ -57,10 +63,10 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     })?;
     config.listen = listener.local_addr().into_diagnostic()?;
     let listen = config.listen;
-    let opened = gateway::open(config, settings, store, context).await?;
+    let gateway = gateway::open(config, settings, store, context).await?;
     let service = match arguments.no_runs {
         true => None,
-        false => service::of(context).await?,
+        false => service::of(context, &stop).await?,
     };
     let token = match has_token {
         true => None,
@@ -83,7 +89,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     }
     // Where one of the two ends early, both do.
     let serving = async {
-        let served = serve::rest::listen(opened.gateway.clone(), listener, stop.clone()).await;
+        let served = serve::rest::listen(gateway.gateway.clone(), listener, stop.clone()).await;
         stop.cancel();
         served.into_diagnostic()
     };

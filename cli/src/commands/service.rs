@@ -6,7 +6,8 @@
 use super::alerts::channels;
 use super::compact::KEPT;
 use super::index::Fresh;
-use super::run::publish;
+use super::reach::{opened, reach};
+use super::run::{publish, words};
 use crate::config::Config;
 use crate::context::Context;
 use crate::print;
@@ -56,11 +57,12 @@ struct Tools {
 }
 
 impl Service {
-    /// Opens what the service needs, and looks its secrets up.
+    /// Looks its secrets up, waits for its database and opens what the service needs; none where everything is to stop
+    /// before.
     ///
     /// # Errors
     /// That the store cannot be opened, or that a secret of its alerts is not where it should be.
-    pub async fn open(config: Config, context: &Context) -> Result<Self> {
+    pub async fn open(config: Config, context: &Context, stop: &CancellationToken) -> Result<Option<Self>> {
         // First, so that no signal ends it from here on.
         let reload = signal(SignalKind::hangup()).into_diagnostic()?;
         let context = context.clone();
@@ -69,12 +71,15 @@ impl Service {
             Ok::<_, Report>((config, channels, context))
         });
         let (config, channels, context) = looked_up.await.into_diagnostic()??;
-        Ok(Self {
+        if !reach(&context.place()?, stop).await? {
+            return Ok(None);
+        }
+        Ok(Some(Self {
             tools: Arc::new(Tools::open(context).await?),
             config: Arc::new(config),
             channels,
             reload,
-        })
+        }))
     }
 
     /// The configuration that counts.
@@ -190,14 +195,6 @@ fn checked(config: &Config) -> Result<Channels> {
     channels(config)
 }
 
-/// What a report says, and what to do.
-fn words(report: &Report) -> String {
-    match report.help() {
-        Some(help) => format!("{report}; {help}"),
-        None => report.to_string(),
-    }
-}
-
 /// What watches over a configuration's pipelines.
 pub(super) fn alerts(config: &Config, store: Arc<Store>, log: AlertLog, channels: Channels) -> Alerts {
     let now = jiff::Timestamp::now();
@@ -239,10 +236,10 @@ impl Tools {
     async fn open(context: Context) -> Result<Self> {
         let place = context.place()?;
         Ok(Self {
-            store: Arc::new(Store::open_writer(&place).await.into_diagnostic()?),
-            queue: Queue::open(&place).await.into_diagnostic()?,
-            log: RunLog::open(&place).await.into_diagnostic()?,
-            alerts: AlertLog::open(&place).await.into_diagnostic()?,
+            store: Arc::new(opened(Store::open_writer(&place).await)?),
+            queue: opened(Queue::open(&place).await)?,
+            log: opened(RunLog::open(&place).await)?,
+            alerts: opened(AlertLog::open(&place).await)?,
             context,
             // Somebody may have collected before and not indexed it.
             is_behind: AtomicBool::new(true),
@@ -358,11 +355,11 @@ async fn feed_watchdog() {
     }
 }
 
-/// The service of the configuration, if there is one.
+/// The service of the configuration, if there is one and it is not to stop before it began.
 ///
 /// # Errors
 /// Every mistake in it, or that it cannot be opened.
-pub async fn of(context: &Context) -> Result<Option<Service>> {
+pub async fn of(context: &Context, stop: &CancellationToken) -> Result<Option<Service>> {
     if !context.config_path()?.exists() {
         return Ok(None);
     }
@@ -370,5 +367,5 @@ pub async fn of(context: &Context) -> Result<Option<Service>> {
     if config.pipelines.is_empty() {
         return Ok(None);
     }
-    Service::open(config, context).await.map(Some)
+    Service::open(config, context, stop).await
 }

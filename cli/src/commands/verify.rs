@@ -21,11 +21,11 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         print::json(&verified)?;
     } else {
         print::text(&format!(
-            "{} tables, {} files, {} rows, {} originals: {}",
-            verified.tables,
-            verified.files,
-            verified.rows,
-            verified.originals,
+            "{}, {}, {}, {}: {}",
+            print::counted(verified.tables, "table"),
+            print::counted(verified.files, "file"),
+            print::counted(verified.rows, "row"),
+            print::counted(verified.originals, "original"),
             if verified.problems.is_empty() {
                 "all as they were written"
             } else {

@@ -38,14 +38,14 @@ impl FromStr for Length {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let span: Span = text
-            .parse()
-            .map_err(|_| "write a number and a unit, such as 30d or 12h".to_owned())?;
+        let span: Span = text.parse().map_err(|_| {
+            "this is no length of time; write a number and a unit, such as 90s, 12h or 30d".to_owned()
+        })?;
         let length = span
             .to_duration(SpanRelativeTo::days_are_24_hours())
-            .map_err(|_| "months and years are not of one length; write days".to_owned())?;
+            .map_err(|_| "months and years are not of one length; write days, such as 30d".to_owned())?;
         match length.is_negative() {
-            true => Err("it must not be negative".to_owned()),
+            true => Err("it must not be negative; write such as 30d".to_owned()),
             false => Ok(Self(length)),
         }
     }
@@ -75,8 +75,9 @@ mod tests {
         ] {
             assert_eq!(seconds(text), Ok(wanted), "{text}");
         }
-        for wrong in ["", "90", "soon", "-1h", "1 month", "1 year"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
+        for wrong in ["", "90", "soon", "-1h", "1 month", "1 year", "99999999999999h"] {
+            let words = seconds(wrong).unwrap_err();
+            assert!(words.contains("30d"), "{wrong}: {words}");
         }
     }
 }

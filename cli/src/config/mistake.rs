@@ -45,9 +45,28 @@ impl Mistakes {
     }
 }
 
-/// Whether a report tells of mistakes in the configuration.
+/// What is wrong with the configuration and shows at no place in its file, such as a password that a server refuses.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+pub struct Misconfigured {
+    message: String,
+    #[help]
+    help: Option<String>,
+}
+
+impl Misconfigured {
+    /// That it is wrong, and what would be right.
+    pub fn report(message: impl Into<String>, help: Option<String>) -> Report {
+        Report::new(Self {
+            message: message.into(),
+            help,
+        })
+    }
+}
+
+/// Whether a report tells of mistakes in the configuration: trying again helps nobody.
 pub fn is_mistake(report: &Report) -> bool {
-    report.is::<Mistake>() || report.is::<Mistakes>()
+    report.is::<Mistake>() || report.is::<Mistakes>() || report.is::<Misconfigured>()
 }
 
 /// A place in the configuration. Its text holds no secret, see [`super::redact`].

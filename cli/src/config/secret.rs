@@ -1,7 +1,8 @@
 //! References to secrets, and the only code that looks them up.
 
+use super::mistake::Misconfigured;
 use crate::context::expand;
-use miette::{Report, miette};
+use miette::Report;
 use secrecy::{ExposeSecret, SecretString};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -138,17 +139,17 @@ impl std::fmt::Display for Reference {
 pub fn look_up(key: &str, text: &str, folder: &Path) -> Result<SecretString, Report> {
     let reference = match Reference::parse(text, folder) {
         Some(Ok(reference)) => reference,
-        Some(Err(reason)) => return Err(miette!("`{key}`: {reason}")),
+        Some(Err(reason)) => return Err(Misconfigured::report(format!("`{key}`: {reason}"), None)),
         None => {
-            return Err(miette!(
-                help = FORMS,
-                "`{key}` is a secret and must not be in the file"
+            return Err(Misconfigured::report(
+                format!("`{key}` is a secret and must not be in the file"),
+                Some(FORMS.to_owned()),
             ));
         }
     };
     reference
         .resolve()
-        .map_err(|error| miette!(help = error.next_step(), "`{key}`: {error}"))
+        .map_err(|error| Misconfigured::report(format!("`{key}`: {error}"), Some(error.next_step())))
 }
 
 /// More is not a secret but a mistaken path.

@@ -231,6 +231,18 @@ fn what_is_wrong_with_a_schedule_is_told_with_what_would_be_right() {
             "`61 * * * *` is no schedule",
         ),
         (
+            pipeline("mail", "schedule = \"61 * * * *\""),
+            "such as `*/15 * * * *`",
+        ),
+        (
+            pipeline("mail", "schedule = \"every moment\""),
+            "`every moment`: this is no length of time",
+        ),
+        (
+            pipeline("mail", "schedule = \"every 2 months\""),
+            "`every 2 months`: months and years are not of one length",
+        ),
+        (
             pipeline("mail", "schedule = 5"),
             "expected a text or a list of texts",
         ),

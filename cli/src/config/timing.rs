@@ -6,7 +6,7 @@
 use super::length::Length;
 use super::mistake::closest;
 use jiff::tz::{self, TimeZone};
-use pipelines::schedule::{CatchUp, Overlap, Plan, When};
+use pipelines::schedule::{BadSchedule, CatchUp, Overlap, Plan, When};
 use schemars::JsonSchema;
 use schemas::SourceName;
 use serde::de::{Error, SeqAccess, Visitor};
@@ -162,7 +162,10 @@ pub(super) fn settle(timing: &Timing, pipeline: &SourceName, has_paths: bool) ->
             faults.push(Fault::new("schedule", nth, message, help.to_owned()));
         };
         match text.parse::<When>() {
-            Err(error) => wrong(format!("`schedule`: {error}"), ""),
+            Err(error) => {
+                let (message, help) = in_our_words(&error);
+                wrong(format!("`schedule`: {message}"), help);
+            }
             Ok(When::OnChange) if !has_paths => wrong(
                 "`schedule`: its source is not in files of this machine, so no change is seen".to_owned(),
                 "ask now and then instead: \"every 10m\"",
@@ -205,6 +208,25 @@ pub(super) fn settle(timing: &Timing, pipeline: &SourceName, has_paths: bool) ->
         mb_per_day: timing.most_mb_per_day,
     };
     (plan, budget, faults)
+}
+
+/// What is wrong with the text of a schedule, and what would be right: libraries have words of their own for it.
+fn in_our_words(error: &BadSchedule) -> (String, &'static str) {
+    match error {
+        BadSchedule::Pattern { text, .. } => (
+            format!("`{text}` is no schedule"),
+            "write minute (0-59), hour (0-23), day (1-31), month (1-12) and weekday (0-6), perhaps with seconds before them or \
+             years behind them, such as `*/15 * * * *`; or `@daily`, `every 10m`, `after NAME`, `on change`",
+        ),
+        BadSchedule::Length { text, .. } => {
+            let why = text.parse::<Length>().err().unwrap_or_default();
+            (
+                format!("`every {text}`: {why}"),
+                "such as \"every 10m\", \"every 1h 30m\" or \"every 2 days\"",
+            )
+        }
+        error => (error.to_string(), ""),
+    }
 }
 
 fn zone(name: Option<&str>, faults: &mut Vec<Fault>) -> TimeZone {

@@ -333,3 +333,27 @@ fn what_is_no_mbox_among_mbox_files_is_rejected_by_its_name() {
     lab.is_whole();
     assert_eq!(count(&lab.run(), "items_stored"), 0);
 }
+
+#[test]
+fn a_pipeline_that_is_not_there_is_told_with_the_name_that_was_meant() {
+    let lab = Lab::new(MAIL);
+    let said = lab.said(&["runs", "--pipeline", "mial"]);
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    assert!(
+        said.err.contains("there is no pipeline `mial`") && said.err.contains("did you mean `mail`?"),
+        "{said:#?}"
+    );
+    let said = lab.said(&["runs", "--quiet", "--pipeline", "mial"]);
+    assert_eq!(said.err, "", "{said:#?}");
+    // One that has yet to run is there, and so is one that ran and is configured no more.
+    assert_eq!(lab.said(&["runs", "--pipeline", "mail"]).err, "");
+    lab.deliver("", &[header("\nwords\n")]);
+    lab.run();
+    fs::remove_file(lab.path("dkc.toml")).unwrap();
+    assert_eq!(
+        lab.said(&["runs", "--pipeline", "mail", "--state", "queued"]).err,
+        ""
+    );
+    let said = lab.said(&["runs", "--pipeline", "mial"]);
+    assert!(said.err.contains("did you mean `mail`?"), "{said:#?}");
+}

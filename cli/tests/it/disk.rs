@@ -236,7 +236,7 @@ impl Disk {
                 let length = number(arguments.trim_end_matches(')').rsplit(", ").next().unwrap());
                 self.nodes[node].since.push(Change::Length(length));
             }
-            "mkdir" | "unlink" | "rename" => {
+            "mkdir" | "unlink" | "rename" | "renameat2" => {
                 let paths: Vec<PathBuf> = texts.iter().map(|text| path_of(text)).collect();
                 let Some((folder, from)) = self.place(&paths[0]) else {
                     return Event::None;

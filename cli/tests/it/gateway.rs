@@ -1,7 +1,7 @@
 //! The gateway as its clients meet it: a server that the test starts, asked over HTTP.
 
 use crate::it::lab::{Lab, MAIL};
-use reqwest::header::{ACCEPT, ETAG, HOST, IF_NONE_MATCH, ORIGIN};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, ORIGIN};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -23,11 +23,17 @@ pub struct Served {
 impl Served {
     /// Serves the data directory of a lab; the token is that of the first start, or empty.
     pub fn start(lab: &Lab) -> (Self, String) {
-        let nothing: &[&str] = &[];
+        let (served, said) = Self::start_telling(lab, &[], Stdio::null());
+        (served, said["token"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The same with more options, its log going elsewhere; what it said when it began.
+    pub fn start_telling(lab: &Lab, more: &[&str], log: impl Into<Stdio>) -> (Self, Value) {
+        let usual = ["serve", "--listen", "127.0.0.1:0", "--json"];
         let mut child = lab
-            .command(nothing, &["serve", "--listen", "127.0.0.1:0", "--json"])
+            .command::<&str>(&[], &[usual.as_slice(), more].concat())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         // It says where it listens once it does.
@@ -43,7 +49,7 @@ impl Served {
             client: Client::new(),
             url: said["listening"].as_str().unwrap().to_owned(),
         };
-        (served, said["token"].as_str().unwrap_or_default().to_owned())
+        (served, said)
     }
 
     /// The number of its process.
@@ -524,6 +530,62 @@ async fn every_call_is_in_the_log_and_the_log_is_whole() {
         .collect();
     assert_eq!(outcomes, BTreeSet::from(["not-found", "ok", "unauthorized"]));
     lab.output(&["audit", "verify"]);
+}
+
+#[tokio::test]
+async fn what_is_asked_by_its_path_alone_needs_no_body() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let (_, listed) = served.json(&dev, "/api/v1/runs?pipeline=mail").await;
+    let run = listed["runs"][0]["run"].as_str().unwrap();
+    let post = |path: &str| {
+        let url = format!("{}/api/v1/runs{path}", served.url);
+        served.client.post(url).bearer_auth(&dev)
+    };
+    for path in [format!("/{run}/cancel"), format!("/{run}/retry")] {
+        for (what, request) in [
+            ("no body", post(&path)),
+            ("an empty body", post(&path).body("")),
+            (
+                "an empty body of JSON",
+                post(&path).header(CONTENT_TYPE, "application/json").body(""),
+            ),
+            ("an empty object", post(&path).json(&json!({}))),
+        ] {
+            // It went well, and so it can be neither ended nor tried again.
+            let (status, told) = answer(request.send().await.unwrap()).await;
+            assert_eq!(status, 409, "{path} with {what}: {told}");
+        }
+        let (status, told) = answer(post(&path).body("{}").send().await.unwrap()).await;
+        assert_eq!(status, 415, "{told}");
+    }
+    // What needs more says what.
+    let (status, told) = answer(post("").send().await.unwrap()).await;
+    assert_eq!(status, 400, "{told}");
+    assert!(told["detail"].as_str().unwrap().contains("pipeline"), "{told}");
+    let (_, document) = served.json(&dev, "/openapi.json").await;
+    let needs = |path: &str| document["paths"][path]["post"]["requestBody"]["required"].as_bool();
+    assert_ne!(needs("/api/v1/runs/{run}/cancel"), Some(true));
+    assert_eq!(needs("/api/v1/runs"), Some(true));
+}
+
+#[tokio::test]
+async fn the_log_of_calls_tells_times_as_all_else_does() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    served.json(&dev, "/api/v1/datasets").await;
+    let began = Instant::now();
+    // It is written a little later.
+    let told = loop {
+        let (_, told) = served.json(&dev, "/api/v1/audit?operation=list_datasets").await;
+        if let Some(record) = told["records"].get(0) {
+            break record.clone();
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{told}");
+    };
+    let at = told["at"].as_str().unwrap();
+    assert!(at.parse::<jiff::Timestamp>().is_ok(), "{told}");
+    assert_eq!(told["outcome"], "ok");
 }
 
 #[tokio::test]

@@ -68,6 +68,43 @@ fn every_command_has_help_with_an_example_that_names_it() {
 }
 
 #[test]
+fn global_options_go_before_a_subcommand_too() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in COMMANDS.iter().filter(|command| command.len() == 2) {
+        let [first, second] = [command[0], command[1]];
+        for global in [&["--json"][..], &["-v"], &["--data", "there"]] {
+            let arguments = [&[first][..], global, &[second, "--help"]].concat();
+            let (code, out, err) = said(folder.path(), &arguments);
+            assert_eq!(code, 0, "{arguments:?}: {err}");
+            // The help is that of the subcommand: its name was not taken for something else.
+            let example = out.split("Example:").nth(1).unwrap();
+            let name = format!("dkc {first} {second}");
+            assert!(example.contains(&name), "{arguments:?}: {out}");
+        }
+    }
+    // What is the command's own does not go with a subcommand.
+    for (own, arguments) in [
+        ("--limit", &["runs", "--limit", "5", "show", "5f3a9c21"][..]),
+        ("--state", &["runs", "--state", "failed", "logs", "5f3a9c21"]),
+        ("--grouped", &["mcp", "--grouped", "cost"]),
+        ("--token", &["mcp", "--token", "env:TOKEN", "cost"]),
+        ("--words", &["search", "--words", "eval", "judged.json"]),
+    ] {
+        let (code, out, err) = said(folder.path(), arguments);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
+        assert!(
+            err.contains("cannot be used with") && err.contains(own),
+            "{arguments:?}: {err}"
+        );
+    }
+    // A word that is looked for may be one of a subcommand.
+    for words in [&["search", "letter", "eval"][..], &["search", "--", "eval"]] {
+        let (_, _, err) = said(folder.path(), words);
+        assert!(!err.contains("Usage"), "{words:?}: {err}");
+    }
+}
+
+#[test]
 fn the_first_help_lists_every_command_tested_here() {
     let folder = tempfile::tempdir().unwrap();
     let (_, out, _) = said(folder.path(), &["--help"]);
@@ -85,6 +122,25 @@ fn the_first_help_lists_every_command_tested_here() {
         .map(|command| command[0])
         .collect();
     assert_eq!(listed, tested);
+}
+
+#[test]
+fn the_index_of_the_documentation_names_every_command() {
+    let index = std::fs::read_to_string("../docs/README.md").unwrap();
+    let rows: Vec<&str> = index.lines().filter(|line| line.starts_with("| `dkc ")).collect();
+    let names = COMMANDS.iter().filter(|command| command.len() == 1);
+    assert_eq!(rows.len(), names.count(), "{rows:#?}");
+    for command in COMMANDS {
+        let first = format!("| `dkc {}` |", command[0]);
+        let row = rows.iter().find(|row| row.starts_with(&first));
+        let row = row.unwrap_or_else(|| panic!("{command:?}: {rows:#?}"));
+        let parts = row.rsplit('|').nth(1).unwrap();
+        let wanted: Vec<String> = command[1..].iter().map(|part| format!("`{part}`")).collect();
+        assert!(
+            wanted.iter().all(|part| parts.contains(part)),
+            "{command:?}: {row}"
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,6 @@
 
 mod canaries;
 mod payloads;
-mod session;
 
 use crate::it::git;
 use crate::it::lab::{Lab, MAIL};

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// The table of a configuration whose store is in the Postgres of [`Lab::on_postgres`].
+pub const POSTGRES: &str = "[store]\npostgres = \"env:DKC_POSTGRES\"\n\n";
+
 /// The Maildir that [`Lab::deliver`] fills, as a pipeline.
 pub const MAIL: &str = "[[pipeline]]\nname = \"mail\"\nsource = { kind = \"maildir\", path = \"mail\" }\n";
 
@@ -46,6 +49,11 @@ impl Lab {
             data,
             environment: Vec::new(),
         }
+    }
+
+    /// A lab with this configuration, whose store is in a database of its own.
+    pub fn on_postgres(config: &str) -> Self {
+        Self::new(&format!("{POSTGRES}{config}")).with("DKC_POSTGRES", &fixtures::postgres::fresh())
     }
 
     /// The same, with a variable in the environment of every `dkc`.
@@ -198,8 +206,24 @@ impl Lab {
         self.value(query).as_i64().unwrap()
     }
 
+    /// The address of the Postgres that its store is in.
+    fn postgres(&self) -> Option<&str> {
+        let mut variables = self.environment.iter();
+        variables.find_map(|(name, value)| (name == "DKC_POSTGRES").then_some(value.as_str()))
+    }
+
+    /// What DuckDB is told to attach: the directory of the lake, or the address of the Postgres that has its catalog.
+    fn address(&self) -> String {
+        self.postgres()
+            .map_or_else(|| self.data.join("lake").display().to_string(), str::to_owned)
+    }
+
     /// The number of the newest snapshot, from the catalog itself.
     pub fn snapshot(&self) -> i64 {
+        if let Some(url) = self.postgres() {
+            let newest = "SELECT max(snapshot_id) FROM dkc_lake.ducklake_snapshot";
+            return fixtures::postgres::ask(url, newest).parse().unwrap();
+        }
         let script = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT max(snapshot_id) FROM ducklake_snapshot').fetchone()[0])";
         let mut python = program("python3");
         python
@@ -300,14 +324,14 @@ pub fn lake() -> impl Iterator<Item = &'static Dataset> {
 pub fn duckdb(lakes: &[(&Lab, Option<i64>)]) -> Vec<Value> {
     let at = |snapshot: Option<i64>| {
         snapshot
-            .map(|snapshot| format!("@{snapshot}"))
+            .map(|snapshot| format!("#{snapshot}"))
             .unwrap_or_default()
     };
     facts(
         "duckdb",
         lakes
             .iter()
-            .map(|(lab, snapshot)| format!("{}/lake{}", lab.data.display(), at(*snapshot))),
+            .map(|(lab, snapshot)| format!("{}{}", lab.address(), at(*snapshot))),
     )
 }
 
@@ -318,7 +342,7 @@ pub fn polars(lab: &Lab) -> Value {
 
 /// The columns of each table of a lake, as DuckDB lists them: type, whether it may be null, comment.
 pub fn columns(lab: &Lab) -> Value {
-    facts("columns", [format!("{}/lake", lab.data.display())]).remove(0)
+    facts("columns", [lab.address()]).remove(0)
 }
 
 fn facts(reader: &str, lakes: impl IntoIterator<Item = String>) -> Vec<Value> {

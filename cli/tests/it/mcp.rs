@@ -34,6 +34,7 @@ pub struct Agent {
     lines: Receiver<String>,
     err: Option<JoinHandle<String>>,
     asked: u64,
+    heard: Vec<String>,
 }
 
 impl Agent {
@@ -65,6 +66,7 @@ impl Agent {
             lines,
             err: Some(err),
             asked: 0,
+            heard: Vec::new(),
         }
     }
 
@@ -81,8 +83,10 @@ impl Agent {
     }
 
     /// The next line, as it is.
-    pub fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).unwrap()
+    pub fn line(&mut self) -> String {
+        let line = self.lines.recv_timeout(PATIENCE).unwrap();
+        self.heard.push(line.clone());
+        line
     }
 
     /// The line that answers a request, and the number of the request. All lines must be messages.
@@ -125,11 +129,25 @@ impl Agent {
 
     /// Its input ends; its exit code, and its standard error.
     pub fn end(mut self) -> (Option<i32>, String) {
+        self.finish()
+    }
+
+    /// Its input ends, and so does it, well; all that it said, and its standard error.
+    pub fn heard_to_its_end(mut self) -> (Vec<String>, String) {
+        let (code, err) = self.finish();
+        assert_eq!(code, Some(0), "{err}");
+        (std::mem::take(&mut self.heard), err)
+    }
+
+    fn finish(&mut self) -> (Option<i32>, String) {
         drop(self.input.take());
         // The lines end when it has.
         loop {
             match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) => assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}"),
+                Ok(line) => {
+                    assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+                    self.heard.push(line);
+                }
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(mpsc::RecvTimeoutError::Timeout) => panic!("dkc mcp does not end with its input"),
             }

@@ -4,9 +4,8 @@ use crate::it::lab::{self, Lab, MAIL, agree, count};
 use serde_json::Value;
 use std::fs;
 
-/// A Maildir that was collected, then changed and collected again, some times, and what dkc answered each time.
-fn with_history() -> (Lab, Vec<(i64, Value)>) {
-    let lab = Lab::new(MAIL);
+/// Collects a Maildir, then changes it and collects again, some times; what dkc answered at each snapshot.
+fn with_history(lab: &Lab) -> Vec<(i64, Value)> {
     let mails = fixtures::corpus::sample(600);
     let names = lab.deliver("", &mails[..500]);
     lab.write("mail/cur/broken:2,", "");
@@ -15,37 +14,37 @@ fn with_history() -> (Lab, Vec<(i64, Value)>) {
         lab.run();
         history.push((lab.snapshot(), lab::own_facts(lab)));
     };
-    remember(&lab);
+    remember(lab);
     for name in names.iter().step_by(9) {
         lab.rename(&format!("cur/{name}:2,"), &format!("cur/{name}:2,RS"));
     }
-    remember(&lab);
+    remember(lab);
     for name in names.iter().skip(1).step_by(9) {
         fs::remove_file(lab.path(format!("mail/cur/{name}:2,"))).unwrap();
     }
     lab.deliver(".Later", &mails[500..]);
-    remember(&lab);
+    remember(lab);
     fs::remove_file(lab.path("mail/cur/broken:2,")).unwrap();
     for name in names.iter().skip(2).step_by(9) {
         lab.rename(&format!("cur/{name}:2,"), &format!(".Later/cur/{name}:2,S"));
     }
-    remember(&lab);
-    (lab, history)
+    remember(lab);
+    history
 }
 
-#[test]
-fn duckdb_reads_the_same_facts_now_and_at_old_snapshots() {
-    let (lab, history) = with_history();
+/// Asserts that DuckDB reads what dkc does, now and at old snapshots.
+fn duckdb_agrees(lab: &Lab) {
+    let history = with_history(lab);
     let mut wanted: Vec<(&Lab, Option<i64>)> = history
         .iter()
-        .map(|(snapshot, _)| (&lab, Some(*snapshot)))
+        .map(|(snapshot, _)| (lab, Some(*snapshot)))
         .collect();
-    wanted.push((&lab, None));
+    wanted.push((lab, None));
     let found = lab::duckdb(&wanted);
     for ((snapshot, own), found) in history.iter().zip(&found) {
         agree(own, found, &format!("at snapshot {snapshot}"));
     }
-    agree(&lab::own_facts(&lab), &found[history.len()], "now");
+    agree(&lab::own_facts(lab), &found[history.len()], "now");
     assert!(
         history[3].1["emails"]["rows"].as_u64() > Some(500),
         "the history has something in it"
@@ -54,14 +53,31 @@ fn duckdb_reads_the_same_facts_now_and_at_old_snapshots() {
 }
 
 #[test]
+fn duckdb_reads_the_same_facts_now_and_at_old_snapshots() {
+    duckdb_agrees(&Lab::new(MAIL));
+}
+
+#[test]
+fn duckdb_reads_the_same_facts_from_a_lake_whose_catalog_is_in_postgres() {
+    let lab = Lab::on_postgres(MAIL);
+    duckdb_agrees(&lab);
+    let on_sqlite = Lab::new(MAIL);
+    on_sqlite.deliver("", &fixtures::corpus::sample(1));
+    on_sqlite.run();
+    assert_eq!(lab::columns(&lab), lab::columns(&on_sqlite));
+}
+
+#[test]
 fn polars_reads_the_same_rows_from_the_files() {
-    let (lab, _) = with_history();
+    let lab = Lab::new(MAIL);
+    with_history(&lab);
     agree(&lab::polars(&lab), &lab::own_facts(&lab), "polars");
 }
 
 #[test]
 fn compaction_changes_files_and_no_answer() {
-    let (lab, history) = with_history();
+    let lab = Lab::new(MAIL);
+    let history = with_history(&lab);
     let before = lab::own_facts(&lab);
     let old = lab::duckdb(&[(&lab, Some(history[1].0))]);
 

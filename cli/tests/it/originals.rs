@@ -68,7 +68,7 @@ fn mails_come_out_as_they_went_in() {
     assert!(
         again
             .out
-            .contains("1 files written, 398 there already, 1 not written"),
+            .contains("1 file written, 398 there already, 1 not written"),
         "{again:#?}"
     );
     assert_eq!(fs::read(&changed).unwrap(), b"edited");

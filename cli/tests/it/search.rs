@@ -127,6 +127,27 @@ fn words_and_operators_find_rows_of_every_dataset() {
 }
 
 #[test]
+fn a_phrase_must_be_there_and_what_every_text_has_finds_nothing() {
+    let lab = collected();
+    let both = ["Your invoice for March", "Re: Your invoice for March"];
+    // `Other` has one of the words, and not the phrase.
+    assert_eq!(titles(&lab, &["\"hosting plan\" spring"]), both);
+    assert_eq!(titles(&lab, &["\"plan hosting\" spring"]), Vec::<String>::new());
+    // Both phrases, though in different sections of it.
+    assert_eq!(
+        titles(&lab, &["\"buy a boat\" \"docker swarm\" in:documents"]),
+        ["Plan"]
+    );
+    assert_eq!(titles(&lab, &["what is the harbour of Lisbon"]), ["Holidays"]);
+    let found = &hits(&lab, &["what was said of the swarm"])[0];
+    assert!(!found["snippet"].as_str().unwrap().is_empty());
+    for bound in found["matches"].as_array().unwrap() {
+        let length = bound[1].as_u64().unwrap() - bound[0].as_u64().unwrap();
+        assert_eq!(length, 5, "only what tells something is marked: {found:#}");
+    }
+}
+
+#[test]
 fn a_changed_a_moved_and_a_deleted_document_are_right_after_the_next_run() {
     let lab = collected();
     lab.write(
@@ -366,4 +387,20 @@ fn judged_answers_are_no_worse_than_they_were() {
         "best {best}, words {words}, meaning {meaning}"
     );
     assert!(words > 0.3 && meaning > 0.2 && best > 0.3, "{rows:#?}");
+    // Something is always the nearest: it is not told where it is not near, nor where a phrase is not.
+    for arguments in [
+        ["--meaning", "dentist appointment on Thursday"],
+        ["--meaning", "\"purple elephant\" networks"],
+        ["--best", "\"purple elephant\" networks"],
+    ] {
+        let answer = with_model(&[&["search", "--json"], arguments.as_slice()].concat());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(
+            answer["hits"].as_array().unwrap().len(),
+            0,
+            "{arguments:?}: {answer:#}"
+        );
+        let note = answer["notes"][0].as_str().unwrap();
+        assert!(note.contains("nothing has the words"), "{note}");
+    }
 }

@@ -1,15 +1,18 @@
 //! The service that is always on, as its users meet it: `dkc daemon`, the commands that ask it and look at what it did, and
 //! what is true after it was killed.
 
+use crate::it::gateway::{Served, answer};
 use crate::it::interrupted::Scene;
 use crate::it::lab::{Lab, MAIL, Said, program};
 use fixtures::imap_server::{ImapServer, Reaction};
-use serde_json::Value;
+use schemas::SourceName;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
+use store::queue::{Decided, Queue};
 
 /// Longer, and it never comes.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -451,7 +454,7 @@ fn alerts_are_listed_and_a_test_goes_through_each_channel() {
     let said = lab.said(&["alerts", "test"]);
     assert_eq!(said.code, Some(1), "{said:#?}");
     assert!(
-        said.err.contains("1 of 1 channels failed") && !said.out.contains("/hook"),
+        said.err.contains("1 of 1 channel failed") && !said.out.contains("/hook"),
         "{said:#?}"
     );
 
@@ -460,4 +463,92 @@ fn alerts_are_listed_and_a_test_goes_through_each_channel() {
         none.code == Some(1) && none.err.contains("names no channel"),
         "{none:#?}"
     );
+}
+
+/// What the gateway answers, once it is as it should be.
+async fn answered(served: &Served, token: &str, path: &str, holds: impl Fn(&(u16, Value)) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let told = answer(served.get(token, path).send().await.unwrap()).await;
+        if holds(&told) {
+            return told.1;
+        }
+        assert!(Instant::now() < deadline, "{path}: {told:#?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_no_service_is_at_work_and_a_pipeline_fails_is_told_the_same_by_whoever_is_asked() {
+    let lab = Lab::new(&maildir("mail", "schedule = \"@daily\"\nfresh_within = \"9h\""));
+    lab.deliver("", &mails(0, 1));
+    lab.run();
+    let keys = |alerts: &Value| -> Vec<Value> {
+        let alerts = alerts["alerts"].as_array().unwrap().iter();
+        alerts.map(|alert| alert["key"].clone()).collect()
+    };
+    let told = lab.json(&["alerts"]);
+    assert_eq!(keys(&told), ["stalled:schedules"]);
+    assert_eq!(told["alerts"][0]["since"], Value::Null, "none was ever there");
+
+    // One was, and has not seen the last time.
+    let hour = 3_600_000_000;
+    let due = jiff::Timestamp::now().as_microsecond() - hour;
+    let decided = Decided {
+        until: due - hour,
+        next_due: Some(due),
+    };
+    let mail = SourceName::new("mail").unwrap();
+    let queue = Queue::open(lab.data()).await.unwrap();
+    let decided = [(mail, "@daily".to_owned(), decided)];
+    queue.decide(&decided, &[], &[], &[]).await.unwrap();
+    queue.close().await;
+    assert_eq!(lab.json(&["alerts"])["alerts"][0]["since"], due);
+    let told = lab.json(&["pipelines"]);
+    assert_eq!(told["unattended"]["since"], due, "{told:#}");
+    let said = lab.said(&["pipelines"]);
+    assert!(said.err.contains("no service has seen"), "{said:#?}");
+    let doctor = lab.json(&["doctor"]);
+    let checks = doctor["checks"].as_array().unwrap();
+    let service = checks.iter().find(|check| check["check"] == "service").unwrap();
+    assert_eq!(service["status"], "warning", "{service:#}");
+
+    let (served, said) = Served::start_telling(&lab, &["--no-runs"], Stdio::null());
+    let token = said["token"].as_str().unwrap();
+    // It serves what there is, so it is ready.
+    let ready = answered(&served, "", "/readyz", |told| told.0 == 200).await;
+    assert_eq!(ready["reasons"], json!([]));
+    let note = ready["notes"][0].as_str().unwrap();
+    assert!(note.contains("no service has seen"), "{note}");
+    let told = answered(&served, token, "/api/v1/pipelines", |told| told.0 == 200).await;
+    assert!(told["unattended"]["since"].is_string(), "{told:#}");
+
+    // It fails, and nobody looks.
+    std::fs::rename(lab.path("mail"), lab.path("gone")).unwrap();
+    assert_eq!(lab.said(&["run"]).code, Some(1));
+    let told = lab.json(&["alerts"]);
+    assert_eq!(keys(&told), ["stalled:schedules", "failing:mail"]);
+    let listed = lab.json(&["pipelines"]);
+    assert_eq!(listed["pipelines"][0]["is_failing"], true, "{listed:#}");
+    assert_eq!(listed["pipelines"][0]["is_late"], false, "{listed:#}");
+    let ready = answered(&served, "", "/readyz", |told| told.0 == 503).await;
+    assert_eq!(
+        ready["reasons"],
+        json!(["1 of 1 pipelines failed when they last ran"])
+    );
+    let alerts = answered(&served, token, "/api/v1/monitoring/alerts", |told| told.0 == 200).await;
+    let there = keys(&alerts);
+    assert!(
+        there.contains(&"stalled:schedules".into()) && there.contains(&"failing:mail".into()),
+        "{alerts:#}"
+    );
+    let told = answered(&served, token, "/api/v1/pipelines", |told| told.0 == 200).await;
+    assert_eq!(told["pipelines"][0]["is_failing"], true, "{told:#}");
+
+    // A good run ends it, whoever began it.
+    std::fs::rename(lab.path("gone"), lab.path("mail")).unwrap();
+    lab.run();
+    assert_eq!(keys(&lab.json(&["alerts"])), ["stalled:schedules"]);
+    answered(&served, "", "/readyz", |told| told.0 == 200).await;
+    assert_eq!(served.stop(), Some(0));
 }

@@ -3,7 +3,7 @@
 //!
 //! `DKC_WRITER_COMMITS` says how often each of the eight writers commits; `DKC_COMPACTIONS` how often is merged.
 
-use crate::it::lab::{self, Lab, setting};
+use crate::it::lab::{self, Lab, POSTGRES, setting};
 use std::fmt::Write as _;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,7 +89,7 @@ fn writers_beside_each_other_lose_nothing_and_a_compaction_meanwhile_neither() {
 #[test]
 fn writers_beside_each_other_on_postgres_lose_nothing_either() {
     let url = fixtures::postgres::fresh();
-    let lab = lab_of_writers("[store]\npostgres = \"env:DKC_POSTGRES\"\n\n").with("DKC_POSTGRES", &url);
+    let lab = lab_of_writers(POSTGRES).with("DKC_POSTGRES", &url);
     story(&lab, &|_| catalog_of_postgres(&url));
 }
 

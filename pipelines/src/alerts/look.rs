@@ -4,14 +4,17 @@
 //! - What cannot be told yet stays as it was: a failure that is tried again, lateness right after a start or a sleep.
 //! - Not here: who is told.
 
+mod files;
+
 use super::post::causes;
 use super::{Alerts, Budget, TOLD_AT, Watched, wrong};
+use files::Files;
 use schemas::Instant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 use store::StoreError;
-use store::alerts::{Alert, AlertKind, AtWork, Standing};
+use store::alerts::{Alert, AlertKind, AtWork, Standing, late_since};
 
 /// A second, in microseconds.
 const SECOND: i64 = 1_000_000;
@@ -44,6 +47,7 @@ pub(super) struct Seen {
     /// Since when nothing was missed: it was started, or woke up.
     awake_since: Instant,
     is_lake_unreadable: bool,
+    files: Files,
 }
 
 /// What a look found.
@@ -247,7 +251,24 @@ impl Alerts {
                 found.alerts.push(wrong::lake_unreadable());
             }
         }
+        self.find_lost_files(seen, found, now).await;
         Ok(())
+    }
+
+    /// Whether data files are gone; as long as that cannot be told, what was told stays.
+    async fn find_lost_files(&self, seen: &mut Seen, found: &mut Found, now: Instant) {
+        let lost = match seen.is_lake_unreadable {
+            true => Ok(None),
+            false => seen.files.look(self.inner.store.catalog(), now).await,
+        };
+        match lost {
+            Ok(Some(lost)) => found.alerts.extend(wrong::files_lost(lost)),
+            Ok(None) => found.undecided.push(wrong::files_lost_key()),
+            Err(error) => {
+                tracing::debug!(error = causes(&error), "files of the lake cannot be looked for");
+                found.undecided.push(wrong::files_lost_key());
+            }
+        }
     }
 
     /// The columns that each dataset of the lake has.
@@ -280,8 +301,8 @@ impl Found {
         let name = watched.pipeline.as_str();
         let within = i64::try_from(fresh_within.as_micros()).unwrap_or(i64::MAX);
         let good_at = standing.and_then(|standing| standing.collected_at);
-        let since = good_at.max(seen.watched.get(name).copied());
-        if since.is_none_or(|since| now.saturating_sub(since) <= within) {
+        let fresh_at = good_at.max(seen.watched.get(name).copied());
+        if late_since(Some(fresh_within), fresh_at, now).is_none() {
             return;
         }
         self.is_late = true;

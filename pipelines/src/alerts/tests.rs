@@ -1,8 +1,10 @@
 //! What is wrong is found, and told: over HTTP to a real server, by mail to a real one.
 
+mod certificate;
 mod http;
 mod looks;
 mod mail;
+mod peer;
 
 use super::*;
 use store::alerts::Alert;

@@ -6,7 +6,12 @@
 use super::text::{moment, quoted};
 use super::{Budget, Watched};
 use schemas::Instant;
+use std::path::PathBuf;
 use store::alerts::{Alert, AlertKind, ColumnsChanged, Waiting};
+use store::lake::lost::MOST_LOST;
+
+/// What of the lake is lost, where files are.
+const FILES: &str = "data files";
 
 fn alert(kind: AlertKind, subject: &str, what: String, next_step: String) -> Alert {
     Alert {
@@ -142,6 +147,32 @@ pub(super) fn lake_unreadable() -> Alert {
         "its catalog cannot be read, so that nothing is collected and answers are old".to_owned(),
         "run `dkc doctor`, then `dkc verify`; the log of the service says why".to_owned(),
     )
+}
+
+/// Files of the lake are gone, if there are any; the first is told by its path below the data directory.
+pub(super) fn files_lost(lost: &[PathBuf]) -> Option<Alert> {
+    let first = quoted(&lost.first()?.display().to_string());
+    let what = match lost.len() {
+        1 => format!("the data file {first} is gone or cut short, so that what is in it cannot be read"),
+        MOST_LOST.. => format!(
+            "{MOST_LOST} data files or more are gone or cut short, so that what is in them cannot be read; the first is {first}"
+        ),
+        several => format!(
+            "{several} data files are gone or cut short, so that what is in them cannot be read; the first is {first}"
+        ),
+    };
+    Some(alert(
+        AlertKind::Unreadable,
+        FILES,
+        what,
+        "see whether the disk is whole and who deletes there; restore from a backup what `dkc verify` names"
+            .to_owned(),
+    ))
+}
+
+/// The key of that.
+pub(super) fn files_lost_key() -> String {
+    AlertKind::Unreadable.key(FILES)
 }
 
 /// The data directory is gone.

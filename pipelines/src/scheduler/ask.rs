@@ -1,18 +1,18 @@
 //! Runs that no time asks for: after another pipeline, and when files changed.
 //!
 //! - A run that waits and may begin already sees what is new; then nothing more is asked for. One that is at work may have
-//!   passed it, so another is queued behind it.
+//!   passed it, so another is queued behind it: see [`Queue::ask`].
 
 use crate::run::now;
 use crate::schedule::{Overlap, When};
 use crate::service::Pipeline;
 use schemas::datasets::runs::{Run, RunState, Trigger};
-use schemas::{RunId, SourceName};
+use schemas::{Instant, RunId, SourceName};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::StoreError;
-use store::queue::{Queue, Request};
+use store::queue::{Asked, Queue, Request};
 use store::runs::Runs;
 use tokio::sync::Notify;
 use tokio::time::Instant as Clock;
@@ -54,40 +54,43 @@ impl Asker {
         }
     }
 
-    /// Asks for a run. What has the same `once` is asked for once.
+    /// Asks for a run. What has the same `once` is asked for once; and with `since`, a run that began after that moment
+    /// is enough, whoever asked for it.
     pub async fn ask(
         &self,
         pipeline: &Pipeline,
         trigger: Trigger,
         reason: String,
         once: Option<String>,
+        since: Option<Instant>,
     ) -> Result<(), StoreError> {
         let plan = &pipeline.plan;
-        let now = now();
-        let active = self.queue.active(&plan.pipeline).await?;
-        let waits = |run: &Run| run.state == RunState::Queued && run.started_at <= now;
-        if active.iter().any(waits) {
-            tracing::debug!(pipeline = %plan.pipeline, reason, "a run that waits already will see it");
-            return Ok(());
-        }
-        let run = Run {
-            reason: Some(reason.clone()),
-            ..Run::new(plan.pipeline.clone(), trigger, now)
-        };
         let request = Request {
-            run,
+            run: Run {
+                reason: Some(reason.clone()),
+                ..Run::new(plan.pipeline.clone(), trigger, now())
+            },
             priority: plan.priority,
             host: pipeline.host.clone(),
-            timeout: plan.timeout,
             once,
         };
-        let asked = request.run.run.clone();
-        let queued = self.queue.enqueue(&[request]).await?;
-        if plan.overlap == Overlap::Replace && queued.first() == Some(&asked) {
-            for run in active.iter().filter(|run| run.state == RunState::Running) {
-                self.queue
-                    .cancel(&run.run, &format!("replaced: {reason}"))
-                    .await?;
+        if let Asked::Known(known) = self.queue.ask(&request, since).await? {
+            tracing::debug!(pipeline = %plan.pipeline, reason, run = %known.run, "another run will do");
+            return Ok(());
+        }
+        let asked = &request.run.run;
+        if plan.overlap == Overlap::Replace {
+            let why = format!("replaced by run {asked}: {reason}");
+            // It may be at work itself by now.
+            let is_replaced = |run: &&Run| run.state == RunState::Running && run.run != *asked;
+            for run in self
+                .queue
+                .active(&plan.pipeline)
+                .await?
+                .iter()
+                .filter(is_replaced)
+            {
+                self.queue.cancel(&run.run, &why).await?;
             }
         }
         self.wake.notify_one();
@@ -104,7 +107,8 @@ impl Asker {
             if pipeline.plan.when.iter().any(follows) {
                 let reason = format!("{} has run well: {}", run.pipeline, run.run);
                 let once = format!("after:{}:{}", run.run, pipeline.plan.pipeline);
-                self.ask(pipeline, Trigger::After, reason, Some(once)).await?;
+                self.ask(pipeline, Trigger::After, reason, Some(once), None)
+                    .await?;
             }
         }
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);

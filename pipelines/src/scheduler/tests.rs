@@ -163,7 +163,6 @@ async fn a_time_takes_the_place_of_another_try_that_waits() {
         run: retry.clone(),
         priority: 0,
         host: None,
-        timeout: None,
         once: None,
     };
     asker.queue.enqueue(&[request]).await.unwrap();
@@ -207,7 +206,7 @@ async fn a_good_end_is_followed_once_and_a_bad_one_never() {
         state: RunState::Succeeded,
         ..claimed.first().unwrap().run.clone()
     };
-    assert!(here.queue.finish(&over, None).await.unwrap());
+    assert!(here.queue.finish(&over, None).await.unwrap().is_some());
     // Told again, or found again by whoever was started anew.
     here.follow(&run).await.unwrap();
     here.runs.record(&run).await.unwrap();
@@ -229,7 +228,13 @@ async fn one_that_waits_is_enough_and_one_at_work_is_not() {
     let asker = asker(&data, vec![pipeline("mail", &["on change"])]).await;
     let pipeline = asker.pipelines.first().unwrap();
     let change = async || {
-        let asked = asker.ask(pipeline, Trigger::Change, "its files changed".to_owned(), None);
+        let asked = asker.ask(
+            pipeline,
+            Trigger::Change,
+            "its files changed".to_owned(),
+            None,
+            None,
+        );
         asked.await.unwrap();
         asker.queue.active(&name("mail")).await.unwrap()
     };
@@ -238,6 +243,136 @@ async fn one_that_waits_is_enough_and_one_at_work_is_not() {
     assert_eq!(asker.queue.claim("one", 1, 1, LONGEST).await.unwrap().len(), 1);
     assert_eq!(change().await.len(), 2);
     assert_eq!(change().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_change_that_several_services_see_has_one_run() {
+    let data = tempfile::tempdir().unwrap();
+    let services = [
+        asker(&data, vec![pipeline("mail", &["on change"])]).await,
+        asker(&data, vec![pipeline("mail", &["on change"])]).await,
+    ];
+    let all_ask = async |since: Instant| {
+        for asker in &services {
+            let pipeline = asker.pipelines.first().unwrap();
+            let words = "its files changed".to_owned();
+            let asked = asker.ask(pipeline, Trigger::Change, words, None, Some(since));
+            asked.await.unwrap();
+        }
+    };
+    let queue = &services.first().unwrap().queue;
+    let first = now();
+    all_ask(first).await;
+    let claimed = queue.claim("one", 9, 9, LONGEST).await.unwrap();
+    assert_eq!(claimed.len(), 1, "{claimed:?}");
+    // Those that ask while it is at work saw the same change, and so did those that ask when it is over.
+    all_ask(first).await;
+    assert_eq!(queue.active(&name("mail")).await.unwrap().len(), 1);
+    let over = Run {
+        state: RunState::Succeeded,
+        ..claimed.first().unwrap().run.clone()
+    };
+    assert!(queue.finish(&over, None).await.unwrap().is_some());
+    all_ask(first).await;
+    assert!(queue.active(&name("mail")).await.unwrap().is_empty());
+    all_ask(now()).await;
+    assert_eq!(queue.active(&name("mail")).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_never_ran_is_begun_once_by_whoever_is_to() {
+    let data = tempfile::tempdir().unwrap();
+    let mut watched = pipeline("notes", &["@yearly", "on change"]);
+    watched.paths = vec![data.path().to_owned()];
+    let pipelines = vec![pipeline("mail", &["@yearly"]), watched];
+    let asker = asker(&data, pipelines).await;
+    // Both saw it for the first time, each in its own moment, before the other had decided.
+    let mut decisions = Vec::new();
+    for at in [now(), now() + 1] {
+        let due = Due {
+            at: Timestamp::from_microsecond(at).unwrap(),
+            begin: Timestamp::from_microsecond(at).unwrap(),
+            trigger: Trigger::Schedule,
+            reason: None,
+        };
+        decisions.push(Decision {
+            requests: vec![due],
+            skipped: Vec::new(),
+            cancel: Vec::new(),
+            decided: Decided {
+                until: at,
+                next_due: None,
+            },
+        });
+    }
+    for decision in decisions {
+        let mut draft = Draft::default();
+        let mail = asker.pipelines.first().unwrap();
+        draft.add(mail, (0, 0), "@yearly", decision, &mut Vec::new(), true);
+        draft.write(&asker).await.unwrap();
+    }
+    assert_eq!(asker.queue.active(&name("mail")).await.unwrap().len(), 1);
+    // Who watches the files of the other one asks for it.
+    let mut scheduler = Scheduler::new(asker.clone());
+    scheduler.look_at_all();
+    scheduler.turn(true).await.unwrap();
+    assert!(asker.queue.active(&name("notes")).await.unwrap().is_empty());
+    assert_eq!(asker.queue.active(&name("mail")).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_replaced_names_the_run_in_its_place() {
+    let data = tempfile::tempdir().unwrap();
+    let mut hasty = pipeline("mail", &["0 0 * * *", "on change"]);
+    hasty.plan.overlap = Overlap::Replace;
+    let asker = asker(&data, vec![hasty]).await;
+    let begin = async || {
+        let run = Run::new(name("mail"), Trigger::Person, now());
+        asker.queue.begin(&run, "somebody", LONGEST).await.unwrap();
+        run.run
+    };
+    // Ends the run at work, and has the one that waits; says what became of the first, and the id of the other.
+    let end = async |run: RunId| {
+        let active = asker.queue.active(&name("mail")).await.unwrap();
+        let at_work = active.iter().find(|other| other.run == run).unwrap();
+        let over = Run {
+            state: RunState::Cancelled,
+            error: Some("stopped by its user".to_owned()),
+            ..at_work.clone()
+        };
+        let kept = asker.queue.finish(&over, None).await.unwrap().unwrap();
+        let next = active.iter().find(|other| other.run != run).unwrap();
+        asker.queue.cancel(&next.run, "the next round").await.unwrap();
+        (kept.error.unwrap(), next.run.clone())
+    };
+    let run = begin().await;
+    let mut scheduler = Scheduler::new(asker.clone());
+    let yesterday = now() - 26 * 3_600 * 1_000_000;
+    let decided = Decided {
+        until: yesterday,
+        next_due: Some(yesterday),
+    };
+    scheduler.decided.insert((0, 0), decided);
+    scheduler.look_at_all();
+    scheduler.turn(false).await.unwrap();
+    let (why, next) = end(run).await;
+    assert!(
+        why.starts_with(&format!("replaced by run {next}, which is due at")),
+        "{why}"
+    );
+
+    let run = begin().await;
+    let pipeline = asker.pipelines.first().unwrap();
+    let asked = asker.ask(
+        pipeline,
+        Trigger::Change,
+        "its files changed".to_owned(),
+        None,
+        None,
+    );
+    asked.await.unwrap();
+    let (why, next) = end(run).await;
+    assert_eq!(why, format!("replaced by run {next}: its files changed"));
 }
 
 #[test]

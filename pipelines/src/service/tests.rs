@@ -68,7 +68,6 @@ async fn a_schedule_a_chain_an_orphan_and_what_is_not_configured() {
         run: run("gone"),
         priority: 0,
         host: None,
-        timeout: None,
         once: None,
     };
     let gone = queue.enqueue(&[gone]).await.unwrap().pop().unwrap();

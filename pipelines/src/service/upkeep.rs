@@ -80,7 +80,19 @@ impl Upkeep {
             .map(|pipeline| &pipeline.plan.pipeline)
             .collect();
         let queued = asker.runs.newest(None, Some(RunState::Queued), u32::MAX).await?;
-        for run in queued {
+        // The configuration may not be the one any more by which they were asked for.
+        let names: HashSet<&SourceName> = queued.iter().map(|run| &run.pipeline).collect();
+        let awaited: Vec<(SourceName, i64, Option<String>)> = asker
+            .pipelines
+            .iter()
+            .filter(|pipeline| names.contains(&pipeline.plan.pipeline))
+            .map(|pipeline| {
+                let plan = &pipeline.plan;
+                (plan.pipeline.clone(), plan.priority, pipeline.host.clone())
+            })
+            .collect();
+        asker.queue.configure(&awaited).await?;
+        for run in &queued {
             if !configured.contains(&run.pipeline) {
                 let why = "its pipeline is not in the configuration any more";
                 asker.queue.cancel(&run.run, why).await?;

@@ -43,10 +43,9 @@ impl Ending {
                         next: Some(next),
                     };
                 }
-                Some(Why::TookTooLong) => {
+                Some(Why::TookTooLong(limit)) => {
                     run.state = RunState::Failed;
-                    let limit = claimed.timeout.map(words).unwrap_or_default();
-                    run.error = Some(format!("it took longer than {limit}; {rest}"));
+                    run.error = Some(format!("it took longer than {}; {rest}", words(limit)));
                     retry = Retry::Later(None);
                 }
                 Some(Why::LeaseLost) => {
@@ -97,7 +96,6 @@ mod tests {
             run,
             priority: 3,
             host: Some("mail.example.org".to_owned()),
-            timeout: Some(Duration::from_secs(5_400)),
         }
     }
 
@@ -130,10 +128,7 @@ mod tests {
             assert_eq!(next.run.retry_of.as_ref(), Some(&claimed.run.run));
             assert_ne!(next.run.run, claimed.run.run);
             assert_eq!((next.run.trigger, next.run.due_at), (Trigger::Retry, Some(5)));
-            assert_eq!(
-                (next.priority, next.host, next.timeout),
-                (3, claimed.host, claimed.timeout)
-            );
+            assert_eq!((next.priority, next.host), (3, claimed.host));
             let waits = next.run.started_at - before;
             assert!(waits >= 9_000_000, "{waits}");
             let reason = next.run.reason.unwrap();
@@ -163,7 +158,7 @@ mod tests {
         assert_eq!(next.reason.as_deref(), Some("the service was stopped"));
         assert!(next.started_at <= now());
 
-        let slow = cancelled(Some(Why::TookTooLong));
+        let slow = cancelled(Some(Why::TookTooLong(Duration::from_secs(5_400))));
         assert_eq!(slow.run.state, RunState::Failed);
         assert!(
             slow.run.error.as_ref().unwrap().contains("longer than 1h 30m"),
@@ -180,7 +175,8 @@ mod tests {
     #[test]
     fn what_ended_well_although_it_was_asked_to_end_stays_well() {
         let claimed = claimed(1);
-        for why in [Why::Asked, Why::Stopped, Why::TookTooLong, Why::LeaseLost] {
+        let too_long = Why::TookTooLong(Duration::from_secs(1));
+        for why in [Why::Asked, Why::Stopped, too_long, Why::LeaseLost] {
             let ending = Ending::of(
                 &claimed,
                 outcome(&claimed, RunState::Succeeded, Retry::Never),

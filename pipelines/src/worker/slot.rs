@@ -38,13 +38,15 @@ pub(super) async fn fill(shared: Arc<Shared>, begun: Begun) {
     };
     let retries = worker.retries.get(&claimed.run.pipeline).copied();
     let why = at_work.why.get().copied();
-    let ending = Ending::of(&claimed, outcome, why, retries.unwrap_or(0));
-    let is_written = write(&shared, &ending).await;
+    let mut ending = Ending::of(&claimed, outcome, why, retries.unwrap_or(0));
+    let kept = write(&shared, &ending).await;
     shared.at_work().remove(&claimed.run.run);
     drop(slot);
     // Its pipeline and its host are free.
     worker.wake.notify_one();
-    if is_written {
+    if let Some(kept) = kept {
+        // Somebody may have cancelled it in the moment in which it ended, and said why.
+        ending.run = kept;
         let gives_up = ending.gives_up();
         let told = (worker.on_end)(ending.run, gives_up);
         if timeout(TELLING, told).await.is_err() {
@@ -60,13 +62,15 @@ async fn make(shared: &Shared, claimed: &Claimed, at_work: &AtWork) -> Outcome {
         claimed.clone(),
         at_work.cancel.clone(),
     );
+    // As the configuration has it now, and not when it was queued.
+    let limit = shared.worker.timeouts.get(&claimed.run.pipeline).copied();
     let job = async move { work(run, cancel).await };
     let mut job = tokio::spawn(HOLDER.scope(at_work.holder.clone(), job));
     let ended = tokio::select! {
         ended = &mut job => Some(ended),
         () = at_work.cancel.cancelled() => None,
-        () = run_out(claimed.timeout) => {
-            at_work.end(Why::TookTooLong);
+        limit = run_out(limit) => {
+            at_work.end(Why::TookTooLong(limit));
             None
         }
     };
@@ -97,9 +101,13 @@ fn grace(shared: &Shared) -> Duration {
     }
 }
 
-async fn run_out(limit: Option<Duration>) {
+/// Comes back with the limit once it is reached.
+async fn run_out(limit: Option<Duration>) -> Duration {
     match limit {
-        Some(limit) => sleep(limit).await,
+        Some(limit) => {
+            sleep(limit).await;
+            limit
+        }
         None => std::future::pending().await,
     }
 }
@@ -150,24 +158,25 @@ fn broken_off(run: Run, error: JoinError) -> Outcome {
     )
 }
 
-/// Writes how a run ended, and with it the next attempt. Says no when that is not ours to write any more.
-async fn write(shared: &Shared, ending: &Ending) -> bool {
+/// Writes how a run ended, and with it the next attempt. It comes back as it is kept; nothing does when that is not ours
+/// to write any more.
+async fn write(shared: &Shared, ending: &Ending) -> Option<Run> {
     let worker = &shared.worker;
     let began = Instant::now();
     let mut away = Away::new("run");
     loop {
         let error = match worker.queue.finish(&ending.run, ending.next.as_ref()).await {
-            Ok(true) => return true,
-            Ok(false) => {
+            Ok(Some(kept)) => return Some(kept),
+            Ok(None) => {
                 tracing::warn!(run = %ending.run.run, "others have taken the run over; what came of it here is dropped");
-                return false;
+                return None;
             }
             Err(error) => error,
         };
         if began.elapsed() > worker.lease {
             let error = with_causes(&error);
             tracing::error!(run = %ending.run.run, error, "how the run ended cannot be written; others will take it over");
-            return false;
+            return None;
         }
         // Also when all is to stop: what ended is written.
         away.wait(&error, &CancellationToken::new()).await;

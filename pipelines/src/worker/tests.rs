@@ -112,7 +112,6 @@ fn request(name: &str) -> Request {
         run: Run::new(pipeline(name), Trigger::Person, crate::run::now()),
         priority: 0,
         host: None,
-        timeout: None,
         once: None,
     }
 }
@@ -200,6 +199,40 @@ async fn what_is_asked_for_elsewhere_is_begun_and_a_cancel_reaches_the_work() {
 }
 
 #[tokio::test]
+async fn what_fails_in_the_moment_in_which_it_is_cancelled_is_cancelled() {
+    let lab = Lab::new().await;
+    let fail = CancellationToken::new();
+    let failing = fail.clone();
+    let work = work(move |claimed, _| {
+        let failing = failing.clone();
+        async move {
+            failing.cancelled().await;
+            let mut outcome = Outcome {
+                retry: Retry::Later(Some(Duration::ZERO)),
+                ..ended(claimed, RunState::Failed)
+            };
+            outcome.run.error = Some("no route".to_owned());
+            outcome
+        }
+    });
+    let worker = lab.start(lab.worker("one", work).await);
+    let run = lab.ask(request("mail")).await;
+    lab.once(&run, |state| state == RunState::Running).await;
+    lab.queue.cancel(&run, "not needed any more").await.unwrap();
+    fail.cancel();
+    let over = lab.over(&run).await;
+    assert_eq!(over.state, RunState::Cancelled);
+    assert_eq!(
+        over.error.as_deref(),
+        Some("not needed any more; it failed: no route")
+    );
+    assert!(!lab.told(&run).await, "it is no failure");
+    assert!(lab.next(&over).await.is_none());
+    lab.stop.cancel();
+    worker.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn what_takes_too_long_is_ended_and_tried_again_later() {
     for is_deaf in [false, true] {
         let lab = Lab::new().await;
@@ -207,13 +240,12 @@ async fn what_takes_too_long_is_ended_and_tried_again_later() {
             false => endless(),
             true => work(|_, _| std::future::pending()),
         };
-        let worker = lab.start(lab.worker("one", work).await);
-        let run = lab
-            .ask(Request {
-                timeout: Some(Duration::from_secs(1)),
-                ..request("mail")
-            })
-            .await;
+        let worker = Worker {
+            timeouts: HashMap::from([(pipeline("mail"), Duration::from_secs(1))]),
+            ..lab.worker("one", work).await
+        };
+        let worker = lab.start(worker);
+        let run = lab.ask(request("mail")).await;
         let over = lab.over(&run).await;
         assert_eq!(over.state, RunState::Failed);
         let error = over.error.as_deref().unwrap();

@@ -15,9 +15,11 @@ use rmcp::model::{
     ElicitationSchema, InputRequest, InputRequiredResult, ProtocolVersion,
 };
 use rmcp::service::{RequestContext, RoleServer};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use store::approvals::{Approval, Decision};
+use store::audit::{Entry, input_digest};
 
 /// What a caller over standard input and output, without a token, is called; its process comes after it.
 const STARTED: &str = "stdio:";
@@ -95,7 +97,12 @@ pub(super) async fn ask(
         _ => return Ok(Word::Waits),
     };
     let by = format!("elicitation of {}", caller.who);
-    match gateway.approvals.decide(&approval.id, &by, approves).await? {
+    let decision = gateway.approvals.decide(&approval.id, &by, approves).await?;
+    if let Decision::Done(approval) = &decision {
+        let decided = decided(caller, approval, &by, approves);
+        gateway.audit.append(&[decided]).await?;
+    }
+    match decision {
         Decision::Done(_) if approves => Ok(Word::Given),
         Decision::Done(_) => Err(Problem::new(
             Kind::Forbidden,
@@ -105,6 +112,22 @@ pub(super) async fn ask(
             ),
         )),
         Decision::Unknown | Decision::NotWaiting(_) | Decision::OwnRequest => Ok(Word::Waits),
+    }
+}
+
+/// The record of who decided, on which plan, and how: that of the call itself says only what the agent did.
+fn decided(caller: &Caller, approval: &Approval, by: &str, approves: bool) -> Entry {
+    let operation = if approves { "approve_act" } else { "refuse_act" };
+    Entry {
+        at: jiff::Timestamp::now().as_microsecond(),
+        who: by.to_owned(),
+        role: caller.role.as_str().to_owned(),
+        operation: operation.to_owned(),
+        face: "elicitation".to_owned(),
+        input: input_digest(&json!({ "id": approval.id })),
+        outcome: "ok".to_owned(),
+        request: approval.id.clone(),
+        ..Entry::default()
     }
 }
 
@@ -124,5 +147,43 @@ fn question(approval: &Approval) -> ElicitRequestParams {
         meta: None,
         message,
         requested_schema: ElicitationSchema::new(BTreeMap::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::Role;
+    use store::approvals::{Request, State};
+
+    #[test]
+    fn what_the_owner_said_is_recorded_with_the_plan_and_how_they_were_asked() {
+        let approval = Approval {
+            id: "A1b2C3d4".to_owned(),
+            request: Request {
+                digest: "abcdef".to_owned(),
+                who: "stdio:7".to_owned(),
+                operation: "restart_container".to_owned(),
+                summary: "restarts the container `web`".to_owned(),
+                is_destructive: true,
+                untrusted: false,
+            },
+            state: State::Approved,
+            asked_at: 0,
+            decided_at: Some(1),
+            decided_by: Some("elicitation of stdio:7".to_owned()),
+            expires_at: 2,
+        };
+        let caller = Caller::new("stdio:7", Role::Automated, None, None);
+        for (approves, operation) in [(true, "approve_act"), (false, "refuse_act")] {
+            let entry = decided(&caller, &approval, "elicitation of stdio:7", approves);
+            let told = [&entry.who, &entry.operation, &entry.face, &entry.request];
+            assert_eq!(
+                told,
+                ["elicitation of stdio:7", operation, "elicitation", "A1b2C3d4"]
+            );
+            // As `dkc approve` and the gateway record it, so that all words on a plan can be found.
+            assert_eq!(entry.input, input_digest(&json!({ "id": "A1b2C3d4" })));
+        }
     }
 }

@@ -101,7 +101,6 @@ mod tests {
             run: Run::new(source, Trigger::Person, 0),
             priority: 0,
             host: None,
-            timeout: None,
             once: None,
         }
     }

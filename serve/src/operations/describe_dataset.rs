@@ -69,7 +69,7 @@ fn describe(call: Call<'_>, input: DescribeDataset) -> Result<DatasetDescription
     let sources = holding.into_iter().flat_map(|holding| &holding.sources);
     let freshness = sources.map(|source| Freshness {
         source: source.clone(),
-        collected_at: head.collected.get(source).and_then(|&ended| written(ended)),
+        collected_at: head.fares.collected.get(source).and_then(|&ended| written(ended)),
     });
     let masked = dataset.all_columns().filter(|column| !view.reads(column));
     Ok(DatasetDescription {

@@ -1,12 +1,13 @@
 //! `get_alerts`: what is wrong now, since when, and what to do about it.
 //!
-//! - It tells the alerts that are open, and what it finds itself at the moment it is asked: the lake, the disk, the runs
-//!   of pipelines, the queue. What both know is told once.
+//! - It tells the alerts that are open, corrected by how pipelines fare now, and what it finds itself at the moment it is
+//!   asked: the lake, the disk, rejected items, the queue, whether anybody begins what is due. What both know is told once.
 //! - Not here: when something becomes an alert, and sending it to anybody (`pipelines::alerts`); what is not collected at
 //!   all (`get_uptime_status`).
 
 use super::get_resource_usage::{Disk, disk_of};
 use super::get_uptime_status::shown_pipelines;
+use super::list_pipelines::expected;
 use crate::config::Pipeline;
 use crate::lake::Head;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse, written};
@@ -17,7 +18,7 @@ use schemars::JsonSchema;
 use schemas::View;
 use schemas::datasets::runs::{Run, RunState};
 use serde::{Deserialize, Serialize};
-use store::alerts::{AlertKind as Stored, Open};
+use store::alerts::{AlertKind as Stored, Expected, Open};
 
 /// Below this part of 100 a disk is nearly full.
 const LEAST_FREE: u64 = 5;
@@ -88,9 +89,9 @@ enum AlertKind {
     Unreadable,
     /// The disk is nearly full.
     DiskFull,
-    /// Runs wait, and nobody takes them.
+    /// Runs wait and nobody takes them, or times come and nobody begins what is due.
     Stalled,
-    /// A pipeline's last run failed.
+    /// A pipeline's last run failed, and no other try is to come, or it was the third.
     Failing,
     /// A pipeline has not collected for too long.
     Late,
@@ -141,13 +142,15 @@ async fn alerts(call: Call<'_>, _: Alerts) -> Result<AlertList, Problem> {
         Some(disk) => found.extend(of_disk(disk)),
         None => notes.push("the system does not tell how full the disk is".to_owned()),
     }
-    found.extend(of_queue(&head, Timestamp::now()));
+    let now = Timestamp::now();
+    found.extend(of_queue(&head, now));
+    let pipelines = &call.gateway.config.pipelines;
+    let expected: Vec<Expected> = pipelines.iter().map(expected).collect();
+    found.extend(of_schedules(&head, &expected, now));
     match shown_pipelines(call, MOST_RUNS).await {
-        Ok(pipelines) => found.extend(
-            pipelines
-                .iter()
-                .filter_map(|(pipeline, runs)| of_runs(pipeline, runs)),
-        ),
+        Ok(pipelines) => found.extend(pipelines.iter().filter_map(|(pipeline, runs)| {
+            of_runs(pipeline, runs, head.fares.failing.contains_key(&pipeline.name))
+        })),
         // What is wrong with the lake may be why; it is told all the same.
         Err(_) => notes.push("the history of runs cannot be read; `dkc doctor` tells more".to_owned()),
     }
@@ -155,15 +158,18 @@ async fn alerts(call: Call<'_>, _: Alerts) -> Result<AlertList, Problem> {
         notes.push("this token may see some datasets only, so pipelines are not told of".to_owned());
     }
     Ok(AlertList {
-        alerts: together(open(&head, view), found),
+        alerts: together(open(&head, &expected, view, now), found),
         notes,
     })
 }
 
-/// The alerts that are open, as far as the caller may know of them: most name what there is.
-fn open(head: &Head, view: &View) -> Vec<Alert> {
-    let shown = head.alerts.iter().filter(|_| view.datasets.is_none());
-    shown.map(Alert::from).collect()
+/// The alerts that are open, and what would be, as far as the caller may know of them: most name what there is.
+fn open(head: &Head, expected: &[Expected], view: &View, now: Timestamp) -> Vec<Alert> {
+    if view.datasets.is_some() {
+        return Vec::new();
+    }
+    let wrong = head.fares.wrong(expected, now.as_microsecond());
+    wrong.iter().map(Alert::from).collect()
 }
 
 /// What is known from either side, once each, the gravest first. An open alert has seen when it began; what was found
@@ -220,8 +226,23 @@ fn of_queue(head: &Head, now: Timestamp) -> Option<Alert> {
     })
 }
 
-/// What is wrong with the last run of a pipeline that ended; the newest run is the first.
-fn of_runs(pipeline: &Pipeline, runs: &[Run]) -> Option<Alert> {
+fn of_schedules(head: &Head, expected: &[Expected], now: Timestamp) -> Option<Alert> {
+    let unattended = head.fares.unattended(expected, now.as_microsecond())?;
+    let alert = unattended.alert();
+    Some(Alert {
+        key: alert.key,
+        kind: alert.kind.into(),
+        what: alert.what,
+        subject: None,
+        since: unattended.since.and_then(written),
+        error: None,
+        next_step: alert.next_step,
+    })
+}
+
+/// What is wrong with the last run of a pipeline that ended; the newest run is the first. One that failed is wrong if the
+/// pipeline fails by the definition of all: other tries may be to come.
+fn of_runs(pipeline: &Pipeline, runs: &[Run], is_failing: bool) -> Option<Alert> {
     // One that was skipped says nothing of how they fare.
     let is_over = |run: &&Run| run.state.is_over() && run.state != RunState::Skipped;
     let last = runs.iter().find(is_over)?;
@@ -236,6 +257,9 @@ fn of_runs(pipeline: &Pipeline, runs: &[Run]) -> Option<Alert> {
         next_step: String::new(),
     };
     if last.state == RunState::Failed {
+        if !is_failing {
+            return None;
+        }
         let failed = runs.iter().filter(is_over);
         let first = failed.take_while(|run| run.state == RunState::Failed).last();
         let error = last.error.as_deref();
@@ -266,6 +290,7 @@ mod tests {
     use schemas::datasets::runs::Trigger;
     use std::collections::BTreeSet;
     use std::sync::Arc;
+    use store::alerts::{Failed, Fares};
 
     fn pipeline() -> Pipeline {
         Pipeline {
@@ -307,12 +332,14 @@ mod tests {
             run(RunState::Succeeded, 20),
             run(RunState::Failed, 10),
         ];
-        let alert = of_runs(&pipeline(), &runs).unwrap();
+        let alert = of_runs(&pipeline(), &runs, true).unwrap();
         assert_eq!(alert.kind, AlertKind::Failing);
         assert_eq!(alert.since.as_deref(), Some("1970-01-01T00:00:30Z"));
         assert_eq!(alert.error.unwrap().chars().count(), MOST_ERROR);
-        assert_eq!(of_runs(&pipeline(), &runs[4..]), None);
-        assert_eq!(of_runs(&pipeline(), &runs[..2]), None);
+        assert_eq!(of_runs(&pipeline(), &runs[4..], true), None);
+        assert_eq!(of_runs(&pipeline(), &runs[..2], true), None);
+        // Another try is to come.
+        assert_eq!(of_runs(&pipeline(), &runs, false), None);
     }
 
     #[test]
@@ -320,26 +347,43 @@ mod tests {
         let mut last = run(RunState::PartlySucceeded, 9);
         last.counts.items_seen = 5;
         last.counts.items_rejected = 2;
-        let alert = of_runs(&pipeline(), &[last, run(RunState::Failed, 8)]).unwrap();
+        let alert = of_runs(&pipeline(), &[last, run(RunState::Failed, 8)], false).unwrap();
         assert_eq!(alert.kind, AlertKind::Rejected);
         assert!(alert.what.contains("2 of 5"), "{}", alert.what);
     }
 
+    /// What there is where these alerts are open and `mail` fails.
+    fn head(open: Vec<Open>) -> Head {
+        let failed = Failed {
+            run: "0198".to_owned(),
+            attempt: 1,
+            since: 7_000_000,
+        };
+        let fares = Fares {
+            failing: [("mail".to_owned(), failed)].into(),
+            open,
+            ..Fares::default()
+        };
+        Head {
+            fares: Arc::new(fares),
+            ..Head::default()
+        }
+    }
+
     #[test]
     fn what_is_known_from_both_sides_is_told_once() {
-        let head = Head {
-            alerts: Arc::new(vec![
-                opened(Stored::Late, "notes"),
-                opened(Stored::Failing, "mail"),
-                opened(Stored::DiskFull, "disk"),
-            ]),
-            ..Head::default()
-        };
+        let head = head(vec![
+            opened(Stored::Late, "notes"),
+            opened(Stored::Failing, "mail"),
+            opened(Stored::Failing, "mended"),
+            opened(Stored::DiskFull, "disk"),
+        ]);
         let found = vec![
             of_disk(Disk::new(1_000, 49)).unwrap(),
-            of_runs(&pipeline(), &[run(RunState::Failed, 9)]).unwrap(),
+            of_runs(&pipeline(), &[run(RunState::Failed, 9)], true).unwrap(),
         ];
-        let alerts = together(open(&head, &View::default()), found);
+        let open = open(&head, &[], &View::default(), Timestamp::UNIX_EPOCH);
+        let alerts = together(open, found);
         let told: Vec<(AlertKind, &str)> = alerts.iter().map(|one| (one.kind, one.what.as_str())).collect();
         let what = "as the alert says";
         assert_eq!(
@@ -357,17 +401,32 @@ mod tests {
     }
 
     #[test]
-    fn who_sees_some_datasets_only_is_told_of_no_pipeline() {
-        let head = Head {
-            alerts: Arc::new(vec![opened(Stored::Late, "mail")]),
-            ..Head::default()
+    fn what_no_service_has_looked_at_is_told_all_the_same() {
+        let expected = Expected {
+            pipeline: "mail".to_owned(),
+            schedule: vec!["@daily".to_owned()],
+            fresh_within: None,
         };
+        let head = head(Vec::new());
+        let now = Timestamp::UNIX_EPOCH;
+        let alerts = open(&head, std::slice::from_ref(&expected), &View::default(), now);
+        assert_eq!(alerts[0].key, "failing:mail");
+        assert_eq!(alerts[0].since.as_deref(), Some("1970-01-01T00:00:07Z"));
+        let alert = of_schedules(&head, &[expected], now).unwrap();
+        assert_eq!((alert.kind, alert.since), (AlertKind::Stalled, None));
+        assert_eq!(of_schedules(&head, &[], now), None);
+    }
+
+    #[test]
+    fn who_sees_some_datasets_only_is_told_of_no_pipeline() {
+        let head = head(vec![opened(Stored::Late, "mail")]);
         let some = View {
             datasets: Some(BTreeSet::from(["emails".to_owned()])),
             ..View::default()
         };
-        assert!(open(&head, &some).is_empty());
-        assert_eq!(open(&head, &View::default()).len(), 1);
+        let now = Timestamp::UNIX_EPOCH;
+        assert!(open(&head, &[], &some, now).is_empty());
+        assert_eq!(open(&head, &[], &View::default(), now).len(), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
 use crate::toolset;
 use schemars::JsonSchema;
+use schemas::{View, datasets};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -40,22 +41,47 @@ struct Costs {
     is_collected: bool,
     /// Costs by month and service; empty as long as they are not collected.
     costs: Vec<Value>,
-    /// What the asker should know.
-    note: &'static str,
+    /// What the asker should know, and where else to look.
+    note: String,
 }
 
-fn costs(_: Call<'_>, _: CostSummary) -> Costs {
+fn costs(call: Call<'_>, _: CostSummary) -> Costs {
     Costs {
         is_collected: false,
         costs: Vec::new(),
-        note: "no costs are collected: dkc has no dataset of them yet, so that nothing can be said about what services \
-               cost; look at the bills, or at the mails that bring them",
+        note: note(&call.caller.view),
     }
+}
+
+/// Where costs can be found as long as they are not collected, of what the asker may see.
+fn note(view: &View) -> String {
+    let mut note =
+        "no costs are collected: dkc has no dataset of them yet, and nothing can be configured that would \
+        bring one, so nothing can be said about what services cost"
+            .to_owned();
+    if datasets::by_name("emails").is_some_and(|emails| view.searches(emails)) {
+        note.push_str(
+            "; bills come by mail: `search_emails` with `q`: `(invoice OR bill OR receipt)`, and `from` and `after`, \
+             finds them",
+        );
+    }
+    note
 }
 
 #[cfg(test)]
 mod tests {
-    use schemas::datasets;
+    use super::*;
+    use schemas::Privacy;
+
+    #[test]
+    fn who_may_search_mails_is_told_how_to_find_bills_there() {
+        assert!(note(&View::default()).contains("`search_emails`"));
+        let without = View {
+            datasets: Some(["photos".to_owned()].into()),
+            hidden: Some(Privacy::Secret),
+        };
+        assert!(!note(&without).contains("mail"));
+    }
 
     #[test]
     fn when_costs_are_collected_they_must_be_told() {

@@ -3,7 +3,7 @@
 //! - It tells what was collected and nothing else: what nobody looked at is named as such, not taken for well.
 //! - Not here: what is wrong and what to do (`get_alerts`).
 
-use super::list_pipelines::is_late;
+use super::list_pipelines::expected;
 use crate::config::Pipeline;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse, written};
 use crate::problem::Problem;
@@ -124,7 +124,7 @@ async fn uptime(call: Call<'_>, _: UptimeStatus) -> Result<Uptime, Problem> {
     let mut pipelines = Vec::new();
     for (pipeline, runs) in shown_pipelines(call, 1).await? {
         let last = runs.first();
-        let collected = head.collected.get(&pipeline.name).copied();
+        let collected = head.fares.collected.get(&pipeline.name).copied();
         pipelines.push(PipelineUptime {
             name: pipeline.name.clone(),
             kind: pipeline.kind.clone(),
@@ -132,8 +132,11 @@ async fn uptime(call: Call<'_>, _: UptimeStatus) -> Result<Uptime, Problem> {
             last_state: last.map(|run| run.state.as_str()),
             last_started_at: last.and_then(|run| written(run.started_at)),
             collected_at: collected.and_then(written),
-            is_failing: head.failing.contains(&pipeline.name),
-            is_late: is_late(pipeline, collected, now),
+            is_failing: head.fares.failing.contains_key(&pipeline.name),
+            is_late: head
+                .fares
+                .late_since(&expected(pipeline), now.as_microsecond())
+                .is_some(),
         });
     }
     Ok(Uptime {

@@ -1,11 +1,11 @@
 //! `list_audit`: who did what.
 
-use crate::operation::{Call, DEV, Effect, Method, Operation, Output, answer, parse};
+use crate::operation::{Call, DEV, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::Problem;
 use crate::toolset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use store::audit::Record;
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
@@ -50,7 +50,58 @@ fn fifty() -> u32 {
 #[derive(Serialize, JsonSchema)]
 struct AuditList {
     /// The records.
-    records: Vec<Value>,
+    records: Vec<ToldRecord>,
+}
+
+/// A call, as it is in the log.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ToldRecord {
+    /// Its number: 1, 2, 3, …
+    seq: i64,
+    /// When it came, UTC.
+    at: Option<String>,
+    /// Id of the token that asked, or `-` when it was not known.
+    who: String,
+    /// As what it asked: a role, or `-` when it was not known who asks.
+    role: String,
+    /// What was asked for.
+    operation: String,
+    /// Where it was asked: rest or mcp.
+    face: String,
+    /// Digest of the input.
+    input: String,
+    /// Rows of the answer.
+    rows: i64,
+    /// Bytes of the answer.
+    bytes: i64,
+    /// `ok`, or the name of the problem.
+    outcome: String,
+    /// How long it took, in microseconds.
+    duration_us: i64,
+    /// Id of the request.
+    request: String,
+    /// The hash of the record, hexadecimal.
+    hash: String,
+}
+
+impl From<Record> for ToldRecord {
+    fn from(Record { seq, entry, hash }: Record) -> Self {
+        Self {
+            seq,
+            at: written(entry.at),
+            who: entry.who,
+            role: entry.role,
+            operation: entry.operation,
+            face: entry.face,
+            input: entry.input,
+            rows: entry.rows,
+            bytes: entry.bytes,
+            outcome: entry.outcome,
+            duration_us: entry.duration_us,
+            request: entry.request,
+            hash,
+        }
+    }
 }
 
 async fn list(call: Call<'_>, input: ListAudit) -> Result<AuditList, Problem> {
@@ -58,8 +109,36 @@ async fn list(call: Call<'_>, input: ListAudit) -> Result<AuditList, Problem> {
     let records = audit
         .newest(input.limit, input.who.as_deref(), input.operation.as_deref())
         .await?;
-    let records = records.iter().map(serde_json::to_value).collect::<Result<_, _>>();
     Ok(AuditList {
-        records: records.map_err(|error| Problem::internal(&error))?,
+        records: records.into_iter().map(ToldRecord::from).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::datasets::audit::DATASET;
+    use std::collections::BTreeSet;
+    use store::audit::Entry;
+
+    #[test]
+    fn times_are_texts_and_all_else_is_as_the_dataset_has_it() {
+        let record = Record {
+            seq: 7,
+            entry: Entry {
+                at: 1_500_000,
+                who: "A1b2C3d4".to_owned(),
+                duration_us: 12,
+                ..Entry::default()
+            },
+            hash: "00ff".to_owned(),
+        };
+        let told = serde_json::to_value(ToldRecord::from(record)).unwrap();
+        assert_eq!(told["at"], "1970-01-01T00:00:01.5Z");
+        assert_eq!(told["seq"], 7);
+        assert_eq!(told["duration_us"], 12);
+        let told: BTreeSet<&str> = told.as_object().unwrap().keys().map(String::as_str).collect();
+        let columns: BTreeSet<&str> = DATASET.columns.iter().map(|column| column.name).collect();
+        assert_eq!(told, columns);
+    }
 }

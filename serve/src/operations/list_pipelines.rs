@@ -11,6 +11,7 @@ use schemas::datasets::runs::Run;
 use schemas::{Instant, SourceName};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use store::alerts::{Expected, Fares};
 use store::queue::Decided;
 
 /// The operation.
@@ -42,6 +43,19 @@ struct ListPipelines {}
 struct PipelineList {
     /// The pipelines, as the configuration has them.
     pipelines: Vec<PipelineState>,
+    /// That nobody begins what is due, so that the times to come will not happen; absent while somebody does.
+    unattended: Option<Unattended>,
+}
+
+/// That nobody begins what is due.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+struct Unattended {
+    /// The first time that came and that no service has seen, UTC; absent if none has ever seen a schedule.
+    since: Option<String>,
+    /// What is wrong.
+    what: &'static str,
+    /// What to do.
+    next_step: &'static str,
 }
 
 /// A pipeline.
@@ -63,6 +77,8 @@ struct PipelineState {
     last_run: Option<String>,
     /// The state of that.
     last_state: Option<&'static str>,
+    /// Whether it failed when it last ran, and that is more than a try before others: there is an alert of it.
+    is_failing: bool,
     /// How old its last good run may be; absent if nothing is promised.
     freshness: Option<Freshness>,
 }
@@ -72,43 +88,54 @@ struct PipelineState {
 struct Freshness {
     /// How old its last good run may be, as the configuration may write it: `2h`.
     fresh_within: String,
-    /// Whether that is older, or was never.
+    /// Whether that is older, or there was none since it is watched.
     is_late: bool,
 }
 
 async fn list(call: Call<'_>, _: ListPipelines) -> Result<PipelineList, Problem> {
     let head = call.gateway.lake.head();
-    let schedules = call.gateway.queue.schedules().await?;
-    let now = Timestamp::now();
-    let shown = shown_pipelines(call, 1).await?.into_iter();
-    let pipelines = shown.map(|(pipeline, runs)| {
-        let collected = head.collected.get(&pipeline.name).copied();
-        state(pipeline, &schedules, collected, runs.first(), now)
+    let fares = &head.fares;
+    let now = Timestamp::now().as_microsecond();
+    let shown = shown_pipelines(call, 1).await?;
+    let pipelines = shown
+        .iter()
+        .map(|(pipeline, runs)| state(pipeline, fares, runs.first(), now));
+    let pipelines = pipelines.collect();
+    let expected: Vec<Expected> = shown.iter().map(|(pipeline, _)| expected(pipeline)).collect();
+    let unattended = fares.unattended(&expected, now).map(|unattended| Unattended {
+        since: unattended.since.and_then(written),
+        what: unattended.what,
+        next_step: unattended.next_step,
     });
     Ok(PipelineList {
-        pipelines: pipelines.collect(),
+        pipelines,
+        unattended,
     })
 }
 
-fn state(
-    pipeline: &Pipeline,
-    schedules: &HashMap<(SourceName, String), Decided>,
-    collected: Option<Instant>,
-    last: Option<&Run>,
-    now: Timestamp,
-) -> PipelineState {
+/// What the configuration expects of a pipeline.
+pub(crate) fn expected(pipeline: &Pipeline) -> Expected {
+    Expected {
+        pipeline: pipeline.name.clone(),
+        schedule: pipeline.schedule.clone(),
+        fresh_within: pipeline.fresh_within,
+    }
+}
+
+fn state(pipeline: &Pipeline, fares: &Fares, last: Option<&Run>, now: Instant) -> PipelineState {
     PipelineState {
         name: pipeline.name.clone(),
         kind: pipeline.kind.clone(),
         schedule: pipeline.schedule.clone(),
         time_zone: pipeline.time_zone.clone(),
-        next_due: next_due(pipeline, schedules).and_then(written),
-        collected_at: collected.and_then(written),
+        next_due: next_due(pipeline, &fares.schedules).and_then(written),
+        collected_at: fares.collected.get(&pipeline.name).copied().and_then(written),
         last_run: last.map(|run| run.run.to_string()),
         last_state: last.map(|run| run.state.as_str()),
+        is_failing: fares.failing.contains_key(&pipeline.name),
         freshness: pipeline.fresh_within.map(|within| Freshness {
             fresh_within: format!("{within:#}"),
-            is_late: is_late(pipeline, collected, now),
+            is_late: fares.late_since(&expected(pipeline), now).is_some(),
         }),
     }
 }
@@ -125,18 +152,11 @@ pub(crate) fn next_due(
     own.filter_map(|(_, decided)| decided.next_due).min()
 }
 
-/// Whether a pipeline has not kept what is promised of it.
-pub(super) fn is_late(pipeline: &Pipeline, collected: Option<Instant>, now: Timestamp) -> bool {
-    let at = collected.and_then(|ended| Timestamp::from_microsecond(ended).ok());
-    pipeline
-        .fresh_within
-        .is_some_and(|within| at.is_none_or(|at| now.duration_since(at) > within))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use jiff::SignedDuration;
+    use std::sync::Arc;
 
     fn pipeline() -> Pipeline {
         Pipeline {
@@ -175,25 +195,33 @@ mod tests {
 
     #[test]
     fn a_pipeline_is_late_once_its_last_good_run_is_older_than_promised() {
-        let at = |minutes: i64| Timestamp::from_second(minutes * 60).unwrap();
-        let promised = pipeline();
-        assert!(!is_late(&promised, Some(0), at(120)));
-        assert!(is_late(&promised, Some(0), at(121)));
-        assert!(is_late(&promised, None, at(0)));
-        let free = Pipeline {
-            fresh_within: None,
-            ..pipeline()
+        let minute = 60 * 1_000_000;
+        let is_late = |fares: &Fares, minutes: i64| {
+            let told = state(&pipeline(), fares, None, minutes * minute);
+            told.freshness.unwrap().is_late
         };
-        assert!(!is_late(&free, None, at(9_999)));
+        let mut fares = Fares::default();
+        assert!(!is_late(&fares, 9_999), "nobody watches it");
+        fares.watched.insert("mail".to_owned(), 60 * minute);
+        assert!(!is_late(&fares, 180));
+        assert!(is_late(&fares, 181));
+        fares.collected = Arc::new([("mail".to_owned(), 90 * minute)].into());
+        assert!(!is_late(&fares, 210));
+        assert!(is_late(&fares, 211));
     }
 
     #[test]
     fn what_is_told_names_no_host() {
-        let told = state(&pipeline(), &HashMap::new(), Some(0), None, Timestamp::UNIX_EPOCH);
+        let fares = Fares {
+            collected: Arc::new([("mail".to_owned(), 0)].into()),
+            ..Fares::default()
+        };
+        let told = state(&pipeline(), &fares, None, 0);
         let told = serde_json::to_value(told).unwrap();
         assert_eq!(told["schedule"], serde_json::json!(["@daily", "every 10m"]));
         let freshness = serde_json::json!({ "fresh_within": "2h", "is_late": false });
         assert_eq!(told["freshness"], freshness);
+        assert_eq!(told["is_failing"], false);
         assert_eq!(told["collected_at"], "1970-01-01T00:00:00Z");
         assert!(!told.to_string().contains("example.org"), "{told}");
     }

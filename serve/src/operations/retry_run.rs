@@ -88,7 +88,6 @@ mod tests {
             run: Run::new(SourceName::new("mail").unwrap(), Trigger::Schedule, 0),
             priority: 0,
             host: None,
-            timeout: None,
             once: None,
         };
         queue.enqueue(std::slice::from_ref(&request)).await.unwrap();

@@ -109,6 +109,9 @@ struct FoundRow {
     snippet: String,
     /// Characters of the snippet that the query asked for: from, until.
     matches: Vec<(usize, usize)>,
+    /// Other parts of the same row that were found, too; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_parts: Option<usize>,
     /// More is better; of the same mode only.
     score: f64,
     /// How it came to its place.
@@ -180,6 +183,7 @@ fn row(hit: Hit) -> FoundRow {
         part: hit.part,
         snippet: hit.snippet.text,
         matches: hit.snippet.matches,
+        other_parts: Some(hit.others).filter(|others| *others > 0),
         score: hit.score,
         why: Ranks {
             words_rank: hit.why.words_rank,

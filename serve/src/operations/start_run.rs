@@ -1,6 +1,7 @@
 //! `start_run`: asks for a run of a pipeline.
 //!
-//! - A run is asked for and not made here: who works on the queue takes it.
+//! - A run is asked for and not made here: who works on the queue takes it. One that waits already is the answer; behind
+//!   one that is at work another waits (`store::queue::Queue::ask`, as `dkc run --queue` has it).
 //! - It is no act on the world outside: what a run does is what the owner configured, and dkc does by itself in its time.
 //! - Not here: when runs are due by themselves, and what a run does.
 
@@ -10,20 +11,16 @@ use crate::problem::Problem;
 use crate::toolset;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use schemas::datasets::runs::{Run, RunState, Trigger};
-use schemas::{Instant, SourceName, View};
+use schemas::datasets::runs::{Run, Trigger};
+use schemas::{SourceName, View};
 use serde::{Deserialize, Serialize};
-use store::queue::{Queue, Request};
+use store::queue::{Asked, Queue, Request};
 use store::runs::Runs;
-use tokio::sync::Mutex;
-
-/// Two who ask at once get one run. (Two gateways may still make two: the second finds nothing new to collect.)
-static ASKING: Mutex<()> = Mutex::const_new(());
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
     name: "start_run",
-    about: "Asks for a run of a pipeline. While one is at work or about to begin, the answer is that one.",
+    about: "Asks for a run of a pipeline. One that waits already is the answer; behind one that is at work another waits.",
     effect: Effect::Act,
     roles: TRUSTED,
     method: Method::Post,
@@ -50,7 +47,8 @@ struct StartRun {
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     priority: Option<i64>,
-    /// A name of your own for this run: asked for by it again, there is no second one.
+    /// A name of your own for this run: asked for by it again, there is no second one. It is a run of its own, also if
+    /// another waits.
     #[serde(default)]
     #[schemars(length(min = 1, max = 100))]
     once: Option<String>,
@@ -111,7 +109,7 @@ pub(super) fn configured<'a>(
     })
 }
 
-/// Asks for a run, unless there is the same already.
+/// Asks for a run, unless there is one already that will do.
 async fn ask(
     queue: &Queue,
     runs: &Runs,
@@ -120,27 +118,26 @@ async fn ask(
     who: &str,
 ) -> Result<AskedRun, Problem> {
     let source = SourceName::new(pipeline.name.clone()).map_err(|error| Problem::internal(&error))?;
-    let _alone = ASKING.lock().await;
     let now = Timestamp::now().as_microsecond();
-    if input.once.is_none() {
-        let active = queue.active(&source).await?;
-        if let Some(known) = active.iter().find(|run| is_now(run, now)) {
-            return Ok(AskedRun::new(known, true));
-        }
-    }
     let mut run = Run::new(source, Trigger::Person, now);
     run.reason = Some(format!("asked for by `{who}`"));
     let request = Request {
         run,
         priority: input.priority.unwrap_or(pipeline.priority),
         host: pipeline.host.clone(),
-        timeout: pipeline.timeout,
         // A schedule has names of its own for its times, and must not meet these.
         once: input
             .once
             .as_ref()
             .map(|once| format!("asked:{}:{once}", pipeline.name)),
     };
+    if request.once.is_none() {
+        return Ok(match queue.ask(&request, None).await? {
+            Asked::New => AskedRun::new(&request.run, false),
+            Asked::Known(waits) => AskedRun::new(&waits, true),
+        });
+    }
+    // Whoever finds another in its place would not find the name again.
     let ids = queue.enqueue(std::slice::from_ref(&request)).await?;
     match ids.first() {
         Some(known) if *known != request.run.run => {
@@ -150,12 +147,6 @@ async fn ask(
         }
         _ => Ok(AskedRun::new(&request.run, false)),
     }
-}
-
-/// Whether a run is at work or about to be. One that waits for a later time, such as another try after an hour, is not
-/// what somebody wants who asks for one now.
-fn is_now(run: &Run, now: Instant) -> bool {
-    run.state == RunState::Running || run.started_at <= now
 }
 
 #[cfg(test)]
@@ -172,7 +163,6 @@ mod tests {
             kind: "imap".to_owned(),
             priority: 7,
             host: Some("mail.example.org".to_owned()),
-            timeout: Some(Duration::from_secs(60)),
             ..Pipeline::default()
         }
     }
@@ -209,24 +199,28 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn asked_twice_there_is_one_run() {
+    async fn asked_twice_there_is_one_run_that_waits() {
         let lab = Lab::new().await;
         let (one, other) = tokio::join!(lab.ask(None), lab.ask(None));
         assert_eq!(one.run, other.run);
         assert_eq!([one.known, other.known].iter().filter(|known| **known).count(), 1);
         assert_eq!((one.state, other.state), ("queued", "queued"));
-        // At work it is still the same, with what its pipeline says of it.
+        // It is as its pipeline says.
         let claimed = lab.queue.claim("w", 1, 1, Duration::from_secs(60)).await.unwrap();
         let claimed = claimed.first().unwrap();
-        assert_eq!(
-            (claimed.priority, claimed.timeout),
-            (7, Some(Duration::from_secs(60)))
-        );
+        assert_eq!(claimed.run.run.to_string(), one.run);
+        assert_eq!(claimed.priority, 7);
         assert_eq!(claimed.host.as_deref(), Some("mail.example.org"));
         assert_eq!(claimed.run.trigger, Trigger::Person);
         assert_eq!(claimed.run.reason.as_deref(), Some("asked for by `me`"));
+        // One that is at work may have passed what is new: another waits behind it, and then that is the one.
+        let behind = lab.ask(None).await;
+        assert!(behind.run != one.run && !behind.known, "{behind:?}");
         let again = lab.ask(None).await;
-        assert_eq!((again.run, again.state, again.known), (one.run, "running", true));
+        assert_eq!(
+            (again.run, again.state, again.known),
+            (behind.run, "queued", true)
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -247,7 +241,6 @@ mod tests {
             run: Run::new(SourceName::new("mail").unwrap(), Trigger::Retry, later),
             priority: 0,
             host: None,
-            timeout: None,
             once: None,
         };
         lab.queue.enqueue(&[waits]).await.unwrap();

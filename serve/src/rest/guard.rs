@@ -3,6 +3,7 @@
 //! - A page of another site can send requests to this machine through its user's browser; their `Host` or `Origin` tells.
 //! - Not here: what a caller may do (`dispatcher`).
 
+use super::pulse::Pulse;
 use super::reply;
 use crate::caller::Caller;
 use crate::config::Proxy;
@@ -124,8 +125,13 @@ fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> 
 /// Who sent a request: by its token, or by what a trusted proxy says.
 ///
 /// # Errors
-/// [`Kind::Unauthorized`].
+/// [`Kind::Unauthorized`]; [`Kind::Unavailable`] while the database is away.
 pub(crate) async fn caller(gateway: &Gateway, request: &Parts) -> Result<Caller, Problem> {
+    let pulse = Pulse::of(&request.extensions);
+    pulse.beside(of_request(gateway, request)).await
+}
+
+async fn of_request(gateway: &Gateway, request: &Parts) -> Result<Caller, Problem> {
     let headers = &request.headers;
     if let Some(authorization) = headers.get(header::AUTHORIZATION) {
         let text = authorization.to_str().unwrap_or_default();

@@ -1,10 +1,9 @@
 //! Whether it lives, whether it can answer, how it fares.
 
 use super::{guard, reply};
-use crate::config::Pipeline;
 use crate::dispatcher::Gateway;
 use crate::lake::Head;
-use crate::operations::list_pipelines::next_due;
+use crate::operations::list_pipelines::{expected, next_due};
 use crate::problem::{Kind, Problem};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -13,9 +12,8 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use schemas::Role;
 use schemas::datasets::runs::RunState;
-use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
-use store::alerts::AlertKind;
+use store::alerts::{AlertKind, Expected};
 
 /// What was counted.
 static METRICS: LazyLock<Option<PrometheusHandle>> = LazyLock::new(|| {
@@ -57,39 +55,62 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     if head.failure.is_some() {
         reasons.push("the lake cannot be read".to_owned());
     }
-    reasons.extend(of_pipelines(&gateway.config.pipelines, &head, Timestamp::now()));
+    let now = Timestamp::now();
+    let expected = expected_of(&gateway);
+    reasons.extend(of_pipelines(&expected, &head, now));
     let status = if reasons.is_empty() { "ready" } else { "failing" };
     let code = if reasons.is_empty() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = serde_json::json!({ "status": status, "reasons": reasons, "snapshot": head.snapshot });
+    let notes: Vec<String> = of_schedules(&expected, &head, now).into_iter().collect();
+    let body = serde_json::json!({
+        "status": status,
+        "reasons": reasons,
+        "notes": notes,
+        "snapshot": head.snapshot,
+    });
     (code, axum::Json(body)).into_response()
 }
 
+fn expected_of(gateway: &Gateway) -> Vec<Expected> {
+    gateway.config.pipelines.iter().map(expected).collect()
+}
+
 /// What is wrong with pipelines and their runs.
-fn of_pipelines(pipelines: &[Pipeline], head: &Head, now: Timestamp) -> Vec<String> {
+fn of_pipelines(pipelines: &[Expected], head: &Head, now: Timestamp) -> Vec<String> {
     let mut reasons = Vec::new();
     let all = pipelines.len();
-    let open = |kind: AlertKind| head.alerts.iter().filter(move |open| open.alert.kind == kind);
-    let names = pipelines.iter().map(|pipeline| pipeline.name.as_str());
-    let mut failing: BTreeSet<&str> = names.filter(|name| head.failing.contains(*name)).collect();
-    failing.extend(open(AlertKind::Failing).map(|open| open.alert.subject.as_str()));
-    if !failing.is_empty() {
-        let failing = failing.len();
+    let fares = &head.fares;
+    let names = pipelines.iter().map(|one| one.pipeline.as_str());
+    let failing = names.filter(|name| fares.failing.contains_key(*name)).count();
+    if failing > 0 {
         reasons.push(format!("{failing} of {all} pipelines failed when they last ran"));
     }
-    let late = open(AlertKind::Late).count();
+    let moment = now.as_microsecond();
+    let is_late = |one: &&Expected| fares.late_since(one, moment).is_some();
+    let late = pipelines.iter().filter(is_late).count();
     if late > 0 {
         reasons.push(format!(
             "{late} of {all} pipelines have not collected for too long"
         ));
     }
-    if head.stalled_since(now).is_some() || open(AlertKind::Stalled).next().is_some() {
+    let mut open = fares.open.iter();
+    if head.stalled_since(now).is_some() || open.any(|open| open.alert.kind == AlertKind::Stalled) {
         reasons.push("runs wait to begin, and nobody takes them".to_owned());
     }
     reasons
+}
+
+/// That nobody begins what is due. Who only serves is ready all the same: what becomes too old is late, which is a reason.
+fn of_schedules(pipelines: &[Expected], head: &Head, now: Timestamp) -> Option<String> {
+    let unattended = head.fares.unattended(pipelines, now.as_microsecond())?;
+    let since = unattended
+        .since
+        .and_then(|since| Timestamp::from_microsecond(since).ok());
+    let since = since.map(|since| format!(" since {since}"));
+    Some(format!("{}{}", unattended.what, since.unwrap_or_default()))
 }
 
 /// What was counted, as Prometheus reads it.
@@ -114,19 +135,29 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
         metrics::gauge!("dkc_dataset_rows", "dataset" => name.clone()).set(holding.rows as f64);
         metrics::gauge!("dkc_dataset_bytes", "dataset" => name.clone()).set(holding.bytes as f64);
     }
-    for (source, ended) in head.collected.iter() {
+    for (source, ended) in head.fares.collected.iter() {
         metrics::gauge!("dkc_source_collected_timestamp_seconds", "source" => source.clone())
             .set(*ended as f64 / 1e6);
     }
-    for kind in AlertKind::ALL {
-        let open = head.alerts.iter().filter(|open| open.alert.kind == *kind);
-        metrics::gauge!("dkc_alerts_open", "kind" => kind.as_str()).set(open.count() as f64);
-    }
+    of_alerts(&expected_of(&gateway), &head, Timestamp::now());
     if let Err(problem) = of_runs(&gateway).await {
         return reply::problem(&problem, &id);
     }
     let text = METRICS.as_ref().map(PrometheusHandle::render).unwrap_or_default();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Notes how many alerts there are of each kind, as `get_alerts` tells them of pipelines, and whether somebody begins what
+/// is due.
+fn of_alerts(pipelines: &[Expected], head: &Head, now: Timestamp) {
+    let moment = now.as_microsecond();
+    let wrong = head.fares.wrong(pipelines, moment);
+    for kind in AlertKind::ALL {
+        let open = wrong.iter().filter(|open| open.alert.kind == *kind);
+        metrics::gauge!("dkc_alerts_open", "kind" => kind.as_str()).set(open.count() as f64);
+    }
+    let is_attended = head.fares.unattended(pipelines, moment).is_none();
+    metrics::gauge!("dkc_schedules_attended").set(if is_attended { 1.0 } else { 0.0 });
 }
 
 /// Notes how many runs there are of each pipeline and state, and when each pipeline is due.
@@ -161,7 +192,8 @@ async fn of_runs(gateway: &Gateway) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::alerts::{Alert, Open};
+    use jiff::SignedDuration;
+    use store::alerts::{Alert, Failed, Fares, Open};
 
     fn open(kind: AlertKind, subject: &str) -> Open {
         Open {
@@ -178,20 +210,32 @@ mod tests {
 
     #[test]
     fn what_fails_is_late_or_waits_in_vain_is_told_without_names() {
-        let of = |name: &str| Pipeline {
-            name: name.to_owned(),
-            ..Pipeline::default()
+        let of = |name: &str| Expected {
+            pipeline: name.to_owned(),
+            schedule: vec!["@daily".to_owned()],
+            fresh_within: Some(SignedDuration::from_secs(100)),
         };
         let pipelines = [of("mail"), of("notes")];
         let now = Timestamp::from_second(1_000).unwrap();
         assert!(of_pipelines(&pipelines, &Head::default(), now).is_empty());
-        let head = Head {
-            failing: Arc::new(["mail".to_owned(), "gone".to_owned()].into()),
-            alerts: Arc::new(vec![
-                open(AlertKind::Failing, "mail"),
-                open(AlertKind::Late, "notes"),
+        let failed = Failed {
+            run: "0198".to_owned(),
+            attempt: 1,
+            since: 0,
+        };
+        let fares = Fares {
+            // Nobody has opened an alert of it, and it counts.
+            failing: [("mail".to_owned(), failed.clone()), ("gone".to_owned(), failed)].into(),
+            collected: Arc::new([("mail".to_owned(), 950_000_000), ("notes".to_owned(), 1)].into()),
+            // Of one that was mended since, which counts no more.
+            open: vec![
+                open(AlertKind::Failing, "notes"),
                 open(AlertKind::SchemaChanged, "notes"),
-            ]),
+            ],
+            ..Fares::default()
+        };
+        let head = Head {
+            fares: Arc::new(fares),
             waiting_since: Some(0),
             ..Head::default()
         };
@@ -204,5 +248,8 @@ mod tests {
                 "runs wait to begin, and nobody takes them",
             ]
         );
+        let note = of_schedules(&pipelines, &head, now).unwrap();
+        assert!(note.contains("no service has ever seen"), "{note}");
+        assert_eq!(of_schedules(&[], &head, now), None);
     }
 }

@@ -121,8 +121,19 @@ pub(super) async fn of(
     })
 }
 
-/// The object in a body.
+/// The object in a body; none where nothing is in it, of whatever kind it is said to be.
 async fn json_of(headers: &HeaderMap, body: Body, most_bytes: usize) -> Result<Map<String, Value>, Problem> {
+    let bytes = tokio::time::timeout(BODY, to_bytes(body, most_bytes)).await;
+    let bytes = bytes.map_err(|_| Problem::new(Kind::RequestTimeout, "the body did not come in time"))?;
+    let bytes = bytes.map_err(|_| {
+        Problem::new(
+            Kind::TooLarge,
+            format!("the body has more than {most_bytes} bytes, or broke off"),
+        )
+    })?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
@@ -137,14 +148,6 @@ async fn json_of(headers: &HeaderMap, body: Body, most_bytes: usize) -> Result<M
             "send JSON, with `Content-Type: application/json`",
         ));
     }
-    let bytes = tokio::time::timeout(BODY, to_bytes(body, most_bytes)).await;
-    let bytes = bytes.map_err(|_| Problem::new(Kind::RequestTimeout, "the body did not come in time"))?;
-    let bytes = bytes.map_err(|_| {
-        Problem::new(
-            Kind::TooLarge,
-            format!("the body has more than {most_bytes} bytes, or broke off"),
-        )
-    })?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Problem::new(Kind::BadRequest, "the body must be a JSON object")),

@@ -1,5 +1,6 @@
 //! Listening, until told to stop.
 
+use super::pulse::{Pulse, look};
 use super::{health, router};
 use crate::dispatcher::Gateway;
 use axum_server::Handle;
@@ -28,7 +29,8 @@ pub async fn listen(gateway: Arc<Gateway>, listener: TcpListener, stop: Cancella
     health::begin();
     listener.set_nonblocking(true)?;
     let handle = Handle::new();
-    let router = router(gateway.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let (says, pulse) = Pulse::new();
+    let router = router(gateway.clone(), pulse).into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?
         .handle(handle.clone())
         .http1_only();
@@ -39,7 +41,7 @@ pub async fn listen(gateway: Arc<Gateway>, listener: TcpListener, stop: Cancella
         .header_read_timeout(HEADERS)
         .max_buf_size(HEAD_BYTES);
     let (keeping, stopping) = (gateway.clone(), gateway.clone());
-    let kept = tokio::spawn(async move { keeping.keep().await });
+    let kept = tokio::spawn(async move { tokio::join!(keeping.keep(), look(&keeping, says)) });
     tokio::spawn(async move {
         handle.listening().await;
         // Where no service manager listens, nobody is told.

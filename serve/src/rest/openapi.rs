@@ -189,6 +189,8 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
         );
     }
     if operation.method == Method::Post {
+        let in_path = |name: &str| operation.path.contains(&format!("{{{name}}}"));
+        let is_needed = properties.keys().any(|name| required(name) && !in_path(name));
         let body = ContentBuilder::new().schema(Some(Ref::new(body_of(operation, &component, types))));
         let example: Map<String, Value> = example
             .into_iter()
@@ -197,7 +199,11 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
         let body = body.example(Some(Value::Object(example))).build();
         let body = RequestBodyBuilder::new()
             .content("application/json", body)
-            .required(Some(Required::True))
+            .required(Some(if is_needed {
+                Required::True
+            } else {
+                Required::False
+            }))
             .build();
         described = described.request_body(Some(body));
     }

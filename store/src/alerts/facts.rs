@@ -212,6 +212,20 @@ impl AlertLog {
         row.map(newest).transpose().map_err(&failed)
     }
 
+    /// Since when it is watched whether pipelines collect, of each of which it is.
+    pub(super) async fn watched(&self) -> Result<HashMap<String, Instant>, StoreError> {
+        let failed = self.database.failed();
+        let rows = sqlx::query("SELECT pipeline, since FROM alerts_watched")
+            .fetch_all(self.database.pool())
+            .await
+            .map_err(&failed)?;
+        let pair = |row: &AnyRow| -> Result<(String, Instant), sqlx::Error> {
+            Ok((row.try_get("pipeline")?, row.try_get("since")?))
+        };
+        let known = rows.iter().map(pair).collect::<Result<_, _>>();
+        known.map_err(&failed)
+    }
+
     /// Since when it is watched whether each of these pipelines collects: at first, since now.
     ///
     /// # Errors
@@ -222,15 +236,7 @@ impl AlertLog {
         now: Instant,
     ) -> Result<HashMap<String, Instant>, StoreError> {
         let failed = self.database.failed();
-        let rows = sqlx::query("SELECT pipeline, since FROM alerts_watched")
-            .fetch_all(self.database.pool())
-            .await
-            .map_err(&failed)?;
-        let pair = |row: &AnyRow| -> Result<(String, Instant), sqlx::Error> {
-            Ok((row.try_get("pipeline")?, row.try_get("since")?))
-        };
-        let known = rows.iter().map(pair).collect::<Result<_, _>>();
-        let mut since: HashMap<String, Instant> = known.map_err(&failed)?;
+        let mut since = self.watched().await?;
         let new: Vec<&str> = pipelines
             .iter()
             .copied()

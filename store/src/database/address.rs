@@ -87,11 +87,19 @@ impl Address {
 
     fn of_postgres(url: &SecretString, part: Part, access: Access) -> Result<Self, StoreError> {
         let failed = StoreError::database(NAMELESS.into(), true);
-        let mut options: AnyConnectOptions = url.expose_secret().parse().map_err(&failed)?;
+        let malformed = |why: &str| failed(sqlx::Error::Configuration(why.into()));
+        let options: Result<AnyConnectOptions, _> = url.expose_secret().parse();
+        let mut options = options.map_err(|_| malformed("it is no URL"))?;
         let url = &mut options.database_url;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
-            let reason = "its address must begin with postgres://";
-            return Err(failed(sqlx::Error::Configuration(reason.into())));
+            return Err(malformed("it must begin with postgres://"));
+        }
+        // A password with such a sign in it ends there, and its rest would be shown as if it was the host or the database.
+        let rest = [url.path(), url.query().unwrap_or_default()];
+        if url.fragment().is_some() || rest.iter().any(|rest| rest.contains('@')) {
+            return Err(malformed(
+                "a password has `/`, `?`, `#` and `@` written as %2F, %3F, %23 and %40",
+            ));
         }
         let known = PgConnectOptions::from_url(url).map_err(&failed)?;
         let host = match known.get_socket() {

@@ -45,6 +45,11 @@ const SQLITE_STATE: &[Step] = &[
         "alerts",
         include_str!("../../migrations/sqlite/state/0007_alerts.sql"),
     ),
+    (
+        8,
+        "runs_found",
+        include_str!("../../migrations/sqlite/state/0008_runs_found.sql"),
+    ),
 ];
 
 const POSTGRES_STATE: &[Step] = &[
@@ -72,6 +77,11 @@ const POSTGRES_STATE: &[Step] = &[
         7,
         "alerts",
         include_str!("../../migrations/postgres/state/0007_alerts.sql"),
+    ),
+    (
+        8,
+        "runs_found",
+        include_str!("../../migrations/postgres/state/0008_runs_found.sql"),
     ),
 ];
 

@@ -247,3 +247,74 @@ async fn what_the_restart_of_a_server_cut_off_is_connected_again() {
         .unwrap();
     assert_eq!(schema, Part::State.schema());
 }
+
+#[tokio::test]
+async fn what_waiting_does_not_cure_is_refused_with_what_to_do() {
+    let (_folder, mut place) = postgres();
+    let right = place.postgres.clone().unwrap();
+    let right = right.expose_secret();
+    place.reach().await.unwrap();
+    assert!(!place.has_postgres().await.unwrap(), "and nothing is made");
+    let password = fixtures::postgres::PASSWORD;
+    let port = fixtures::postgres::Postgres::shared().port();
+    let at = format!("postgres://127.0.0.1:{port}/");
+    let none = format!("{at}none");
+    for (url, database, words) in [
+        (
+            right.replace(password, "wrong-horse"),
+            at.as_str(),
+            "its user or its password is wrong",
+        ),
+        (
+            format!("postgres://dkc:{password}@127.0.0.1:{port}/none?sslmode=disable"),
+            none.as_str(),
+            "there is no such database; `createdb",
+        ),
+        (
+            right.replace("sslmode=disable", "sslmode=require"),
+            at.as_str(),
+            "`sslmode`",
+        ),
+        (
+            format!("mysql://dkc:{password}@127.0.0.1/dkc"),
+            "Postgres",
+            "begin with postgres://",
+        ),
+        (password.to_owned(), "Postgres", "it is no URL"),
+        (
+            format!("postgres://dkc:12#{password}@127.0.0.1/dkc"),
+            "Postgres",
+            "%23",
+        ),
+        (
+            format!("postgres://dkc:12/{password}@127.0.0.1/dkc"),
+            "Postgres",
+            "%2F",
+        ),
+    ] {
+        place.postgres = Some(url.into());
+        let error = place.reach().await.unwrap_err();
+        assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+        let told = error.to_string();
+        assert!(told.starts_with(&format!("`{database}")), "{database}: {told}");
+        assert!(told.contains(words), "{words}: {told}");
+        assert!(
+            !told.contains(password) && !told.contains("wrong-horse"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_with_its_port() {
+    let (_folder, mut place) = sqlite();
+    place.reach().await.unwrap();
+    place.postgres = Some("postgres://dkc:pw@127.0.0.1:1/dkc".to_owned().into());
+    let error = place.reach().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+    let told = error.to_string();
+    assert!(
+        told.contains("`postgres://127.0.0.1:1/dkc`") && told.contains("nothing listens there"),
+        "{told}"
+    );
+}

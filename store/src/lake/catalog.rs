@@ -8,10 +8,12 @@
 mod commit;
 mod expire;
 mod history;
+mod owner;
 mod seal;
 mod tables;
 
 pub use commit::{EndedFile, NewDeletes, On, TableChange};
+pub(crate) use owner::{Claim, DATA_ID};
 pub use seal::Seal;
 
 use crate::database::{Database, Native, Part, Place, is_postgres};
@@ -24,6 +26,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Row, Transaction};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// DuckLake column id of `_source`, the first column of every table.
 const SOURCE_COLUMN: i64 = 1;
@@ -32,7 +35,11 @@ const SOURCE_COLUMN: i64 = 1;
 #[derive(Debug, Clone)]
 pub struct Catalog {
     database: Database,
+    /// The data directory.
+    data: PathBuf,
     files: PathBuf,
+    /// The id that it shares with the directory, once that is known.
+    owner: Option<Uuid>,
     native: Native,
     provider: Arc<dyn MetadataProvider>,
 }
@@ -116,7 +123,9 @@ impl Catalog {
         };
         Ok(Self {
             database,
+            data: place.data.clone(),
             files: place.data.join("lake/files"),
+            owner: None,
             native,
             provider,
         })
@@ -154,6 +163,7 @@ impl Catalog {
     async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let mut tx = self.database.begin().await?;
         hold(&mut tx).await.map_err(self.failed())?;
+        self.is_still_ours(&mut tx).await?;
         Ok(tx)
     }
 

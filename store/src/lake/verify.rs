@@ -50,7 +50,9 @@ fn problem(place: impl ToString, problem: impl ToString) -> Problem {
 pub async fn verify(catalog: &Catalog) -> Result<Verified, StoreError> {
     let mut verified = Verified::default();
     for finding in catalog.integrity().await? {
-        verified.problems.push(problem("catalog.sqlite", finding));
+        verified
+            .problems
+            .push(problem(catalog.database().label(), finding));
     }
     let head = catalog.head().await?;
     let mut originals: Option<HashSet<u64>> = None;

@@ -15,7 +15,7 @@ use crate::lake::catalog::Catalog;
 use crate::runs::Runs;
 use crate::search::Models;
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvider};
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -288,12 +288,7 @@ impl SchemaProvider for TablesOfSchema {
         }
         let table: Option<Arc<dyn TableProvider>> = match &self.runs {
             Some(runs) if name == datasets::runs::DATASET.name => {
-                let batch = runs
-                    .as_batch()
-                    .await
-                    .map_err(|e| DataFusionError::External(Box::new(e)))?;
-                let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-                Some(Arc::new(table))
+                Some(Arc::new(super::runs::Table::new(runs)))
             }
             _ => {
                 let table = self.lake.table(name).await?;

@@ -8,13 +8,25 @@ use schemas::datasets::runs::{Run, RunState};
 use schemas::{Instant, RunId};
 use sqlx::{AnyConnection, Row};
 
-/// Who cancelled it said why.
-const FINISH: &str = "UPDATE runs SET state = $2, reason = $3, ended_at = $4, items_seen = $5, items_stored = $6,
+/// Who cancelled it said why. What failed after that ended as it was asked to, however it came about: else it would be
+/// told as a failure, and tried again.
+const FINISH: &str = "UPDATE runs SET state = CASE WHEN cancel = 1 AND $2 = 'failed' THEN 'cancelled' ELSE $2 END,
+        reason = $3, ended_at = $4, items_seen = $5, items_stored = $6,
         items_unchanged = $7, items_rejected = $8, items_vanished = $9, bytes_stored = $10, snapshots = $11,
         fetch_ms = $12, convert_ms = $13, commit_ms = $14, index_ms = $15, cursor_before = $16, cursor_after = $17,
-        error = CASE WHEN cancel = 1 AND $2 = 'cancelled' THEN COALESCE(error, $18) ELSE $18 END,
+        error = CASE WHEN cancel = 1 AND $2 = 'cancelled' THEN COALESCE(error, $18)
+                     WHEN cancel = 1 AND $2 = 'failed' THEN COALESCE(error || '; it failed: ' || $18, $18, error)
+                     ELSE $18 END,
         worker = NULL, lease_until = NULL
-    WHERE run = $1 AND state = 'running' RETURNING cancel";
+    WHERE run = $1 AND state = 'running' RETURNING state, error, cancel";
+
+const TRIES: &str =
+    "SELECT run FROM runs WHERE pipeline = $1 AND state = 'queued' AND trigger = 'retry' LIMIT 1";
+
+/// What takes their place is the newer run, so none of them begins after it.
+const SKIP_TRIES: &str = "UPDATE runs SET state = 'skipped', reason = $2, ended_at = $3,
+        started_at = CASE WHEN started_at > $4 THEN $4 ELSE started_at END
+    WHERE pipeline = $1 AND state = 'queued' AND trigger = 'retry'";
 
 /// One that never began has no other beginning than its end.
 const CANCEL_WAITING: &str = "UPDATE runs SET state = 'cancelled', ended_at = $2, error = $3, cancel = 1,
@@ -27,7 +39,7 @@ const CANCEL_AT_WORK: &str = "UPDATE runs SET cancel = 1, error = COALESCE(error
 const LEFT_ALONE: &str = concat!(
     "SELECT ",
     columns!(),
-    ", priority, host, timeout_s, cancel FROM runs
+    ", priority, host, cancel FROM runs
      WHERE state = 'running'
        AND ($1 = 1 OR lease_until IS NULL OR lease_until <= $2 OR lease_until > $3)"
 );
@@ -51,29 +63,64 @@ pub enum Cancelled {
 }
 
 impl Queue {
-    /// Ends a run as its worker says it ended, and queues its next attempt if there is to be one: both or nothing. False
-    /// when somebody took it over meanwhile: then nothing is written, and it is not the worker's any more. One that was
-    /// cancelled is not tried again, however it ended.
+    /// Ends a run as its worker says it ended, and queues its next attempt if there is to be one: both or nothing. It
+    /// comes back as it is kept; nothing comes back when somebody took it over meanwhile: then nothing is written, and it
+    /// is not the worker's any more. One that was cancelled is not tried again, however it ended; if it failed, it is
+    /// cancelled. One that ended well takes the place of other tries of its pipeline that wait: they are skipped.
     ///
     /// # Errors
     /// [`StoreError`] when the database refuses.
-    pub async fn finish(&self, run: &Run, retry: Option<&Request>) -> Result<bool, StoreError> {
+    pub async fn finish(&self, run: &Run, retry: Option<&Request>) -> Result<Option<Run>, StoreError> {
         let failed = self.database.failed();
+        if is_good(run.state) && self.has_tries(run).await? {
+            return self.finish_for_tries(run).await;
+        }
         let _turn = self.turn().await;
         let Some(retry) = retry else {
             let mut connection = self.database.pool().acquire().await.map_err(&failed)?;
             let ended = end(&mut connection, run).await.map_err(&failed)?;
-            return Ok(ended.is_some());
+            return Ok(ended.map(|(run, _)| run));
         };
         let mut transaction = self.database.begin().await?;
-        let Some(was_cancelled) = end(&mut transaction, run).await.map_err(&failed)? else {
-            return Ok(false);
+        let Some((run, was_cancelled)) = end(&mut transaction, run).await.map_err(&failed)? else {
+            return Ok(None);
         };
         if !was_cancelled {
             put(&mut transaction, retry, now()).await.map_err(&failed)?;
         }
         transaction.commit().await.map_err(&failed)?;
-        Ok(true)
+        Ok(Some(run))
+    }
+
+    /// Whether another try of the pipeline of a run waits. While the run is at work none is added: who ends another run
+    /// of it adds them, and there is no other.
+    async fn has_tries(&self, run: &Run) -> Result<bool, StoreError> {
+        let one = sqlx::query(TRIES)
+            .bind(run.pipeline.as_str())
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(self.database.failed())?;
+        Ok(one.is_some())
+    }
+
+    /// Ends a run that went well, and with it the tries that wait.
+    async fn finish_for_tries(&self, run: &Run) -> Result<Option<Run>, StoreError> {
+        let failed = self.database.failed();
+        // Whoever decides a schedule may cancel the same runs, in another order.
+        let (_turn, mut transaction) = self.alone().await?;
+        let Some((run, _)) = end(&mut transaction, run).await.map_err(&failed)? else {
+            return Ok(None);
+        };
+        sqlx::query(SKIP_TRIES)
+            .bind(run.pipeline.as_str())
+            .bind(format!("a later run succeeded: {}", run.run))
+            .bind(now())
+            .bind(run.started_at)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        transaction.commit().await.map_err(&failed)?;
+        Ok(Some(run))
     }
 
     /// Cancels a run: one that waits is over, one at work is asked to end.
@@ -134,19 +181,31 @@ impl Queue {
     }
 }
 
-/// Ends one run; whether it was cancelled, or nothing if it was not at work.
-async fn end(connection: &mut AnyConnection, run: &Run) -> Result<Option<bool>, sqlx::Error> {
+/// Whether what a run was for is done. Where it went well in part it is, too: its source was read to the end, and what was
+/// rejected is no reason for another try; an earlier run that could not read it would reject the same.
+fn is_good(state: RunState) -> bool {
+    matches!(state, RunState::Succeeded | RunState::PartlySucceeded)
+}
+
+/// Ends one run: as it is kept, and whether it was cancelled; nothing if it was not at work.
+async fn end(connection: &mut AnyConnection, run: &Run) -> Result<Option<(Run, bool)>, sqlx::Error> {
+    let ended_at = run.ended_at.unwrap_or_else(now);
     let query = sqlx::query(FINISH)
         .bind(run.run.0.as_str())
         .bind(run.state.as_str())
         .bind(text(run.reason.as_deref()))
-        .bind(run.ended_at.unwrap_or_else(now));
+        .bind(ended_at);
     let rows = measured(query, run)
         .bind(text(run.error.as_deref()))
         .fetch_all(connection)
         .await?;
-    let cancel = rows.first().map(|row| row.try_get::<i64, _>("cancel"));
-    Ok(cancel.transpose()?.map(|cancel| cancel != 0))
+    let Some(row) = rows.first() else { return Ok(None) };
+    let mut kept = run.clone();
+    kept.state = word(row, "state")?;
+    kept.ended_at = Some(ended_at);
+    kept.error = row.try_get("error")?;
+    let was_cancelled = row.try_get::<i64, _>("cancel")? != 0;
+    Ok(Some((kept, was_cancelled)))
 }
 
 /// Cancels one run. Each step is one statement, and a run goes one way only: whatever else happens between them, one of

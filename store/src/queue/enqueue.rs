@@ -4,20 +4,28 @@ use super::{LONGEST_WAIT, Queue, Request, claimed_of, micros, now};
 use crate::error::StoreError;
 use crate::runs::{columns, insert_whole, text, whole};
 use schemas::datasets::runs::{Run, RunState, Trigger};
-use schemas::{Instant, RunId};
+use schemas::{Instant, RunId, SourceName};
 use sqlx::AnyConnection;
-use std::time::Duration;
 
 /// What is known already, by its id, its name or the run it tries again, is not put there again.
-const PUT: &str = "INSERT INTO runs (run, pipeline, state, trigger, reason, due_at, attempt, retry_of, started_at,
-        priority, host, timeout_s, once, items_seen, items_stored, items_unchanged, items_rejected, items_vanished,
+const PUT: &str =
+    "INSERT INTO runs (run, pipeline, state, trigger, reason, due_at, attempt, retry_of, started_at,
+        priority, host, once, items_seen, items_stored, items_unchanged, items_rejected, items_vanished,
         bytes_stored, snapshots)
-    VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, 0, 0, 0, 0, 0)
+    VALUES ($1, $2, 'queued', $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, 0, 0, 0)
     ON CONFLICT DO NOTHING";
 
 const KNOWN: &str = "SELECT run FROM runs WHERE once = $1
     UNION ALL SELECT run FROM runs WHERE retry_of = $2 AND trigger = 'retry'
     UNION ALL SELECT run FROM runs WHERE run = $3";
+
+/// So many at once are most of those that wait.
+const MANY: usize = 1_000;
+
+/// A person may have said how urgent it is.
+const CONFIGURE: &str =
+    "UPDATE runs SET host = $2, priority = CASE WHEN trigger = 'person' THEN priority ELSE $3 END
+    WHERE pipeline = $1 AND state = 'queued'";
 
 const SKIP: &str = concat!(insert_whole!("", ""), " ON CONFLICT (run) DO NOTHING");
 
@@ -39,6 +47,13 @@ impl Queue {
         for request in requests {
             ids.push(put(&mut transaction, request, now).await.map_err(&failed)?);
         }
+        if requests.len() >= MANY && self.database.is_postgres() {
+            // Its planner believes that few wait until it is told, and then sorts all of them for each that is taken.
+            sqlx::query("ANALYZE runs")
+                .execute(&mut *transaction)
+                .await
+                .map_err(&failed)?;
+        }
         transaction.commit().await.map_err(&failed)?;
         Ok(ids)
     }
@@ -57,6 +72,29 @@ impl Queue {
         transaction.commit().await.map_err(&failed)
     }
 
+    /// Lets runs that wait have the priority and the host of their pipelines as they are now; what a person asked for
+    /// keeps the priority that it was asked for with.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database refuses; nothing is changed then.
+    pub async fn configure(&self, pipelines: &[(SourceName, i64, Option<String>)]) -> Result<(), StoreError> {
+        if pipelines.is_empty() {
+            return Ok(());
+        }
+        let failed = self.database.failed();
+        let (_turn, mut transaction) = self.alone().await?;
+        for (pipeline, priority, host) in pipelines {
+            sqlx::query(CONFIGURE)
+                .bind(pipeline.as_str())
+                .bind(host.as_deref())
+                .bind(*priority)
+                .execute(&mut *transaction)
+                .await
+                .map_err(&failed)?;
+        }
+        transaction.commit().await.map_err(&failed)
+    }
+
     /// Queues a run that failed, was cancelled or was skipped once more, as a new run that begins counting anew. Asked
     /// for again while that one waits or is at work, it is that one; nothing where the run is in another state.
     ///
@@ -68,7 +106,7 @@ impl Queue {
         let row = sqlx::query(concat!(
             "SELECT ",
             columns!(),
-            ", priority, host, timeout_s FROM runs WHERE run = $1"
+            ", priority, host FROM runs WHERE run = $1"
         ))
         .bind(run.0.as_str())
         .fetch_optional(&mut *transaction)
@@ -122,7 +160,6 @@ pub(super) async fn put(
         .bind(run.started_at.min(latest))
         .bind(request.priority)
         .bind(request.host.as_deref())
-        .bind(request.timeout.map(seconds))
         .bind(request.once.as_deref())
         .execute(&mut *connection)
         .await?;
@@ -150,11 +187,4 @@ pub(super) async fn skip(connection: &mut AnyConnection, run: &Run, now: Instant
     skipped.ended_at.get_or_insert(now);
     whole(SKIP, &skipped).execute(connection).await?;
     Ok(())
-}
-
-/// Whole seconds, and never none.
-fn seconds(timeout: Duration) -> i64 {
-    i64::try_from(timeout.as_millis().div_ceil(1_000))
-        .unwrap_or(i64::MAX)
-        .max(1)
 }

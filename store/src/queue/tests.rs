@@ -49,6 +49,9 @@ on_both![
     priority_then_time_and_nobody_starves,
     a_cancelled_run_is_never_both,
     what_was_cancelled_is_not_tried_again,
+    a_good_end_takes_the_place_of_tries_that_wait,
+    who_asks_has_one_run_with_all_who_ask,
+    what_waits_follows_the_configuration,
     a_name_is_queued_once,
     what_is_left_alone_is_taken_over,
     what_kills_its_workers_is_given_up,
@@ -70,7 +73,6 @@ fn request(pipeline: &str, begin: Instant) -> Request {
         run: Run::new(source(pipeline), Trigger::Schedule, begin),
         priority: 0,
         host: None,
-        timeout: None,
         once: None,
     }
 }
@@ -132,7 +134,7 @@ async fn each_run_is_claimed_once(place: Place) {
                     assert!(queue.progress(&claimed.run, &worker).await.unwrap());
                     assert!(at_work.lock().unwrap().remove(&pipeline));
                     let run = over(&claimed, RunState::Succeeded);
-                    assert!(queue.finish(&run, None).await.unwrap());
+                    assert!(queue.finish(&run, None).await.unwrap().is_some());
                     mine.push(run.run);
                     done.fetch_add(1, Ordering::SeqCst);
                 }
@@ -162,7 +164,6 @@ async fn hosts_have_limits(place: Place) {
         .enumerate()
         .map(|(n, host)| Request {
             host: host.map(str::to_owned),
-            timeout: Some(Duration::from_millis(1_500)),
             ..request(&format!("p{n}"), n as i64)
         })
         .collect();
@@ -178,14 +179,9 @@ async fn hosts_have_limits(place: Place) {
     assert_eq!(names(&claimed), ["p0", "p1", "p4", "p5"]);
     let first = claimed.first().unwrap();
     assert_eq!(first.host.as_deref(), Some("a"));
-    assert_eq!(
-        first.timeout,
-        Some(Duration::from_secs(2)),
-        "to the second, upwards"
-    );
     assert!(queue.claim("w", 4, 2, LEASE).await.unwrap().is_empty());
     let run = over(first, RunState::Succeeded);
-    assert!(queue.finish(&run, None).await.unwrap());
+    assert!(queue.finish(&run, None).await.unwrap().is_some());
     let claimed = queue.claim("w", 4, 2, LEASE).await.unwrap();
     assert_eq!(names(&claimed), ["p2"]);
     assert!(queue.claim("w", 0, 2, LEASE).await.unwrap().is_empty());
@@ -219,7 +215,7 @@ async fn priority_then_time_and_nobody_starves(place: Place) {
     assert!(queue.claim("w", 9, 9, LEASE).await.unwrap().is_empty());
     assert_eq!(queue.next_due().await.unwrap(), Some(later));
     let run = over(mail, RunState::Succeeded);
-    assert!(queue.finish(&run, None).await.unwrap());
+    assert!(queue.finish(&run, None).await.unwrap().is_some());
     assert_eq!(queue.next_due().await.unwrap(), Some(2));
     let next = one(&queue, "w", LEASE).await;
     assert_eq!(next.run.run, requests.get(998).unwrap().run.run);
@@ -251,7 +247,7 @@ async fn a_cancelled_run_is_never_both(place: Place) {
                 assert_eq!(queue.renew("w", LEASE).await.unwrap(), std::slice::from_ref(&id));
                 let mut run = over(claimed, RunState::Cancelled);
                 run.error = Some("stopped".to_owned());
-                assert!(queue.finish(&run, None).await.unwrap());
+                assert!(queue.finish(&run, None).await.unwrap().is_some());
             }
             other => panic!("{other:?}"),
         }
@@ -280,16 +276,171 @@ async fn what_was_cancelled_is_not_tried_again(place: Place) {
     let mut run = over(&claimed, RunState::Failed);
     run.error = Some("no route".to_owned());
     let retry = claimed.retry(0, "it failed");
-    assert!(queue.finish(&run, Some(&retry)).await.unwrap());
+    let told = queue.finish(&run, Some(&retry)).await.unwrap();
     assert!(queue.active(&source("mail")).await.unwrap().is_empty());
     let runs = Runs::open(&place).await.unwrap();
-    assert_eq!(get(&runs, &run.run).await.error.as_deref(), Some("no route"));
+    let kept = get(&runs, &run.run).await;
+    assert_eq!(told, Some(kept.clone()));
+    assert_eq!(
+        (kept.state, kept.error.as_deref()),
+        (RunState::Cancelled, Some("enough; it failed: no route"))
+    );
+    // What went well all the same has done so.
+    queue.enqueue(&[request("notes", 1)]).await.unwrap();
+    let claimed = one(&queue, "w", LEASE).await;
+    queue.cancel(&claimed.run.run, "enough").await.unwrap();
+    let well = over(&claimed, RunState::Succeeded);
+    queue.finish(&well, None).await.unwrap();
+    assert_eq!(get(&runs, &well.run).await, well);
     // One that is put off far and cancelled did not begin in the future.
     let later = request("mail", now() + HOUR);
     queue.enqueue(std::slice::from_ref(&later)).await.unwrap();
     queue.cancel(&later.run.run, "enough").await.unwrap();
     let run = get(&runs, &later.run.run).await;
     assert_eq!(Some(run.started_at), run.ended_at);
+}
+
+async fn a_good_end_takes_the_place_of_tries_that_wait(place: Place) {
+    let queue = Queue::open(&place).await.unwrap();
+    let runs = Runs::open(&place).await.unwrap();
+    for end in [
+        RunState::Succeeded,
+        RunState::PartlySucceeded,
+        RunState::Failed,
+        RunState::Cancelled,
+    ] {
+        let mut tries = Vec::new();
+        for pipeline in ["mail", "notes"] {
+            queue.enqueue(&[request(pipeline, 1)]).await.unwrap();
+            let claimed = one(&queue, "w", LEASE).await;
+            let retry = claimed.retry(now() + HOUR, "no route");
+            let failed = over(&claimed, RunState::Failed);
+            assert!(queue.finish(&failed, Some(&retry)).await.unwrap().is_some());
+            tries.push(retry.run);
+        }
+        // What a person asks for, with or without a queue, is no other try.
+        let asked = request("mail", now() + HOUR);
+        queue.enqueue(std::slice::from_ref(&asked)).await.unwrap();
+        let run = Run {
+            state: end,
+            ..Run::new(source("mail"), Trigger::Person, now())
+        };
+        assert_eq!(queue.begin(&run, "me", LEASE).await.unwrap(), Begun::Yes);
+        assert!(queue.finish(&run, None).await.unwrap().is_some());
+        let is_good = matches!(end, RunState::Succeeded | RunState::PartlySucceeded);
+        let [mail, notes] = [&tries[0], &tries[1]];
+        let waited = get(&runs, &mail.run).await;
+        if is_good {
+            assert_eq!(waited.state, RunState::Skipped, "{end:?}");
+            let reason = waited.reason.unwrap();
+            assert!(
+                reason.contains("succeeded") && reason.contains(&run.run.0),
+                "{reason}"
+            );
+            let newest = runs.newest(Some(&source("mail")), None, 9).await.unwrap();
+            let over = newest.iter().find(|run| run.state.is_over()).unwrap();
+            assert_eq!(over.run, run.run, "the newest is the one that went well");
+        } else {
+            assert_eq!(waited, *mail, "{end:?}");
+        }
+        assert_eq!(get(&runs, &notes.run).await, *notes, "it is of another pipeline");
+        assert_eq!(get(&runs, &asked.run.run).await.state, RunState::Queued);
+        for run in [&mail.run, &notes.run, &asked.run.run] {
+            queue.cancel(run, "the next round").await.unwrap();
+        }
+    }
+}
+
+async fn who_asks_has_one_run_with_all_who_ask(place: Place) {
+    let queue = Queue::open(&place).await.unwrap();
+    let other = Queue::open(&place).await.unwrap();
+    // Another try after an hour is not what they want.
+    let later = request("mail", now() + HOUR);
+    queue.enqueue(std::slice::from_ref(&later)).await.unwrap();
+    let ask = |n: usize, since: Option<Instant>| {
+        let queue = if n.is_multiple_of(2) { &queue } else { &other };
+        let queue = queue.clone();
+        tokio::spawn(async move {
+            let request = request("mail", now());
+            match queue.ask(&request, since).await.unwrap() {
+                Asked::New => (request.run.run, true),
+                Asked::Known(run) => (run.run, false),
+            }
+        })
+    };
+    let all = async |since| -> (HashSet<RunId>, usize) {
+        let asked = join_all((0..8).map(|n| ask(n, since))).await;
+        let asked: Vec<_> = asked.into_iter().map(Result::unwrap).collect();
+        let new = asked.iter().filter(|(_, is_new)| *is_new).count();
+        (asked.into_iter().map(|(run, _)| run).collect(), new)
+    };
+    let before = now();
+    let (ids, new) = all(None).await;
+    assert_eq!((ids.len(), new), (1, 1));
+    // One at work may have passed what is new; but not what was there when it began.
+    let claimed = one(&queue, "w", LEASE).await;
+    assert!(ids.contains(&claimed.run.run));
+    assert_eq!(all(Some(before)).await, (ids.clone(), 0));
+    let (behind, new) = all(Some(claimed.run.started_at)).await;
+    assert_eq!((behind.len(), new), (1, 1));
+    assert!(behind.is_disjoint(&ids));
+    assert_eq!(all(None).await, (behind.clone(), 0));
+    // So has one that is over, unless it was cancelled.
+    let failed = over(&claimed, RunState::Failed);
+    queue.finish(&failed, None).await.unwrap();
+    let claimed = one(&queue, "w", LEASE).await;
+    let cancelled = over(&claimed, RunState::Cancelled);
+    queue.finish(&cancelled, None).await.unwrap();
+    assert_eq!(all(Some(before)).await, (ids, 0));
+    assert_eq!(queue.active(&source("mail")).await.unwrap(), [later.run]);
+    // A name is of one run, whatever became of it.
+    let named = Request {
+        once: Some("after:1".to_owned()),
+        ..request("notes", now())
+    };
+    assert_eq!(queue.ask(&named, None).await.unwrap(), Asked::New);
+    let claimed = one(&queue, "w", LEASE).await;
+    let again = Request {
+        run: request("notes", now()).run,
+        ..named
+    };
+    let known = queue.ask(&again, None).await.unwrap();
+    assert_eq!(known, Asked::Known(Box::new(claimed.run)));
+}
+
+async fn what_waits_follows_the_configuration(place: Place) {
+    let queue = Queue::open(place).await.unwrap();
+    let asked = |pipeline: &str, trigger| {
+        let mut request = request(pipeline, 1);
+        request.run.trigger = trigger;
+        request.priority = 5;
+        request.host = Some("old".to_owned());
+        request
+    };
+    let requests = [
+        asked("mail", Trigger::Schedule),
+        asked("notes", Trigger::Person),
+        asked("photos", Trigger::Schedule),
+    ];
+    queue.enqueue(&requests).await.unwrap();
+    let new = [
+        (source("mail"), 9, Some("new".to_owned())),
+        (source("notes"), 9, None),
+    ];
+    queue.configure(&new).await.unwrap();
+    let mut claimed = queue.claim("w", 9, 9, LEASE).await.unwrap();
+    claimed.sort_by(|one, other| one.run.pipeline.cmp(&other.run.pipeline));
+    let told: Vec<_> = claimed
+        .iter()
+        .map(|one| (one.run.pipeline.as_str(), one.priority, one.host.as_deref()))
+        .collect();
+    // A person said how urgent it is.
+    let expected = [
+        ("mail", 9, Some("new")),
+        ("notes", 5, None),
+        ("photos", 5, Some("old")),
+    ];
+    assert_eq!(told, expected);
 }
 
 async fn a_name_is_queued_once(place: Place) {
@@ -338,7 +489,6 @@ async fn what_is_left_alone_is_taken_over(place: Place) {
     let asked = Request {
         priority: 4,
         host: Some("h".to_owned()),
-        timeout: Some(Duration::from_secs(9)),
         ..request("mail", 1)
     };
     queue.enqueue(&[asked]).await.unwrap();
@@ -368,7 +518,7 @@ async fn what_is_left_alone_is_taken_over(place: Place) {
     late.counts.items_seen = 7;
     assert!(!queue.progress(&late, "silent").await.unwrap());
     let retry = silent.retry(0, "it failed");
-    assert!(!queue.finish(&late, Some(&retry)).await.unwrap());
+    assert!(queue.finish(&late, Some(&retry)).await.unwrap().is_none());
     assert_eq!(get(&runs, &silent.run.run).await, run);
     // One other attempt is queued, as the first was asked for, and no second.
     assert!(queue.take_over(5, false).await.unwrap().is_empty());
@@ -377,10 +527,7 @@ async fn what_is_left_alone_is_taken_over(place: Place) {
     let next = one(&queue, "w", NONE).await;
     assert_eq!(next.run.retry_of.as_ref(), Some(&silent.run.run));
     assert_eq!((next.run.attempt, next.run.trigger), (2, Trigger::Retry));
-    assert_eq!(
-        (next.priority, next.host.as_deref(), next.timeout),
-        (4, Some("h"), Some(Duration::from_secs(9)))
-    );
+    assert_eq!((next.priority, next.host.as_deref()), (4, Some("h")));
     // A lease that was renewed holds.
     assert!(queue.renew("w", LEASE).await.unwrap().is_empty());
     assert!(queue.take_over(5, false).await.unwrap().is_empty());
@@ -437,10 +584,10 @@ async fn a_run_has_one_next_attempt(place: Place) {
     let run = over(&claimed, RunState::Failed);
     let begin = now() + HOUR;
     let retry = claimed.retry(begin, "no route; tried again in an hour");
-    assert!(queue.finish(&run, Some(&retry)).await.unwrap());
+    assert!(queue.finish(&run, Some(&retry)).await.unwrap().is_some());
     // Whoever says it again is not heard.
     let other = claimed.retry(0, "said twice");
-    assert!(!queue.finish(&run, Some(&other)).await.unwrap());
+    assert!(queue.finish(&run, Some(&other)).await.unwrap().is_none());
     assert_eq!(
         queue.enqueue(&[other]).await.unwrap(),
         std::slice::from_ref(&retry.run.run)
@@ -631,7 +778,7 @@ async fn a_run_that_is_begun_keeps_others_out(place: Place) {
     assert!(queue.progress(&run, "me").await.unwrap());
     assert!(!queue.progress(&run, "you").await.unwrap(), "it is not theirs");
     assert_eq!(get(&runs, &run.run).await.state, RunState::Running);
-    assert!(queue.finish(&run, None).await.unwrap());
+    assert!(queue.finish(&run, None).await.unwrap().is_some());
     run.ended_at = get(&runs, &run.run).await.ended_at;
     assert!(run.ended_at.is_some());
     assert_eq!(get(&runs, &run.run).await, run);

@@ -201,6 +201,19 @@ impl Query {
         self.conjuncts().iter().filter(|query| query.is_words())
     }
 
+    /// The conjuncts of phrases alone: what stands in quotes must be there.
+    pub fn exact(&self) -> impl Iterator<Item = &Self> {
+        self.words().filter(|query| query.is_exact())
+    }
+
+    fn is_exact(&self) -> bool {
+        match self {
+            Self::All(queries) | Self::Any(queries) => queries.iter().all(Self::is_exact),
+            Self::Phrase(_) => true,
+            Self::Word(_) | Self::Not(_) | Self::Where(_) => false,
+        }
+    }
+
     /// What must not be there and an index of words finds.
     pub fn unwanted(&self) -> impl Iterator<Item = &Self> {
         self.conjuncts().iter().filter_map(|query| match query {

@@ -14,7 +14,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, RecordBatch, StringArray};
 use arrow_buffer::BooleanBuffer;
 use lancedb::index::scalar::FtsQuery;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a word in a text that a mail repeats, or in a signature, is worth beside one of its own.
@@ -36,6 +36,8 @@ pub(super) struct Found {
     /// Those with all words before those with some.
     pub(super) tier: u8,
     pub(super) score: f64,
+    /// Other chunks of the row that were found, too.
+    pub(super) others: usize,
     /// How much it counts beside words; of words themselves nothing.
     pub(super) weight: f64,
     /// The model that found it.
@@ -50,22 +52,74 @@ pub(super) struct Scope<'a> {
     pub(super) at: usize,
     pub(super) opened: &'a Opened,
     pub(super) fitting: Option<BooleanBuffer>,
+    /// Rows that have what the query says must not be there.
     pub(super) refused: HashSet<String>,
+    /// The only rows that have all phrases of the query, if it has any.
+    pub(super) needed: Option<HashSet<String>>,
     pub(super) most: usize,
 }
 
+/// Rows that have what a query says must not be there.
+pub(super) async fn refused(opened: &Opened, query: &Query) -> Result<HashSet<String>, SearchError> {
+    let mut refused = HashSet::new();
+    for unwanted in query.unwanted() {
+        refused.extend(rows_with(opened, unwanted).await?.unwrap_or_default());
+    }
+    Ok(refused)
+}
+
+/// Rows that have each phrase of a query, if it has any.
+pub(super) async fn needed(opened: &Opened, query: &Query) -> Result<Option<HashSet<String>>, SearchError> {
+    let mut needed: Option<HashSet<String>> = None;
+    let phrases: Vec<&Query> = query.exact().collect();
+    for (at, phrase) in phrases.iter().enumerate() {
+        let is_known = phrases.iter().take(at).any(|known| known == phrase);
+        if is_known || needed.as_ref().is_some_and(HashSet::is_empty) {
+            continue;
+        }
+        // One without letters is no phrase.
+        let Some(rows) = rows_with(opened, phrase).await? else {
+            continue;
+        };
+        match &mut needed {
+            Some(needed) => needed.retain(|row| rows.contains(row)),
+            None => needed = Some(rows),
+        }
+    }
+    Ok(needed)
+}
+
+/// All rows that have words or phrases.
+async fn rows_with(opened: &Opened, query: &Query) -> Result<Option<HashSet<String>>, SearchError> {
+    let Some(words) = words::all_of(std::iter::once(query)) else {
+        return Ok(None);
+    };
+    let most = opened.chunks.count().await?.max(1);
+    let hits = opened.chunks.words(words, most).await?;
+    let addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
+    let rows = opened.known(&addresses, &["row_key"]).await?;
+    let keys = texts(&rows, "row_key")?;
+    Ok(Some(keys.iter().flatten().map(str::to_owned).collect()))
+}
+
 impl Scope<'_> {
+    /// Whether a row may be found, as far as words that must or must not be there tell.
+    pub(super) fn allows(&self, row: &str) -> bool {
+        !self.refused.contains(row) && self.needed.as_ref().is_none_or(|needed| needed.contains(row))
+    }
+
     /// Rows with the words of a query: those with all of them, then, if these are too few, those with some.
     pub(super) async fn by_words(&self, query: &Query) -> Result<Vec<Found>, SearchError> {
-        let mut found = match words::all_of(query.words()) {
+        let asked = words::telling(query);
+        let mut found = match words::all_of(asked.iter().copied()) {
             Some(all) => self.with(all, 0).await?,
             None => return Ok(Vec::new()),
         };
         let rows: HashSet<&str> = found.iter().map(|found| &*found.place.1).collect();
-        let several = query.words().nth(1).is_some() || matches!(query.words().next(), Some(Query::All(_)));
+        let several = asked.len() > 1 || matches!(asked.first(), Some(Query::All(_)));
         if several
             && rows.len() < self.most
-            && let Some(some) = words::any_of(query.words())
+            && let Some(some) = words::any_of(asked.iter().copied())
         {
             found.extend(self.with(some, 1).await?);
         }
@@ -74,7 +128,7 @@ impl Scope<'_> {
 
     async fn with(&self, words: FtsQuery, tier: u8) -> Result<Vec<Found>, SearchError> {
         let wanted = self.most.saturating_mul(CHUNKS_A_ROW);
-        if self.fitting.is_none() && self.refused.is_empty() {
+        if self.fitting.is_none() && self.refused.is_empty() && self.needed.is_none() {
             let hits = self.opened.chunks.words(words, wanted).await?;
             return self.found(&hits, tier).await;
         }
@@ -101,22 +155,20 @@ impl Scope<'_> {
         }
     }
 
-    /// The rows of chunks that have words, without those that are refused.
+    /// The rows of chunks that have words, of those that may be found.
     async fn found(&self, hits: &[WordHit], tier: u8) -> Result<Vec<Found>, SearchError> {
         let addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
-        let rows = match self.opened.facts_at_hand() {
-            Some(facts) => facts.at(&addresses)?,
-            None => self.opened.chunks.at(&addresses, &["row_key", "part"]).await?,
-        };
+        let rows = self.opened.known(&addresses, &["row_key", "part"]).await?;
         let (keys, parts) = (texts(&rows, "row_key")?, texts(&rows, "part")?);
         let hits = hits.iter().zip(keys.iter().flatten()).zip(parts.iter().flatten());
-        let hits = hits.filter(|((_, key), _)| !self.refused.contains(*key));
+        let hits = hits.filter(|((_, key), _)| self.allows(key));
         Ok(hits
             .map(|((hit, key), part)| Found {
                 place: (self.at, key.into()),
                 address: hit.address,
                 tier,
                 score: f64::from(hit.score) * if part == BODY { 1.0 } else { REPEATED },
+                others: 0,
                 weight: 0.0,
                 model: None,
             })
@@ -137,9 +189,7 @@ impl Scope<'_> {
             None => f64::MIN,
         };
         let chunks = (0..facts.len()).filter(fits);
-        let mut chunks: Vec<usize> = chunks
-            .filter(|&chunk| !self.refused.contains(keys.value(chunk)))
-            .collect();
+        let mut chunks: Vec<usize> = chunks.filter(|&chunk| self.allows(keys.value(chunk))).collect();
         chunks.sort_by(|&a, &b| date(b).total_cmp(&date(a)));
         chunks.dedup_by(|a, b| keys.value(*a) == keys.value(*b));
         chunks.truncate(self.most.saturating_mul(CHUNKS_A_ROW));
@@ -149,6 +199,7 @@ impl Scope<'_> {
                 address: facts.address(chunk)?,
                 tier: 0,
                 score: date(chunk),
+                others: 0,
                 weight: 0.0,
                 model: None,
             })
@@ -166,8 +217,15 @@ pub(super) fn best_of_rows(mut found: Vec<Found>) -> Vec<Found> {
             .then_with(|| b.score.total_cmp(&a.score))
             .then_with(|| a.place.cmp(&b.place))
     });
-    let mut seen = HashSet::new();
-    found.retain(|found| seen.insert(found.place.clone()));
+    let mut chunks: HashMap<Place, HashSet<u64>> = HashMap::new();
+    found.retain(|found| {
+        let of_row = chunks.entry(found.place.clone()).or_default();
+        // One with all words has some of them, too.
+        of_row.insert(found.address) && of_row.len() == 1
+    });
+    for best in &mut found {
+        best.others = chunks.get(&best.place).map_or(0, |chunks| chunks.len() - 1);
+    }
     let with_all = found.iter().filter(|found| found.tier == 0);
     let lowest = with_all.map(|found| found.score).reduce(f64::min);
     let highest = found.iter().find(|found| found.tier > 0).map(|found| found.score);
@@ -190,4 +248,35 @@ pub(super) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a String
         table: "the index".to_owned(),
         reason: format!("it has no column `{name}`"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_told_once_with_its_best_chunk_and_how_many_others_there_are() {
+        let found = |row: &str, address, tier, score| Found {
+            place: (0, row.into()),
+            address,
+            tier,
+            score,
+            others: 0,
+            weight: 0.0,
+            model: None,
+        };
+        let best = best_of_rows(vec![
+            found("a", 1, 1, 9.0),
+            found("a", 2, 0, 3.0),
+            found("b", 4, 0, 5.0),
+            // The same chunk, once more: it has all words, and so some.
+            found("a", 2, 1, 8.0),
+            found("a", 3, 0, 2.0),
+        ]);
+        let told: Vec<_> = best
+            .iter()
+            .map(|found| (&*found.place.1, found.address, found.others))
+            .collect();
+        assert_eq!(told, [("b", 4, 0), ("a", 2, 2)]);
+    }
 }

@@ -8,13 +8,14 @@ use super::language::Query;
 use super::{FACT, SearchError};
 use crate::query::Reader;
 use crate::vectors::{Chunks, Facts, Hot, Vectors};
+use arrow_array::RecordBatch;
 use arrow_buffer::BooleanBuffer;
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{Column, DataFusionError};
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use datafusion::prelude::ident;
 use jiff::tz::TimeZone;
-use schemas::{Dataset, Search};
+use schemas::{Dataset, Operator, Search};
 use std::collections::HashMap;
 use tokio::sync::OnceCell;
 
@@ -63,11 +64,9 @@ impl Opened {
         if is_new {
             facts.refresh().await?;
         }
-        let models = vectors.models(self.dataset.name).await?.len();
-        if self
-            .hots
-            .get()
-            .is_some_and(|hots| hots.len() < models.min(MODELS))
+        // Tables are opened to tell how many models there are.
+        if let Some(opened) = self.hots.get().map(Vec::len).filter(|opened| *opened < MODELS)
+            && opened < vectors.models(self.dataset.name).await?.len()
         {
             // Another model has read some of it: they are opened anew when next asked.
             self.hots.take();
@@ -85,9 +84,17 @@ impl Opened {
             .await
     }
 
-    /// What is known of the chunks, if it was needed before: whoever needs little of it does better to read that.
-    pub(super) fn facts_at_hand(&self) -> Option<&Facts> {
-        self.facts.get()
+    /// Some of what is known of the chunks at these addresses, as [`Self::facts`] has it. Whoever asks once and needs little
+    /// of it does better to read that.
+    pub(super) async fn known(
+        &self,
+        addresses: &[u64],
+        columns: &[&str],
+    ) -> Result<RecordBatch, SearchError> {
+        Ok(match self.facts.get() {
+            Some(facts) => facts.at(addresses, columns)?,
+            None => self.chunks.at(addresses, columns).await?,
+        })
     }
 
     async fn load(&self, columns: &[&str]) -> Result<Facts, SearchError> {
@@ -122,14 +129,22 @@ impl Opened {
         zone: &TimeZone,
         reader: &Reader,
     ) -> Result<Option<BooleanBuffer>, SearchError> {
-        if query.conditions().next().is_none() {
+        // What all rows of the dataset fit asks nothing of any: `in:` alone reads none.
+        let asked = query.conditions();
+        let asked: Vec<&Query> = asked
+            .filter(|condition| condition.known_of(self.dataset) != Some(true))
+            .collect();
+        if asked.is_empty() {
             return Ok(None);
         }
-        let mixed: usize = query.conditions().map(count_words).sum();
+        let mixed: usize = asked.iter().copied().map(count_words).sum();
         if mixed > MOST_MIXED {
             return Err(SearchError::TooMany(mixed, MOST_MIXED));
         }
-        let others: Vec<&str> = self.search.fields.iter().filter_map(|field| field.of).collect();
+        // To open the tables of others takes longer than most queries.
+        let fields = self.search.fields.iter();
+        let of_others = fields.filter(|field| asked.iter().any(|query| asks(query, field.operator)));
+        let others: Vec<&str> = of_others.filter_map(|field| field.of).collect();
         let engine = match others.is_empty() {
             true => None,
             false => Some(
@@ -216,6 +231,16 @@ fn count_words(query: &Query) -> usize {
     }
 }
 
+/// Whether an operator stands anywhere in a query.
+fn asks(query: &Query, operator: Operator) -> bool {
+    match query {
+        Query::All(queries) | Query::Any(queries) => queries.iter().any(|query| asks(query, operator)),
+        Query::Not(query) => asks(query, operator),
+        Query::Word(_) | Query::Phrase(_) => false,
+        Query::Where(condition) => condition.operator() == operator,
+    }
+}
+
 fn subqueries(expr: &Expr) -> Result<Vec<LogicalPlan>, DataFusionError> {
     let mut plans: Vec<LogicalPlan> = Vec::new();
     expr.apply(|expr| {
@@ -225,4 +250,21 @@ fn subqueries(expr: &Expr) -> Result<Vec<LogicalPlan>, DataFusionError> {
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     })?;
     Ok(plans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Zoned;
+
+    #[test]
+    fn an_operator_is_seen_wherever_it_stands() {
+        let asked = |text: &str| {
+            let query = Query::parse(text, &Zoned::now()).unwrap();
+            asks(&query, Operator::Filename)
+        };
+        assert!(asked("filename:a.pdf"));
+        assert!(asked("invoice -(from:jane OR filename:a.pdf)"));
+        assert!(!asked("filename from:jane in:emails after:2024"));
+    }
 }

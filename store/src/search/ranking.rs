@@ -5,6 +5,7 @@
 //!   not near does not count because it is the nearest. It needs no ranks and does better than reciprocal rank fusion
 //!   (Bruch, Gai, Ingber, TOIS 2023); docs/guides/search.md has the figures here.
 
+use crate::embedder::{DEFAULT_STATIC, DEFAULT_TRANSFORMER, ModelStamp};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,6 +15,17 @@ pub(super) const READ: f64 = 0.5;
 
 /// The same of a static model, which knows words and not their order.
 pub(super) const STATIC: f64 = 0.05;
+
+/// The cosine from which a text is near a query, by the model of both. Some text is always the nearest, and to be told
+/// of it would mislead where none has what is asked for; docs/guides/search.md has the figures. Of other models it is
+/// not known: there all that is found is told.
+pub(super) fn least(model: &ModelStamp) -> f32 {
+    match model.name.as_str() {
+        DEFAULT_TRANSFORMER => 0.28,
+        DEFAULT_STATIC => 0.3,
+        _ => -1.0,
+    }
+}
 
 /// How a hit came to its place.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -100,6 +112,19 @@ mod tests {
         assert_eq!(keys(&fused), "abc");
         let fused = fuse(&[('a', 2.0), ('b', 1.0)], &[('c', 0.9, STATIC)]);
         assert_eq!(keys(&fused), "abc");
+    }
+
+    #[test]
+    fn what_is_near_is_another_cosine_for_each_model() {
+        let least = |name: &str| {
+            least(&ModelStamp {
+                name: name.to_owned(),
+                dimension: 384,
+                digest: String::new(),
+            })
+        };
+        assert!(least(DEFAULT_TRANSFORMER) < least(DEFAULT_STATIC));
+        assert!(least("a-model-of-which-nothing-was-measured") <= -1.0);
     }
 
     #[test]

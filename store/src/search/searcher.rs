@@ -1,9 +1,9 @@
 //! Answers queries from the index.
 
 use super::language::Query;
-use super::lists::{CHUNKS_A_ROW, Found, Scope, best_of_rows, texts};
+use super::lists::{CHUNKS_A_ROW, Found, Scope, best_of_rows, needed, refused, texts};
 use super::opened::Opened;
-use super::ranking::{Fused, READ, STATIC, Why, fuse};
+use super::ranking::{Fused, READ, STATIC, Why, fuse, least};
 use super::snippet::{Finder, Snippet};
 use super::{SearchError, words};
 use crate::database::Place;
@@ -13,9 +13,10 @@ use crate::vectors::{VectorError, Vectors};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, StringArray};
+use arrow_buffer::BooleanBuffer;
 use jiff::tz::TimeZone;
 use schemas::{Dataset, datasets};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct Hit {
     pub part: String,
     /// Some of what it says.
     pub snippet: Snippet,
+    /// Other parts of the same row that were found, too.
+    pub others: usize,
     /// More is better; of the same mode only.
     pub score: f64,
     /// How it came to its place.
@@ -132,9 +135,9 @@ impl Searcher {
     /// # Errors
     /// [`SearchError`] when the index cannot be read.
     pub async fn see_latest(&mut self) -> Result<(), SearchError> {
-        for opened in &mut self.opened {
-            opened.see_latest(&self.vectors).await?;
-        }
+        let vectors = &self.vectors;
+        let opened = self.opened.iter_mut();
+        futures::future::try_join_all(opened.map(|opened| opened.see_latest(vectors))).await?;
         for dataset in datasets::ALL {
             let is_opened = self
                 .opened
@@ -180,23 +183,34 @@ impl Searcher {
             if !asked.iter().any(|dataset| dataset.name == opened.dataset.name) {
                 continue;
             }
-            let fitting = opened.fitting(query, zone, &self.reader).await?;
-            let refused = self.refused(opened, query).await?;
             let scope = Scope {
                 at,
                 opened,
-                fitting,
-                refused,
+                fitting: opened.fitting(query, zone, &self.reader).await?,
+                refused: refused(opened, query).await?,
+                needed: needed(opened, query).await?,
                 most,
             };
-            if wants_words {
-                by_words.extend(scope.by_words(query).await?);
-            } else if !wants_meaning {
-                by_words.extend(scope.newest().await?);
+            if scope.needed.as_ref().is_some_and(|rows| rows.is_empty()) {
+                continue;
             }
-            if wants_meaning {
-                by_meaning.extend(self.by_meaning(&scope, &wanted, &mut embedded).await?);
-            }
+            let words = async {
+                match (wants_words, wants_meaning) {
+                    (true, _) => scope.by_words(query).await,
+                    (false, false) => scope.newest().await,
+                    (false, true) => Ok(Vec::new()),
+                }
+            };
+            let meaning = async {
+                match wants_meaning {
+                    true => self.by_meaning(&scope, &wanted, &mut embedded).await,
+                    false => Ok(Vec::new()),
+                }
+            };
+            // The model reads the query while its words are looked for.
+            let (meaning, words) = futures::future::try_join(meaning, words).await?;
+            by_words.extend(words);
+            by_meaning.extend(meaning);
         }
         let by_words = best_of_rows(by_words);
         let by_meaning = best_of_rows(by_meaning);
@@ -207,22 +221,10 @@ impl Searcher {
                 (hit.score, hit.why) = (0.0, Why::default());
             }
         }
-        Ok(Answer { hits, notes })
-    }
-
-    /// Rows that have what the query says must not be there.
-    async fn refused(&self, opened: &Opened, query: &Query) -> Result<HashSet<String>, SearchError> {
-        let mut refused = HashSet::new();
-        for unwanted in query.unwanted() {
-            let Some(words) = words::all_of(std::iter::once(unwanted)) else {
-                continue;
-            };
-            let hits = opened.chunks.words(words, opened.chunks.count().await?).await?;
-            let addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
-            let rows = opened.chunks.at(&addresses, &["row_key"]).await?;
-            refused.extend(texts(&rows, "row_key")?.iter().flatten().map(str::to_owned));
+        if hits.is_empty() && wants_meaning {
+            notes.push("nothing has the words that were asked for or is near what they mean".to_owned());
         }
-        Ok(refused)
+        Ok(Answer { hits, notes })
     }
 
     /// Rows near what the query means.
@@ -239,6 +241,14 @@ impl Searcher {
         let facts = scope.opened.facts().await?;
         let keys = texts(facts.batch(), "row_key")?;
         let chunks = scope.most.saturating_mul(CHUNKS_A_ROW);
+        // Of few rows that have a phrase none may be among the nearest of all.
+        let fitting = match scope.needed {
+            Some(_) => Some(BooleanBuffer::collect_bool(facts.len(), |chunk| {
+                let fits = scope.fitting.as_ref().is_none_or(|fitting| fitting.value(chunk));
+                fits && scope.allows(keys.value(chunk))
+            })),
+            None => scope.fitting.clone(),
+        };
         let mut found = Vec::new();
         for (number, hot) in hots.iter().enumerate() {
             let model = hot.space().model();
@@ -264,20 +274,22 @@ impl Searcher {
             let name: Arc<str> = model.name.as_str().into();
             // What the better model knows already.
             let known = hots.get(..number).unwrap_or_default();
-            let near = hot.nearest(&vector, chunks, scope.fitting.as_ref());
+            let near = hot.nearest(&vector, chunks, fitting.as_ref());
+            let least = least(model);
             let near = near
                 .into_iter()
-                .filter(|near| known.iter().all(|better| !better.has(near.chunk)));
+                .filter(|near| near.cosine >= least && known.iter().all(|better| !better.has(near.chunk)));
             for near in near {
                 let key = keys.value(near.chunk);
                 if let Some(address) = facts.address(near.chunk)
-                    && !scope.refused.contains(key)
+                    && scope.allows(key)
                 {
                     found.push(Found {
                         place: (scope.at, key.into()),
                         address,
                         tier: 0,
                         score: f64::from(near.cosine),
+                        others: 0,
                         weight,
                         model: Some(name.clone()),
                     });
@@ -313,7 +325,8 @@ impl Searcher {
         fused.truncate(most);
         let is_fused = !by_words.is_empty() && !by_meaning.is_empty();
         let mut hits: Vec<Option<Hit>> = vec![None; fused.len()];
-        let finder = Finder::new(query.wanted().split_whitespace());
+        let wanted = query.wanted();
+        let finder = Finder::new(words::telling_of(&wanted).into_iter());
         for (at, opened) in self.opened.iter().enumerate() {
             let (mut addresses, mut of) = (Vec::new(), Vec::new());
             for (place, of_row) in fused.iter().enumerate() {
@@ -329,12 +342,15 @@ impl Searcher {
             if addresses.is_empty() {
                 continue;
             }
-            let columns = ["row_key", "part", "heading", "title", "text", "date"];
-            let rows = opened.chunks.at(&addresses, &columns).await?;
+            let known = opened.known(&addresses, &["row_key", "part", "date"]).await?;
+            let rows = opened
+                .chunks
+                .at(&addresses, &["heading", "title", "text"])
+                .await?;
+            let (keys, parts) = (texts(&known, "row_key")?, texts(&known, "part")?);
             let text = |name| texts(&rows, name);
-            let (keys, parts, headings) = (text("row_key")?, text("part")?, text("heading")?);
-            let (titles, said) = (text("title")?, text("text")?);
-            let dates = rows
+            let (headings, titles, said) = (text("heading")?, text("title")?, text("text")?);
+            let dates = known
                 .column_by_name("date")
                 .and_then(|dates| dates.as_primitive_opt::<TimestampMicrosecondType>());
             for (row, place) in of.into_iter().enumerate().take(rows.num_rows()) {
@@ -346,6 +362,8 @@ impl Searcher {
                 let (by_word, by_meaning) = (ranked(by_words, word), ranked(by_meaning, meaning));
                 let score_of = |found: &Option<Found>| found.as_ref().map(|found| found.score);
                 let (bm25, cosine) = (score_of(&by_word), score_of(&by_meaning));
+                let found_by = [&by_word, &by_meaning].into_iter().flatten();
+                let others = found_by.map(|found| found.others).max().unwrap_or_default();
                 let some = |column: &StringArray| column.is_valid(row).then(|| column.value(row).to_owned());
                 let hit = Hit {
                     dataset: opened.dataset,
@@ -357,6 +375,7 @@ impl Searcher {
                     heading: some(headings),
                     part: parts.value(row).to_owned(),
                     snippet: finder.snippet(said.value(row)),
+                    others,
                     score: match is_fused {
                         true => *score,
                         false => bm25.or(cosine).unwrap_or_default(),

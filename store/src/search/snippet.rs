@@ -4,6 +4,8 @@
 
 use regex::{Regex, RegexBuilder};
 use serde::Serialize;
+use std::ops::Range;
+use std::sync::LazyLock;
 
 /// Characters of a snippet, about.
 const LENGTH: usize = 200;
@@ -38,6 +40,9 @@ impl Snippet {
     }
 }
 
+/// A word of a text, with all that belongs to it.
+static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\w+").ok());
+
 /// Finds words of a query in texts.
 #[derive(Debug)]
 pub(super) struct Finder(Option<Regex>);
@@ -53,35 +58,52 @@ impl Finder {
         if words.is_empty() {
             return Self(None);
         }
-        let pattern = format!(r"\b(?:{})\w*", words.join("|"));
+        // Only of how a word begins: what ends any word takes longer to compile than a query to answer.
+        let pattern = format!(r"\A(?:{})", words.join("|"));
         Self(RegexBuilder::new(&pattern).case_insensitive(true).build().ok())
+    }
+
+    /// Where in a text the words stand, in bytes.
+    fn found_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+        let words = self.0.iter().zip(WORD.as_ref());
+        words
+            .flat_map(move |(begins, word)| {
+                word.find_iter(text)
+                    .filter(move |word| begins.is_match(word.as_str()))
+            })
+            .map(|word| word.range())
     }
 
     /// The part of a text that has the first of the words, or its beginning.
     pub(super) fn snippet(&self, text: &str) -> Snippet {
-        let first = self.0.as_ref().and_then(|words| words.find(text));
-        let first = first.map_or(0, |first| first.start());
+        let first = self.found_in(text).next().map_or(0, |first| first.start);
         let from = floor(text, first, BEFORE);
         let mut shown = String::new();
+        let mut length = 0;
         if from > 0 {
             shown.push('…');
+            length = 1;
         }
         let rest = text.get(from..).unwrap_or_default();
         for word in rest.split_whitespace() {
-            if shown.chars().count() > LENGTH {
+            if length > LENGTH {
                 shown.push('…');
                 break;
             }
             if !shown.is_empty() && shown != "…" {
                 shown.push(' ');
+                length += 1;
             }
             // A word of a machine may be longer than all that is shown.
-            shown.extend(word.chars().take(LENGTH));
+            let end = word.char_indices().nth(LENGTH).map_or(word.len(), |(end, _)| end);
+            let word = word.get(..end).unwrap_or_default();
+            shown.push_str(word);
+            length += word.chars().count();
         }
-        let matches = self.0.iter().flat_map(|words| words.find_iter(&shown));
         let chars = |bytes: usize| shown.get(..bytes).map_or(0, |before| before.chars().count());
+        let matches = self.found_in(&shown);
         let matches = matches
-            .map(|found| (chars(found.start()), chars(found.end())))
+            .map(|found| (chars(found.start), chars(found.end)))
             .collect();
         Snippet { text: shown, matches }
     }
@@ -118,6 +140,20 @@ mod tests {
                 .marked("[", "]")
                 .contains("Der [Würfel] ist [gefallen]. nachher")
         );
+    }
+
+    #[test]
+    fn a_word_is_found_at_its_beginning_only_whatever_its_case() {
+        let marked = |words: &[&str], text| {
+            let snippet = Finder::new(words.iter().copied()).snippet(text);
+            snippet.marked("[", "]")
+        };
+        let text = "Invoices, reinvoice; IN_VOICE (invoice_7) ünïnvoice ΟΔΟΣ";
+        assert_eq!(
+            marked(&["invoice", "οδος"], text),
+            "[Invoices], reinvoice; IN_VOICE ([invoice_7]) ünïnvoice [ΟΔΟΣ]"
+        );
+        assert_eq!(marked(&["a.c"], "abc a c"), "[abc] [a] [c]");
     }
 
     #[test]

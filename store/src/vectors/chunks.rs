@@ -43,6 +43,9 @@ const FOLLOWED: &str = "dkc.followed";
 /// Longer words are what a machine wrote; nobody asks for them.
 const LONGEST_WORD: usize = 40;
 
+/// Why a table cannot be read as files.
+const ELSEWHERE: &str = "it is not on this machine";
+
 /// The chunks of one dataset, as they were when this was opened or last wrote.
 #[derive(Clone, Debug)]
 pub struct Chunks {
@@ -128,7 +131,7 @@ impl Chunks {
     fn native(&self) -> Result<&NativeTable, VectorError> {
         self.table.as_native().ok_or_else(|| VectorError::Outdated {
             table: self.table.name().to_owned(),
-            reason: "it is not on this machine".to_owned(),
+            reason: ELSEWHERE.to_owned(),
         })
     }
 
@@ -230,27 +233,27 @@ impl Chunks {
     /// Columns of the chunks at these addresses, in that order, of the version that this sees.
     ///
     /// # Errors
-    /// [`VectorError`] when the table cannot be read.
+    /// [`VectorError`] when the table cannot be read, or has no chunk at one of them.
     pub async fn at(&self, addresses: &[u64], columns: &[&str]) -> Result<RecordBatch, VectorError> {
-        let query = self
-            .table
-            .take_row_ids(addresses.to_vec())
-            .select(Select::columns(columns))
-            .with_row_id();
-        let batches = collect(&self.table, &query).await?;
-        let found = self.concat(&batches, columns).await?;
-        // Lance sorts addresses to read them.
-        let at = found
-            .column_by_name(ADDRESS)
-            .and_then(|column| column.as_primitive_opt::<UInt64Type>());
-        let at: hashbrown::HashMap<u64, u32> = at
-            .map(|at| at.values().iter().copied().zip(0..).collect())
-            .unwrap_or_default();
-        let order: arrow_array::UInt32Array = addresses
-            .iter()
-            .filter_map(|address| at.get(address).copied())
-            .collect();
-        Ok(arrow::compute::take_record_batch(&found, &order)?)
+        let outdated = |reason: &str| VectorError::Outdated {
+            table: self.table.name().to_owned(),
+            reason: reason.to_owned(),
+        };
+        // A query would be planned first, which takes longer than to read a few.
+        let table = self.table.dataset().ok_or_else(|| outdated(ELSEWHERE))?;
+        let dataset = table.get().await.map_err(self.failed())?;
+        let columns = dataset.schema().project(columns);
+        let columns = columns.map_err(|error| self.failed()(error.into()))?;
+        let found = dataset.take_builder(addresses, columns);
+        let found = found.map_err(|error| self.failed()(error.into()))?;
+        let found = found
+            .execute()
+            .await
+            .map_err(|error| self.failed()(error.into()))?;
+        match found.num_rows() == addresses.len() {
+            true => Ok(found),
+            false => Err(outdated("it was written meanwhile")),
+        }
     }
 
     /// Columns of all chunks, with their addresses, that fit `filter` if there is one.
@@ -364,4 +367,67 @@ pub(super) async fn compact(table: &Table) -> Result<(), VectorError> {
     };
     table.optimize(prune).await.map_err(failed())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Vectors;
+    use super::*;
+    use arrow_array::builder::FixedSizeBinaryBuilder;
+    use arrow_array::{ArrayRef, StringArray};
+
+    /// Chunks of a row each, whose key is what it says.
+    fn saying(texts: &[&str]) -> RecordBatch {
+        let text = |name| Field::new(name, DataType::Utf8, false);
+        let id = Field::new("id", DataType::FixedSizeBinary(DIGEST_BYTES), false);
+        let mut ids = FixedSizeBinaryBuilder::new(DIGEST_BYTES);
+        for said in texts {
+            let mut id = [0; DIGEST_BYTES as usize];
+            id[..said.len()].copy_from_slice(said.as_bytes());
+            ids.append_value(id).unwrap();
+        }
+        let said: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+        let columns = Schema::new(vec![id, text("row_key"), text("text")]);
+        RecordBatch::try_new(columns.into(), vec![Arc::new(ids.finish()), said.clone(), said]).unwrap()
+    }
+
+    fn keys(keys: &[&str]) -> Vec<String> {
+        keys.iter().map(|&key| key.to_owned()).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn chunks_come_in_the_order_of_their_addresses_and_one_that_is_gone_is_told() {
+        let data = tempfile::tempdir().unwrap();
+        let vectors = Vectors::open(data.path()).await.unwrap();
+        let (first, second) = (saying(&["a", "b", "c", "d"]), saying(&["e", "f"]));
+        let chunks = vectors.chunks_with("letters", first.schema()).await.unwrap();
+        chunks
+            .replace(&keys(&["a", "b", "c", "d"]), &first)
+            .await
+            .unwrap();
+        chunks.replace(&keys(&["e", "f"]), &second).await.unwrap();
+
+        let all = chunks.all(&["text"], None).await.unwrap();
+        let said = all.column_by_name("text").unwrap().as_string::<i32>().clone();
+        let addresses = all.column_by_name(ADDRESS).unwrap().as_primitive::<UInt64Type>();
+        let addresses = addresses.values().to_vec();
+        let at_of = |text: &str| addresses[said.iter().position(|said| said == Some(text)).unwrap()];
+        for asked in [&["f", "a", "d"][..], &["b"], &["a", "b", "c"], &["c", "e"], &[]] {
+            let addresses: Vec<u64> = asked.iter().map(|text| at_of(text)).collect();
+            let read = chunks.at(&addresses, &["text", "row_key"]).await.unwrap();
+            let told: Vec<_> = read
+                .column_by_name("text")
+                .unwrap()
+                .as_string::<i32>()
+                .iter()
+                .flatten()
+                .collect();
+            assert_eq!(told, asked);
+        }
+
+        chunks.replace(&keys(&["b", "g"]), &saying(&["g"])).await.unwrap();
+        assert!(chunks.at(&[at_of("a"), at_of("b")], &["text"]).await.is_err());
+        let rest = chunks.at(&[at_of("c"), at_of("a")], &["text"]).await.unwrap();
+        assert_eq!(rest.num_rows(), 2);
+    }
 }

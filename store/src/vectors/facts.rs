@@ -100,11 +100,11 @@ impl Facts {
         self.addresses.values().binary_search(&address).ok()
     }
 
-    /// The columns of the chunks at these addresses, in that order.
+    /// Columns of the chunks at these addresses, in that order.
     ///
     /// # Errors
     /// [`VectorError::Outdated`] when there is no chunk at one of them in the version that is in memory.
-    pub fn at(&self, addresses: &[u64]) -> Result<RecordBatch, VectorError> {
+    pub fn at(&self, addresses: &[u64], columns: &[&str]) -> Result<RecordBatch, VectorError> {
         let rows = addresses.iter().map(|&address| {
             let row = self.position(address).and_then(|row| u64::try_from(row).ok());
             row.ok_or_else(|| VectorError::Outdated {
@@ -113,7 +113,10 @@ impl Facts {
             })
         });
         let rows: UInt64Array = rows.collect::<Result<Vec<u64>, _>>()?.into();
-        Ok(arrow::compute::take_record_batch(&self.batch, &rows)?)
+        let schema = self.batch.schema();
+        let columns = columns.iter().map(|name| schema.index_of(name));
+        let columns = self.batch.project(&columns.collect::<Result<Vec<usize>, _>>()?)?;
+        Ok(arrow::compute::take_record_batch(&columns, &rows)?)
     }
 
     /// Which chunks fit an expression over the columns.

@@ -1,6 +1,6 @@
 //! Merging, committing, compacting, verifying.
 
-use crate::{ask, ask_as_of, batch, commit, cursor, files, limits, merged, source};
+use crate::{ask, ask_as_of, batch, commit, cursor, files, limits, merged, source, with_one_mail};
 use schemas::RunId;
 use std::time::Duration;
 use store::lake::as_of::AsOf;
@@ -36,14 +36,7 @@ async fn all_of_it_holds_on_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn data_files_are_not_swept_for_a_postgres_that_does_not_know_them() {
     let (data, place) = postgres();
-    let store = Store::open_writer(data.path()).await.unwrap();
-    commit(
-        &mut store.committer(&source()).await.unwrap(),
-        &[("a", "one")],
-        &[],
-        1,
-    )
-    .await;
+    let store = with_one_mail(data.path()).await;
     store.close().await;
     let before = files(&data.path().join("lake/files"));
     for opened in [Store::open(&place).await, Store::open_writer(&place).await] {
@@ -158,14 +151,7 @@ async fn compacting_keeps_rows_and_cursors_and_removes_what_nobody_needs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crash_left_is_swept_and_what_others_left_is_not() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
-    commit(
-        &mut store.committer(&source()).await.unwrap(),
-        &[("a", "one")],
-        &[],
-        1,
-    )
-    .await;
+    let store = with_one_mail(data.path()).await;
     let directory = data.path().join("lake/files/main/emails");
     std::fs::write(directory.join("dkc-1.tmp"), "half").unwrap();
     std::fs::write(directory.join("dkc-1-2.parquet"), "whole, not named").unwrap();
@@ -209,14 +195,7 @@ async fn a_flipped_byte_in_any_data_file_is_found_and_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_data_file_is_found_and_named() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
-    commit(
-        &mut store.committer(&source()).await.unwrap(),
-        &[("a", "one")],
-        &[],
-        1,
-    )
-    .await;
+    let store = with_one_mail(data.path()).await;
     let path = files(&data.path().join("lake/files/main/raw")).remove(0);
     std::fs::remove_file(&path).unwrap();
     let problems = store.verify().await.unwrap().problems;
@@ -266,14 +245,7 @@ async fn whoever_has_the_data_directory_alone_is_waited_for() {
 async fn a_data_directory_that_moved_is_read_where_it_is() {
     let parent = tempfile::tempdir().unwrap();
     let (here, there) = (parent.path().join("here"), parent.path().join("there"));
-    let store = Store::open_writer(&here).await.unwrap();
-    commit(
-        &mut store.committer(&source()).await.unwrap(),
-        &[("a", "one")],
-        &[],
-        1,
-    )
-    .await;
+    let store = with_one_mail(&here).await;
     store.close().await;
     std::fs::rename(&here, &there).unwrap();
     let store = Store::open_writer(&there).await.unwrap();

@@ -348,7 +348,6 @@ async fn fill(place: &Place) -> String {
         run: run.clone(),
         priority: -3,
         host: Some("mail.example.org".to_owned()),
-        timeout: Some(Duration::from_secs(60)),
         once: Some("once".to_owned()),
     };
     queue.enqueue(&[request]).await.unwrap();
@@ -483,6 +482,7 @@ async fn a_store_moves_to_postgres_and_back_with_nothing_lost() {
         assert!(data.path().join(format!("{part}.migrated")).exists(), "{part}");
     }
     assert_eq!(answers(&postgres).await, before);
+    assert_eq!(Some(id_in(&url)), id_of(data.path()));
     let tokens = Tokens::open(&postgres).await.unwrap();
     assert_eq!(tokens.verify(&token).await.unwrap().unwrap().name, "a token");
     tokens.close().await;
@@ -498,6 +498,15 @@ async fn a_store_moves_to_postgres_and_back_with_nothing_lost() {
     );
     store.close().await;
 
+    // Not into a directory that has none of the files.
+    let other = tempfile::tempdir().unwrap();
+    let (theirs, here) = (on(other.path(), &url), Place::from(other.path()));
+    let refused = migrate(&theirs, &here, Extent::Move, |_| {}).await.unwrap_err();
+    assert!(
+        matches!(refused, MigrateError::Store(StoreError::OtherDirectory { .. })),
+        "{refused:?}"
+    );
+    assert!(!other.path().join("lake/catalog.sqlite").exists());
     migrate(down.0, down.1, Extent::Move, |_| {}).await.unwrap();
     assert_eq!(answers(&files).await, before);
     for part in ["state.sqlite", "audit.sqlite", "lake/catalog.sqlite"] {
@@ -578,4 +587,181 @@ async fn answers_of_files(place: &Place) -> String {
     let answer = ask(&store, "select _item, subject from emails order by 1").await;
     store.close().await;
     answer
+}
+
+/// A data directory whose tables are in that Postgres.
+fn on(data: &Path, url: &str) -> Place {
+    Place {
+        postgres: Some(url.to_owned().into()),
+        ..Place::from(data)
+    }
+}
+
+/// The id that a database has beside its catalog.
+fn id_in(url: &str) -> String {
+    ask_postgres(
+        url,
+        "select value from dkc_lake.ducklake_metadata where key = 'dkc_data_id'",
+    )
+}
+
+/// The id that a data directory has.
+fn id_of(data: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(data.join("data.id")).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// Takes the ids away, as if an older dkc had made both.
+fn forget_ids(data: &Path, url: &str) {
+    std::fs::remove_file(data.join("data.id")).unwrap();
+    ask_postgres(
+        url,
+        "delete from dkc_lake.ducklake_metadata where key = 'dkc_data_id'",
+    );
+}
+
+async fn commit_one(store: &Store, item: &str, at: u64) {
+    let mut committer = store.committer(&source()).await.unwrap();
+    commit(&mut committer, &[(item, "subject")], &[], at).await;
+}
+
+async fn is_refused(place: &Place) {
+    for opened in [
+        Store::open(place).await,
+        Store::open_writer(place).await,
+        Store::open_alone(place).await,
+    ] {
+        assert!(
+            matches!(opened, Err(StoreError::OtherDirectory { .. })),
+            "{opened:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_is_that_of_one_data_directory_wherever_that_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let [here, there, moved] = ["here", "there", "moved"].map(|name| folder.path().join(name));
+    let url = fresh();
+    let store = Store::open_writer(&on(&here, &url)).await.unwrap();
+    commit_one(&store, "a", 1).await;
+    store.close().await;
+    let id = id_in(&url);
+    assert_eq!(id_of(&here), Some(id.clone()));
+    assert_eq!(id.parse::<uuid::Uuid>().unwrap().get_version_num(), 7);
+
+    // Another one, first without an id, then with one of its own.
+    is_refused(&on(&there, &url)).await;
+    assert_eq!(id_of(&there), None);
+    Store::open_writer(&there).await.unwrap().close().await;
+    assert!(id_of(&there).is_some());
+    is_refused(&on(&there, &url)).await;
+    let told = Store::open(&on(&there, &url)).await.unwrap_err().to_string();
+    let names = ["127.0.0.1", "there", "data.id", "another database"];
+    assert!(names.iter().all(|name| told.contains(name)), "{told}");
+    assert!(!told.contains(fixtures::postgres::PASSWORD), "{told}");
+    // Nothing of the lake was changed by it.
+    assert_eq!(id_in(&url), id);
+    let path = "select value from dkc_lake.ducklake_metadata where key = 'data_path'";
+    assert!(ask_postgres(&url, path).contains("/here/"));
+
+    std::fs::rename(&here, &moved).unwrap();
+    let place = on(&moved, &url);
+    let store = Store::open(&place).await.unwrap();
+    assert_eq!(ask(&store, "select _item from emails").await, "a");
+    store.close().await;
+    let store = Store::open_writer(&place).await.unwrap();
+    commit_one(&store, "b", 2).await;
+    assert_eq!(ask(&store, "select count(*) from emails").await, "2");
+    assert_eq!(store.verify().await.unwrap().problems, []);
+    store.close().await;
+    assert_eq!((id_of(&moved), id_in(&url)), (Some(id.clone()), id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_missing_is_completed_by_who_has_the_files_and_writes() {
+    let (data, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let url = fresh();
+    let place = on(data.path(), &url);
+    let store = Store::open_writer(&place).await.unwrap();
+    commit_one(&store, "a", 1).await;
+    store.close().await;
+    let first = id_in(&url);
+
+    forget_ids(data.path(), &url);
+    is_refused(&on(other.path(), &url)).await;
+    Store::open(&place).await.unwrap().close().await;
+    assert_eq!((id_of(data.path()), id_in(&url)), (None, String::new()));
+    let store = Store::open_writer(&place).await.unwrap();
+    let second = id_in(&url);
+    assert_eq!(id_of(data.path()), Some(second.clone()));
+    assert_ne!(first, second);
+    // What was sealed without an id is whole with it.
+    assert_eq!(store.verify().await.unwrap().problems, []);
+    store.close().await;
+
+    std::fs::remove_file(data.path().join("data.id")).unwrap();
+    is_refused(&on(other.path(), &url)).await;
+    Store::open_writer(&place).await.unwrap().close().await;
+    assert_eq!((id_of(data.path()), id_in(&url)), (Some(second.clone()), second));
+
+    // A copy that lacks what was stored since is not the one.
+    forget_ids(data.path(), &url);
+    let newest = crate::files(&data.path().join("lake/files/main/emails")).remove(0);
+    let away = data.path().join("away");
+    let raw = data.path().join("lake/files/main/raw");
+    std::fs::rename(&raw, &away).unwrap();
+    std::fs::rename(&newest, data.path().join("mail")).unwrap();
+    is_refused(&place).await;
+    std::fs::rename(data.path().join("mail"), &newest).unwrap();
+    // Made anew by who was refused, and empty.
+    std::fs::remove_dir(&raw).unwrap();
+    std::fs::rename(&away, &raw).unwrap();
+    Store::open_writer(&place).await.unwrap().close().await;
+    assert_eq!(id_of(data.path()), Some(id_in(&url)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_lake_is_anybodys_and_whoever_had_it_stores_nothing_more() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let url = fresh();
+    let place = on(one.path(), &url);
+    let store = Store::open_writer(&place).await.unwrap();
+    assert_eq!(id_of(one.path()), Some(id_in(&url)));
+    let mut committer = store.committer(&source()).await.unwrap();
+    // Whoever only reads does not take it.
+    Store::open(&on(other.path(), &url)).await.unwrap().close().await;
+    assert_eq!(id_of(one.path()), Some(id_in(&url)));
+    let taker = Store::open_writer(&on(other.path(), &url)).await.unwrap();
+    assert_eq!(id_of(other.path()), Some(id_in(&url)));
+    let refused = committer
+        .commit(batch(&[("a", "one")], &[], 1))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, StoreError::OtherDirectory { .. }),
+        "{refused:?}"
+    );
+    store.close().await;
+    is_refused(&place).await;
+    commit_one(&taker, "b", 1).await;
+    assert_eq!(ask(&taker, "select _item from emails").await, "b");
+    taker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_first_open_a_store_at_once_agree_on_its_id() {
+    let data = tempfile::tempdir().unwrap();
+    let url = fresh();
+    let place = on(data.path(), &url);
+    let opened = futures::future::join_all((0..4).map(|_| Store::open_writer(&place))).await;
+    assert_eq!(id_of(data.path()), Some(id_in(&url)));
+    for (number, store) in (1..).zip(opened) {
+        let store = store.unwrap();
+        commit_one(&store, &number.to_string(), number).await;
+        store.close().await;
+    }
+    let store = Store::open(&place).await.unwrap();
+    assert_eq!(ask(&store, "select count(*) from emails").await, "4");
+    store.close().await;
 }

@@ -1,6 +1,6 @@
 //! What a reader's SQL may do, and what it sees.
 
-use crate::{ask, commit, files, limits, source};
+use crate::{ask, commit, files, limits, source, with_one_mail};
 use store::Store;
 use store::query::Query;
 
@@ -27,14 +27,7 @@ async fn a_query_sees_the_snapshot_that_is_newest_when_it_begins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_sql_is_refused_and_changes_no_file() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open_writer(data.path()).await.unwrap();
-    commit(
-        &mut store.committer(&source()).await.unwrap(),
-        &[("a", "one")],
-        &[],
-        1,
-    )
-    .await;
+    let store = with_one_mail(data.path()).await;
     let secret = data.path().join("secret.csv");
     std::fs::write(&secret, "a,b\n1,2\n").unwrap();
     let before = files(data.path());

@@ -3,12 +3,14 @@
 use super::{Check, Status, check};
 use crate::commands::alerts;
 use crate::config::Config;
+use crate::print;
 use jiff::{SignedDuration, Timestamp};
 use miette::{IntoDiagnostic, Result};
 use schemas::Instant;
 use schemas::datasets::runs::{Run, RunState};
 use std::collections::HashSet;
 use store::Store;
+use store::alerts::AlertLog;
 use store::queue::Queue;
 
 /// A service that is at work begins what is due sooner than this.
@@ -48,38 +50,36 @@ fn has_schedule(config: &Config) -> bool {
 /// Whether what waits is begun, and what is due is decided.
 pub(super) async fn at_work(config: &Config, store: &Store) -> Result<Vec<Check>> {
     let queue = Queue::open(store.place()).await.into_diagnostic()?;
-    let overdue = (Timestamp::now() - PATIENCE).as_microsecond();
+    let now = Timestamp::now();
+    let overdue = (now - PATIENCE).as_microsecond();
     let runs = store.runs();
     let queued = runs.newest(None, Some(RunState::Queued), u32::MAX).await;
     let running = runs.newest(None, Some(RunState::Running), u32::MAX).await;
     let waiting = waiting(&queued.into_diagnostic()?, &running.into_diagnostic()?, overdue);
     let mut checks = Vec::new();
     if has_schedule(config) {
-        let schedules = queue.schedules().await.into_diagnostic()?;
-        let mut late: Option<Instant> = None;
-        for pipeline in &config.pipelines {
-            for when in &pipeline.plan.when {
-                let decided = schedules.get(&(pipeline.name.clone(), when.text()));
-                let next = decided.and_then(|decided| decided.next_due);
-                late = late.into_iter().chain(next).min();
+        let log = AlertLog::open(store.place()).await.into_diagnostic()?;
+        let fares = log.fares(&queue).await.into_diagnostic()?;
+        let unattended = fares.unattended(&alerts::expected(config), now.as_microsecond());
+        checks.push(match unattended {
+            None => check("service", Status::Ok, "it has seen every time that came", ""),
+            Some(unattended) => {
+                let since = unattended
+                    .since
+                    .map(|since| format!(", since {}", print::moment(since)));
+                let found = format!("{}{}", unattended.what, since.unwrap_or_default());
+                check("service", Status::Warning, found, unattended.next_step)
             }
-        }
-        let (status, found) = match late {
-            _ if schedules.is_empty() => (
-                Status::Warning,
-                "schedules are there, and no service has seen them",
-            ),
-            Some(next) if next < overdue => (Status::Warning, "times have come that no service has seen"),
-            _ => (Status::Ok, "it has seen every time that came"),
-        };
-        let fix = "start `dkc daemon` or `dkc serve`; docs/dkc.service is a unit for systemd";
-        checks.push(check("service", status, found, fix));
+        });
     }
     if waiting > 0 {
         checks.push(check(
             "queue",
             Status::Warning,
-            format!("{waiting} runs wait, and nobody takes them"),
+            match waiting {
+                1 => "1 run waits, and nobody takes it".to_owned(),
+                several => format!("{several} runs wait, and nobody takes them"),
+            },
             "start `dkc daemon` or `dkc serve`; `dkc runs --state queued` lists them",
         ));
     }

@@ -48,9 +48,9 @@ pub(super) async fn run(
         }))?;
     } else {
         print::text(&format!(
-            "{}: {} files written, {} there already, {} not written",
+            "{}: {} written, {} there already, {} not written",
             to.display(),
-            exported.written,
+            print::counted(exported.written, "file"),
             exported.unchanged,
             exported.problems.len()
         ))?;
@@ -76,7 +76,8 @@ pub(super) async fn run(
         0 => Ok(()),
         problems => bail!(
             help = "`--json` lists all of them; the other files are there",
-            "{problems} files could not be written"
+            "{} could not be written",
+            print::counted(problems, "file")
         ),
     }
 }

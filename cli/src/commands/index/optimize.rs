@@ -47,6 +47,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if context.json {
         return print::json(&lines);
     }
-    print::note(&format!("{} datasets are optimized", lines.len()), context);
+    let datasets = print::counted(lines.len(), "dataset");
+    print::note(&format!("optimized: {datasets}"), context);
     Ok(())
 }

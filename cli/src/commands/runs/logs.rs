@@ -25,7 +25,7 @@ pub struct Arguments {
     /// The run's id, or the beginning or the end of it
     #[arg(value_name = "ID")]
     id: String,
-    /// Go on until the run is over
+    /// Go on until the run is over; with `--json`, one object a line
     #[arg(short, long)]
     follow: bool,
 }

@@ -5,14 +5,11 @@ use crate::context::Context;
 use crate::print;
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
+use schemas::SourceName;
 use schemas::datasets::runs::{Run, RunState, Trigger};
 use serde_json::json;
-use std::collections::HashSet;
 use store::Store;
 use store::queue::Queue;
-
-/// The newest run of each pipeline is looked for among so many.
-const LOOKED_AT: u32 = 20_000;
 
 /// Asks for what failed, was cancelled or was skipped once more. Each try is a run of its own, which a worker takes:
 /// `dkc daemon` or `dkc serve`.
@@ -60,9 +57,9 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if let Some(run) = left.first() {
         miette::bail!(
             help = "what failed, was cancelled or was skipped can be tried again, once; `dkc run NAME --queue` asks for a new run",
-            "{} of {} runs are not asked for again, such as {}, which is {}",
+            "not asked for again: {} of {}, such as {}, which is {}",
             left.len(),
-            runs.len(),
+            print::counted(runs.len(), "run"),
             short(&run.run),
             run.state.as_str()
         );
@@ -72,16 +69,12 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 
 /// The newest run of each pipeline, where it failed.
 async fn failed(store: &Store) -> Result<Vec<Run>> {
-    let newest = store
-        .runs()
-        .newest(None, None, LOOKED_AT)
-        .await
-        .into_diagnostic()?;
-    let mut seen = HashSet::new();
-    let first = |run: &Run| seen.insert(run.pipeline.clone());
-    Ok(newest
-        .into_iter()
-        .filter(first)
-        .filter(|run| run.state == RunState::Failed)
-        .collect())
+    let runs = store.runs();
+    let mut failed = Vec::new();
+    for name in runs.pipelines().await.into_diagnostic()? {
+        let pipeline = SourceName::new(name).into_diagnostic()?;
+        let newest = runs.newest(Some(&pipeline), None, 1).await.into_diagnostic()?;
+        failed.extend(newest.into_iter().filter(|run| run.state == RunState::Failed));
+    }
+    Ok(failed)
 }

@@ -10,8 +10,8 @@ use schemas::datasets::runs::{Run, RunState};
 use serde_json::json;
 use store::Store;
 
-/// Later tries of a run are looked for among so many of its pipeline's newest runs.
-const LATER: u32 = 1_000;
+/// No chain of tries is as long as this, unless somebody wrote into the database.
+const MOST_TRIES: usize = 1_000;
 
 /// Tells all of one run: why it began, what it counted, how long its stages took, its other tries, and what to do.
 #[derive(Debug, Args)]
@@ -56,15 +56,13 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 
 /// The tries that it is one of, the first of them first.
 async fn tries(store: &Store, run: &Run) -> Result<Vec<Run>> {
-    let newest = store.runs().newest(Some(&run.pipeline), None, LATER).await;
-    let newest = newest.into_diagnostic()?;
+    let runs = store.runs();
     let mut tries = vec![run.clone()];
     let mut before = run.retry_of.clone();
-    // No chain is as long as this, unless somebody wrote into the database.
     while let Some(id) = before.take()
-        && tries.len() < LATER as usize
+        && tries.len() < MOST_TRIES
     {
-        let Some(earlier) = store.runs().get(&id.0).await.into_diagnostic()? else {
+        let Some(earlier) = runs.get(&id.0).await.into_diagnostic()? else {
             break;
         };
         before = earlier.retry_of.clone();
@@ -72,12 +70,11 @@ async fn tries(store: &Store, run: &Run) -> Result<Vec<Run>> {
     }
     tries.reverse();
     let mut last = run.run.clone();
-    // Newest first, so what tries it again comes before it.
-    while let Some(later) = newest.iter().find(|of| of.retry_of.as_ref() == Some(&last))
-        && tries.len() < 2 * LATER as usize
+    while tries.len() < 2 * MOST_TRIES
+        && let Some(later) = runs.next_try(&last).await.into_diagnostic()?
     {
         last = later.run.clone();
-        tries.push(later.clone());
+        tries.push(later);
     }
     Ok(tries)
 }
@@ -119,8 +116,9 @@ fn facts(run: &Run) -> impl Iterator<Item = (&'static str, String)> {
         (
             "stored",
             Some(format!(
-                "{} bytes in {} snapshots",
-                counts.bytes_stored, counts.snapshots
+                "{} in {}",
+                print::counted(counts.bytes_stored, "byte"),
+                print::counted(counts.snapshots, "snapshot")
             )),
         ),
         (

@@ -4,19 +4,18 @@
 //! - All tools are called, all resources are read, by an agent and by a developer; then all that was said is searched.
 //! - Not here: what mails and files say to an agent (`injections`): what was collected is its owner's to read.
 
-use super::session::Session;
+use crate::it::gateway::{self, Served};
+use crate::it::git;
 use crate::it::lab::{self, Lab, MAIL};
-use crate::it::{gateway, git};
+use crate::it::mcp::Agent;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::BufReader;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Stdio};
 use std::sync::mpsc;
 
 /// A text that is nowhere else.
@@ -306,9 +305,22 @@ fn probes(lab: &Lab) -> Vec<(&'static str, Value)> {
     probes
 }
 
+/// An agent that has said who it is.
+fn begun(lab: &Lab, arguments: &[&str]) -> Agent {
+    let mut agent = Agent::start(lab, arguments);
+    agent.initialize("2025-11-25");
+    agent
+}
+
+/// The result of a call of a tool, or the error that it is.
+fn called(agent: &mut Agent, tool: &str, arguments: &Value) -> Value {
+    let answer = agent.ask("tools/call", &json!({ "name": tool, "arguments": arguments }));
+    answer.get("result").unwrap_or(&answer["error"]).clone()
+}
+
 /// Calls all tools and reads all resources. Gives the names of the tools that answered, and what the tools said.
-fn ask_all(session: &mut Session, lab: &Lab, known: &Known) -> (BTreeSet<String>, Value) {
-    let listed = session.ask("tools/list", &json!({}))["result"]["tools"].clone();
+fn ask_all(agent: &mut Agent, lab: &Lab, known: &Known) -> (BTreeSet<String>, Value) {
+    let listed = agent.ask("tools/list", &json!({}))["result"]["tools"].clone();
     let (mut answered, mut said) = (BTreeSet::new(), json!({}));
     for tool in listed.as_array().unwrap() {
         let name = tool["name"].as_str().unwrap();
@@ -317,17 +329,17 @@ fn ask_all(session: &mut Session, lab: &Lab, known: &Known) -> (BTreeSet<String>
             .iter()
             .find(|about| about["name"] == name)
             .unwrap_or_else(|| panic!("{name} is no operation"));
-        let answer = session.call(name, &known.input(name, &about["example"]));
+        let answer = called(agent, name, &known.input(name, &about["example"]));
         if answer.get("content").is_some() && answer["isError"] != true {
             answered.insert(name.to_owned());
         }
         said[name] = answer;
     }
     for (tool, arguments) in probes(lab) {
-        session.call(tool, &arguments);
+        called(agent, tool, &arguments);
     }
-    let resources = session.ask("resources/list", &json!({}))["result"]["resources"].clone();
-    let templates = session.ask("resources/templates/list", &json!({}));
+    let resources = agent.ask("resources/list", &json!({}))["result"]["resources"].clone();
+    let templates = agent.ask("resources/templates/list", &json!({}));
     assert!(
         !templates["result"]["resourceTemplates"]
             .as_array()
@@ -360,94 +372,52 @@ fn ask_all(session: &mut Session, lab: &Lab, known: &Known) -> (BTreeSet<String>
         uris.push(uri.to_owned());
     }
     for uri in uris {
-        session.ask("resources/read", &json!({ "uri": uri }));
+        agent.ask("resources/read", &json!({ "uri": uri }));
     }
-    session.ask("prompts/list", &json!({}));
+    agent.ask("prompts/list", &json!({}));
     (answered, said)
 }
 
-/// `dkc serve`, asked by a developer; ended when this is dropped. What it logs is in the lab's `serve.log`.
-struct Server {
-    child: Child,
-    /// Nobody prints to whoever has left.
-    _out: BufReader<ChildStdout>,
-    client: reqwest::Client,
-    url: String,
+/// The server's answer to whoever has this token: status, headers and body.
+async fn get(served: &Served, token: &str, path: &str) -> (u16, String, String) {
+    let response = served.get(token, path).send().await.unwrap();
+    let (status, headers) = (response.status().as_u16(), format!("{:?}", response.headers()));
+    (status, headers, response.text().await.unwrap())
 }
 
-impl Server {
-    fn start(lab: &Lab, environment: &[(&str, &str)], heard: &mut Heard) -> Self {
-        let mut child = lab
-            .command::<&str>(&[], &["-vv", "serve", "--listen", "127.0.0.1:0", "--json"])
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(lab.path("serve.log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let said: Value = serde_json::Deserializer::from_reader(&mut out)
-            .into_iter()
-            .next()
-            .unwrap()
-            .unwrap();
-        heard.add("the output of `dkc serve`", said.to_string());
-        Self {
-            child,
-            _out: out,
-            client: reqwest::Client::new(),
-            url: said["listening"].as_str().unwrap().to_owned(),
-        }
-    }
-
-    /// Its answer to whoever has this token: status, headers and body.
-    async fn get(&self, token: &str, path: &str) -> (u16, String, String) {
-        let request = self.client.get(format!("{}{path}", self.url)).bearer_auth(token);
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), format!("{:?}", response.headers()));
-        (status, headers, response.text().await.unwrap())
-    }
-
-    /// The operations, with examples.
-    async fn operations(&self, token: &str) -> Vec<Value> {
-        let (_, _, text) = self.get(token, "/api/v1/tools").await;
-        let said: Value = serde_json::from_str(&text).unwrap();
-        said["tools"].as_array().unwrap().clone()
-    }
-
-    /// What it says to a developer, and to who has a wrong token.
-    async fn ask_all(&self, token: &str, heard: &mut Heard) {
-        let wrong = format!("{token}x");
-        for (path, is_given) in [
-            ("/metrics", true),
-            ("/openapi.json", true),
-            ("/api/v1/tools", true),
-            ("/api/v1/audit?limit=1000", true),
-            ("/api/v1/tokens", true),
-            ("/api/v1/approvals", true),
-            ("/api/v1/pipelines", true),
-            ("/api/v1/runs", true),
-            ("/api/v1/datasets", true),
-            ("/api/v1/projects", true),
-            ("/api/v1/files?name=*", true),
-            ("/api/v1/files/text?path=code/shop/.env", false),
-            ("/api/v1/files/text?path=code/shop/notes.txt", false),
-            ("/api/v1/datasets/git_repositories/rows", true),
-            ("/api/v1/no/such/path", false),
-        ] {
-            let (status, headers, text) = self.get(token, path).await;
-            assert_eq!(status == 200, is_given, "{path}: {status} {text}");
-            heard.add(format!("{path} over HTTP"), format!("{headers}\n{text}"));
-            let (status, headers, text) = self.get(&wrong, path).await;
-            assert_ne!(status, 200, "{path}: {text}");
-            heard.add(format!("{path} with a wrong token"), format!("{headers}\n{text}"));
-        }
-    }
+/// The operations, with examples.
+async fn operations(served: &Served, token: &str) -> Vec<Value> {
+    let (_, _, text) = get(served, token, "/api/v1/tools").await;
+    let said: Value = serde_json::from_str(&text).unwrap();
+    said["tools"].as_array().unwrap().clone()
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// What the server says to a developer, and to who has a wrong token.
+async fn ask_over_http(served: &Served, token: &str, heard: &mut Heard) {
+    let wrong = format!("{token}x");
+    for (path, is_given) in [
+        ("/metrics", true),
+        ("/openapi.json", true),
+        ("/api/v1/tools", true),
+        ("/api/v1/audit?limit=1000", true),
+        ("/api/v1/tokens", true),
+        ("/api/v1/approvals", true),
+        ("/api/v1/pipelines", true),
+        ("/api/v1/runs", true),
+        ("/api/v1/datasets", true),
+        ("/api/v1/projects", true),
+        ("/api/v1/files?name=*", true),
+        ("/api/v1/files/text?path=code/shop/.env", false),
+        ("/api/v1/files/text?path=code/shop/notes.txt", false),
+        ("/api/v1/datasets/git_repositories/rows", true),
+        ("/api/v1/no/such/path", false),
+    ] {
+        let (status, headers, text) = get(served, token, path).await;
+        assert_eq!(status == 200, is_given, "{path}: {status} {text}");
+        heard.add(format!("{path} over HTTP"), format!("{headers}\n{text}"));
+        let (status, headers, text) = get(served, &wrong, path).await;
+        assert_ne!(status, 200, "{path}: {text}");
+        heard.add(format!("{path} with a wrong token"), format!("{headers}\n{text}"));
     }
 }
 
@@ -496,11 +466,10 @@ async fn what_secrets_hold_is_told_nowhere() {
     let (api, sent) = github().await;
     let lab = lab(&api, &canaries);
     let of_github = canaries[0].text.clone();
-    let of_environment = canaries[3].text.clone();
-    let environment = [
-        ("GITHUB_TOKEN", of_github.as_str()),
-        ("AWS_SECRET_ACCESS_KEY", of_environment.as_str()),
-    ];
+    let serving = lab
+        .clone()
+        .with("GITHUB_TOKEN", &of_github)
+        .with("AWS_SECRET_ACCESS_KEY", &canaries[3].text);
     let mut heard = Heard::default();
     // The mail server is not there; the others are.
     for pipeline in ["remote", "mail", "notes", "code"] {
@@ -513,11 +482,13 @@ async fn what_secrets_hold_is_told_nowhere() {
     }
     let token = gateway::token(&lab, "developer", &["--role", "dev"]);
     lab.write("dev.token", &token);
-    let server = Server::start(&lab, &environment, &mut heard);
-    let known = Known::of(&lab, server.operations(&token).await);
-    let all = ["-vv", "mcp", "--config", "dkc.toml", "--toolsets", "all"];
+    let log = fs::File::create(lab.path("serve.log")).unwrap();
+    let (served, begun_with) = Served::start_telling(&serving, &["-vv"], log);
+    heard.add("the output of `dkc serve`", begun_with.to_string());
+    let known = Known::of(&lab, operations(&served, &token).await);
+    let all = ["-vv", "--config", "dkc.toml", "--toolsets", "all"];
 
-    let mut agent = Session::begin(&lab, &environment, &all);
+    let mut agent = begun(&serving, &all);
     let (answered, said) = ask_all(&mut agent, &lab, &known);
     for tool in [
         "export_dataset",
@@ -557,20 +528,20 @@ async fn what_secrets_hold_is_told_nowhere() {
     // GitHub was asked with its token, and said it back.
     let was_sent = sent.try_iter().any(|token| token.contains(&of_github));
     assert!(was_sent, "{}", said["list_pull_requests"]);
-    let (answers, log) = agent.end();
+    let (answers, log) = agent.heard_to_its_end();
     heard.add("the answers to an agent", answers.join("\n"));
     heard.add("the log of an agent", log);
 
     let with_token = [all.as_slice(), &["--token", "file:dev.token"]].concat();
-    let mut developer = Session::begin(&lab, &environment, &with_token);
+    let mut developer = begun(&serving, &with_token);
     let (answered, said) = ask_all(&mut developer, &lab, &known);
     assert!(answered.contains("get_original"), "{}", said["get_original"]);
-    let (answers, log) = developer.end();
+    let (answers, log) = developer.heard_to_its_end();
     heard.add("the answers to a developer", answers.join("\n"));
     heard.add("the log of a developer", log);
 
-    server.ask_all(&token, &mut heard).await;
-    drop(server);
+    ask_over_http(&served, &token, &mut heard).await;
+    drop(served);
     heard.add(
         "the log of `dkc serve`",
         fs::read_to_string(lab.path("serve.log")).unwrap(),

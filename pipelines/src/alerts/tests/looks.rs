@@ -3,7 +3,13 @@
 use super::*;
 use crate::schedule::{CatchUp, Overlap};
 use jiff::tz::TimeZone;
+use schemas::datasets::emails::{DATASET, Email};
 use schemas::datasets::runs::Trigger;
+use schemas::{Rows, RunId};
+use std::fs;
+use std::path::PathBuf;
+use store::lake::lost::MOST_LOST;
+use store::{Commit, Items};
 
 /// Minutes of silence after which what is late is told: longer than the grace after a start.
 const AWHILE: i64 = 16;
@@ -312,6 +318,107 @@ async fn a_lake_that_cannot_be_read_is_told_without_a_path() {
     let (what, next_step) = stage.what("unreadable:lake").await;
     let path = stage.folder.path().display().to_string();
     assert!(!what.contains(&path) && !next_step.contains(&path));
+}
+
+impl Stage {
+    /// Stores a mail in a file of its own; that file.
+    async fn store_mail(&self, item: &str) -> PathBuf {
+        let source = fixtures::provenance().source;
+        let mut rows = Rows::of_lake(&DATASET, fixtures::provenance());
+        let mail = Email {
+            item: item.to_owned(),
+            ..Email::default()
+        };
+        rows.push(&mail).unwrap();
+        let change = Commit {
+            run: RunId("run".to_owned()),
+            source: source.clone(),
+            upserts: vec![(&DATASET, rows.finish().unwrap())],
+            differ: false,
+            removals: Vec::new(),
+            cursor: None,
+            items: Items::default(),
+            message: None,
+        };
+        let mut committer = self.store.committer(&source).await.unwrap();
+        committer.commit(change).await.unwrap();
+        let catalog = self.store.catalog();
+        let head = catalog.head().await.unwrap();
+        let mut files = catalog.files_at(&DATASET, head.id, None).await.unwrap();
+        files.pop().unwrap().path
+    }
+}
+
+#[tokio::test]
+async fn a_data_file_that_is_gone_or_cut_short_is_told_until_it_is_back() {
+    let stage = Stage::new().await;
+    let file = stage.store_mail("a").await;
+    let alerts = stage.looking(Vec::new());
+    let end = look_on(&alerts, BEGIN, 1).await;
+    assert!(stage.open().await.is_empty());
+    // As long as nothing is stored, all are looked for each hour.
+    let away = stage.folder.path().join("away");
+    fs::rename(&file, &away).unwrap();
+    let end = look_on(&alerts, end, 59).await;
+    assert!(stage.open().await.is_empty());
+    let end = look_on(&alerts, end, 1).await;
+    assert_eq!(stage.open().await, ["unreadable:data files"]);
+    let (what, next_step) = stage.what("unreadable:data files").await;
+    let told = file.file_name().unwrap().to_str().unwrap();
+    assert!(
+        what.starts_with("the data file \"lake/files/main/emails/") && what.contains(told),
+        "{what}"
+    );
+    let path = stage.folder.path().display().to_string();
+    assert!(
+        !what.contains(&path) && next_step.contains("`dkc verify`"),
+        "{next_step}"
+    );
+    fs::rename(&away, &file).unwrap();
+    let end = look_on(&alerts, end, 5).await;
+    assert!(stage.open().await.is_empty());
+
+    // What is new is looked for at once.
+    let file = stage.store_mail("b").await;
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    let end = look_on(&alerts, end, 1).await;
+    assert_eq!(stage.open().await, ["unreadable:data files"]);
+    // Who begins to look sees the same.
+    let other = stage.looking(Vec::new());
+    other.look_at(end).await.unwrap();
+    assert_eq!(stage.open().await, ["unreadable:data files"]);
+    fs::write(&file, &whole).unwrap();
+    let end = look_on(&alerts, end, 5).await;
+    assert!(stage.open().await.is_empty());
+
+    // What a compaction takes away is not missed.
+    stage.store.compact(Timestamp::now()).await.unwrap();
+    assert!(!file.exists());
+    look_on(&alerts, end, 61).await;
+    assert!(stage.open().await.is_empty());
+}
+
+#[test]
+fn how_many_files_are_lost_is_told() {
+    let lost = |count: usize| {
+        let files: Vec<PathBuf> = (0..count)
+            .map(|number| PathBuf::from(format!("lake/files/main/raw/{number}")))
+            .collect();
+        wrong::files_lost(&files).map(|alert| alert.what)
+    };
+    assert_eq!(lost(0), None);
+    for (count, told) in [
+        (1, "the data file "),
+        (2, "2 data files are"),
+        (MOST_LOST, "1000 data files or more are"),
+    ] {
+        let what = lost(count).unwrap();
+        assert!(
+            what.starts_with(told) && what.contains("\"lake/files/main/raw/0\""),
+            "{what}"
+        );
+    }
 }
 
 #[tokio::test]

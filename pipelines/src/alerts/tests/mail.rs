@@ -1,64 +1,15 @@
 //! By mail, to a real server.
 
+use super::peer::Peer;
 use super::*;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Stdio};
 
-/// A mail server, and what it says.
-struct Server {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-    port: u16,
-    certificate: PathBuf,
+/// A mail server.
+fn server(stage: &Stage, arguments: &[&str]) -> Peer {
+    Peer::new(stage, "smtp_server.py", arguments)
 }
 
-impl Server {
-    fn new(stage: &Stage, arguments: &[&str]) -> Self {
-        let (certificate, key) = (
-            stage.folder.path().join("server.pem"),
-            stage.folder.path().join("key.pem"),
-        );
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let mut child = fixtures::corpus::oracle("smtp_server.py")
-            .args(arguments)
-            .arg("--certificate")
-            .arg(&certificate)
-            .arg("--key")
-            .arg(&key)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut server = Self {
-            child,
-            lines,
-            port: 0,
-            certificate,
-        };
-        let begun = server.next().expect("the mail server begins");
-        server.port = u16::try_from(begun["port"].as_u64().unwrap()).unwrap();
-        server
-    }
-
-    /// What it says next; nothing if it says no more.
-    fn next(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).ok()
-    }
-
-    /// All that it says until it ends.
-    fn rest(mut self) -> Vec<Value> {
-        drop(self.child.stdin.take());
-        std::iter::from_fn(|| self.next()).collect()
-    }
-
+impl Peer {
     fn channels(&self, tls: Tls, user: Option<&str>) -> Channels {
         Channels {
             smtp: Some(Smtp {
@@ -73,14 +24,6 @@ impl Server {
             }),
             ..Channels::default()
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It has ended already, unless the test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -129,7 +72,7 @@ fn checked(mut mail: Value, tls: bool) {
 #[tokio::test]
 async fn one_mail_tells_all_over_starttls_by_who_signed_in() {
     let stage = Stage::new().await;
-    let server = Server::new(
+    let server = server(
         &stage,
         &["--tls", "starttls", "--user", "me", "--password", "hush"],
     );
@@ -146,7 +89,7 @@ async fn one_mail_tells_all_over_starttls_by_who_signed_in() {
 #[tokio::test]
 async fn one_mail_tells_all_over_tls_from_the_first_byte() {
     let stage = Stage::new().await;
-    let server = Server::new(
+    let server = server(
         &stage,
         &["--tls", "implicit", "--user", "me", "--password", "hush"],
     );
@@ -161,7 +104,7 @@ async fn one_mail_tells_all_over_tls_from_the_first_byte() {
 #[tokio::test]
 async fn a_server_of_this_machine_takes_it_in_clear_at_the_third_try() {
     let stage = Stage::new().await;
-    let server = Server::new(&stage, &["--tls", "none", "--busy", "2"]);
+    let server = server(&stage, &["--tls", "none", "--busy", "2"]);
     let alerts = stage.alerts(server.channels(Tls::None, None), PATIENCE);
     stage.fails(&["mail", "photos"], BEGIN).await;
     alerts.tell(BEGIN).await;
@@ -174,7 +117,7 @@ async fn a_server_of_this_machine_takes_it_in_clear_at_the_third_try() {
 #[tokio::test]
 async fn a_wrong_password_is_tried_once() {
     let stage = Stage::new().await;
-    let server = Server::new(
+    let server = server(
         &stage,
         &["--tls", "starttls", "--user", "me", "--password", "other"],
     );
@@ -192,7 +135,7 @@ async fn a_wrong_password_is_tried_once() {
 #[tokio::test]
 async fn nothing_is_said_to_a_server_that_cannot_show_who_it_is() {
     let stage = Stage::new().await;
-    let server = Server::new(
+    let server = server(
         &stage,
         &["--tls", "starttls", "--user", "me", "--password", "hush"],
     );
@@ -206,7 +149,7 @@ async fn nothing_is_said_to_a_server_that_cannot_show_who_it_is() {
 #[tokio::test]
 async fn nothing_is_said_to_a_server_that_does_not_encrypt() {
     let stage = Stage::new().await;
-    let server = Server::new(&stage, &["--tls", "none"]);
+    let server = server(&stage, &["--tls", "none"]);
     let alerts = stage.alerts(server.channels(Tls::StartTls, Some("me")), PATIENCE);
     let outcomes = alerts.test().await;
     assert!(matches!(outcomes[..], [("smtp", Err(ChannelError::Server(_)))]));
@@ -252,7 +195,7 @@ async fn what_cannot_be_sent_says_why() {
 #[tokio::test]
 async fn a_test_mail_says_that_it_is_one() {
     let stage = Stage::new().await;
-    let server = Server::new(&stage, &["--tls", "none"]);
+    let server = server(&stage, &["--tls", "none"]);
     let outcomes = stage
         .alerts(server.channels(Tls::None, None), PATIENCE)
         .test()

@@ -25,15 +25,13 @@ CREATE TABLE runs (
     cursor_after    TEXT,
     error           TEXT,
     -- Of the queue alone: higher priorities first; runs of one host share a limit; who works on it, until when that
-    -- is believed; whether it is asked to end; a key by which what is asked for twice is queued once; seconds it may
-    -- take.
+    -- is believed; whether it is asked to end; a key by which what is asked for twice is queued once.
     priority        BIGINT NOT NULL DEFAULT 0,
     host            TEXT,
     worker          TEXT,
     lease_until     BIGINT,
     cancel          BIGINT NOT NULL DEFAULT 0,
-    once            TEXT,
-    timeout_s       BIGINT
+    once            TEXT
 );
 CREATE INDEX runs_by_pipeline ON runs (pipeline, started_at);
 -- One run of a pipeline at once, whoever begins it.

@@ -9,14 +9,13 @@ ALTER TABLE runs ADD COLUMN convert_ms BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN commit_ms BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN index_ms BIGINT NOT NULL DEFAULT 0;
 -- Of the queue alone: higher priorities first; runs of one host share a limit; who works on it, until when that is
--- believed; whether it is asked to end; a key by which what is asked for twice is queued once; seconds it may take.
+-- believed; whether it is asked to end; a key by which what is asked for twice is queued once.
 ALTER TABLE runs ADD COLUMN priority BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN host TEXT;
 ALTER TABLE runs ADD COLUMN worker TEXT;
 ALTER TABLE runs ADD COLUMN lease_until BIGINT;
 ALTER TABLE runs ADD COLUMN cancel BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN once TEXT;
-ALTER TABLE runs ADD COLUMN timeout_s BIGINT;
 -- A crash of an older dkc may have left more than one at work.
 UPDATE runs SET state = 'failed', error = 'ended without a word: killed, or the machine stopped'
 WHERE state = 'running'

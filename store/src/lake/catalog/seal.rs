@@ -15,12 +15,13 @@ use sqlx::{AnyConnection, Row};
 /// Who committed, as dkc writes it.
 pub(super) const AUTHOR: &str = "dkc";
 
-/// Tables that are changed in place. `data_path` is corrected whenever the lake is opened.
+/// Tables that are changed in place. `data_path` is corrected whenever the lake is opened; the id of the data directory is in
+/// Postgres alone, and put there when it is missing.
 const SQLITE_STATE: &str = "
     SELECT json_array('table statistics', table_id, record_count, next_row_id, file_size_bytes)
     FROM ducklake_table_stats
     UNION ALL SELECT json_array('metadata', \"key\", \"value\", \"scope\", scope_id)
-    FROM ducklake_metadata WHERE \"key\" <> 'data_path'";
+    FROM ducklake_metadata WHERE \"key\" NOT IN ('data_path', 'dkc_data_id')";
 
 /// The same.
 const POSTGRES_STATE: &str = "
@@ -29,7 +30,7 @@ const POSTGRES_STATE: &str = "
     FROM ducklake_table_stats
     UNION ALL SELECT '[' || array_to_string(ARRAY['\"metadata\"', CAST(to_json(\"key\") AS TEXT),
            CAST(to_json(\"value\") AS TEXT), CAST(to_json(\"scope\") AS TEXT), CAST(scope_id AS TEXT)], ',', 'null') || ']'
-    FROM ducklake_metadata WHERE \"key\" <> 'data_path'";
+    FROM ducklake_metadata WHERE \"key\" NOT IN ('data_path', 'dkc_data_id')";
 
 /// The shape of all tables. Where Postgres keeps it is its own business.
 const SHAPE: &str = "SELECT json_array('shape', type, name, tbl_name, sql) FROM sqlite_master";

@@ -1,6 +1,7 @@
 //! Making the catalog: the DuckLake tables, and a table with columns for every lake dataset.
 
 use super::commit::insert_snapshot;
+use super::owner::{Claim, Whose};
 use super::seal::{AUTHOR, seal};
 use super::{Catalog, CommitInfo, head, hold};
 use crate::database::sql;
@@ -20,20 +21,22 @@ impl Catalog {
         is_new(&mut connection).await.map_err(self.failed())
     }
 
-    /// Makes what is missing, with a table for every lake dataset, and corrects where the files lie.
+    /// Sees that the lake is that of its data directory, makes what is missing, with a table for every lake dataset, and
+    /// corrects where the files lie.
     ///
     /// # Errors
-    /// [`StoreError`] when the database fails, or when a table there does not fit its dataset.
-    pub(crate) async fn bootstrap(&self) -> Result<(), StoreError> {
+    /// [`StoreError::OtherDirectory`] when it is that of another data directory; else when the database fails, or when a
+    /// table there does not fit its dataset.
+    pub(crate) async fn bootstrap(&mut self, claim: Claim) -> Result<(), StoreError> {
         let failed = self.failed();
         let data_path = format!("{}/", self.files.display());
-        let known_path = "SELECT value FROM ducklake_metadata WHERE key = 'data_path' AND scope IS NULL";
         if !self.is_new().await? {
-            let path: Option<String> = sqlx::query_scalar(known_path)
-                .fetch_optional(self.database.pool())
-                .await
-                .map_err(&failed)?;
-            if path.as_deref() == Some(data_path.as_str()) && self.missing().await?.is_empty() {
+            let mut connection = self.database.pool().acquire().await.map_err(&failed)?;
+            let known = self.known(&mut connection).await?;
+            drop(connection);
+            let is_right = known.data_path.as_deref() == Some(data_path.as_str());
+            if known.is_enough_for(claim) && is_right && self.missing().await?.is_empty() {
+                self.owner = known.owner();
                 return Ok(());
             }
         }
@@ -43,16 +46,24 @@ impl Catalog {
         } else {
             hold(&mut tx).await.map_err(&failed)?;
         }
-        // The data directory may have moved since; DuckDB reads the path from here.
-        sqlx::query("DELETE FROM ducklake_metadata WHERE key = 'data_path' AND scope IS NULL")
-            .execute(&mut *tx)
-            .await
-            .map_err(&failed)?;
-        sqlx::query("INSERT INTO ducklake_metadata (key, value) VALUES ('data_path', $1)")
-            .bind(&data_path)
-            .execute(&mut *tx)
-            .await
-            .map_err(&failed)?;
+        let known = self.known(&mut tx).await?;
+        match claim {
+            Claim::Make => self.sign(&mut tx, &known).await?,
+            Claim::Leave => self.owner = known.owner(),
+        }
+        // An empty lake may be that of another directory. Whoever only reads finds nothing there, wherever it lies.
+        if known.data_path.is_none() || claim == Claim::Make || known.whose != Whose::Free {
+            // The data directory may have moved since; DuckDB reads the path from here.
+            sqlx::query("DELETE FROM ducklake_metadata WHERE key = 'data_path' AND scope IS NULL")
+                .execute(&mut *tx)
+                .await
+                .map_err(&failed)?;
+            sqlx::query("INSERT INTO ducklake_metadata (key, value) VALUES ('data_path', $1)")
+                .bind(&data_path)
+                .execute(&mut *tx)
+                .await
+                .map_err(&failed)?;
+        }
         self.create_missing(&mut tx).await?;
         tx.commit().await.map_err(&failed)
     }

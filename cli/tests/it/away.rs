@@ -1,0 +1,245 @@
+//! What happens while Postgres is away, or will not have dkc, as those see it who ask, and those who start a service.
+
+use crate::it::gateway::{Served, answer, mail};
+use crate::it::lab::{Lab, MAIL, POSTGRES, program};
+use fixtures::postgres::{PASSWORD, Postgres, fresh};
+use std::fs::File;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer, and it never comes.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Longer than this nobody waits for an answer; what is left is for a busy machine.
+const ANSWERED: Duration = Duration::from_secs(10);
+
+/// What is found at last.
+fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: it never came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A lab whose store is in a database of that address.
+fn lab(url: &str, config: &str) -> Lab {
+    Lab::new(&format!("{POSTGRES}{config}")).with("DKC_POSTGRES", url)
+}
+
+/// A `dkc` that goes on; killed when it is dropped.
+struct Running {
+    child: Child,
+    lab: Lab,
+}
+
+impl Running {
+    fn start(lab: &Lab, arguments: &[&str]) -> Self {
+        let child = lab
+            .command::<&str>(&[], arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(lab.path("running.err")).unwrap())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            lab: lab.clone(),
+        }
+    }
+
+    /// What it has said on standard error.
+    fn err(&self) -> String {
+        std::fs::read_to_string(self.lab.path("running.err")).unwrap()
+    }
+
+    /// Ends it as a service manager does; its exit code.
+    fn stop(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(program("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
+    fn waits_for(&mut self, words: &str) {
+        until(words, || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", self.err());
+            self.err().contains(words).then_some(())
+        });
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_while_postgres_is_away_is_told_so_soon_and_answered_once_it_is_back() {
+    let server = Postgres::start();
+    let lab = lab(&server.database(), MAIL);
+    lab.deliver("", &[mail(1)]);
+    lab.run();
+    let (served, token) = Served::start(&lab);
+    let paths = [
+        "/api/v1/runs?limit=1",
+        "/api/v1/datasets/emails/rows?limit=1",
+        "/api/v1/datasets",
+    ];
+    for path in paths {
+        let response = served.get(&token, path).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+    }
+    server.stop_fast();
+    let deadline = Instant::now() + PATIENCE;
+    for path in paths {
+        // The token is believed for a moment, and what needs no database is answered meanwhile.
+        loop {
+            let began = Instant::now();
+            let response = served.get(&token, path).send().await.unwrap();
+            assert!(began.elapsed() < ANSWERED, "{path}: {:?}", began.elapsed());
+            let after = response.headers().get("retry-after").cloned();
+            let (status, problem) = answer(response).await;
+            if status != 200 {
+                assert_eq!(status, 503, "{path}: {problem:#}");
+                assert_eq!(problem["type"], "urn:dkc:problem:unavailable");
+                let detail = problem["detail"].as_str().unwrap();
+                assert!(detail.contains("the database does not answer"), "{detail}");
+                assert!(after.is_some(), "{path}");
+                break;
+            }
+            assert!(Instant::now() < deadline, "{path} is answered for ever");
+        }
+    }
+    server.start_again();
+    for path in paths {
+        loop {
+            let response = served.get(&token, path).send().await.unwrap();
+            if response.status() == 200 {
+                break;
+            }
+            assert_eq!(response.status(), 503, "{path}");
+            assert!(Instant::now() < deadline, "{path} is not answered again");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert_eq!(served.stop(), Some(0));
+}
+
+#[test]
+fn a_daemon_that_is_started_before_postgres_begins_to_work_when_it_comes() {
+    let server = Postgres::start();
+    let lab = lab(
+        &server.database(),
+        "[[pipeline]]\nname = \"mail\"\nschedule = \"every 1s\"\nsource = { kind = \"maildir\", path = \"mail\" }\n",
+    );
+    lab.deliver("", &[mail(1)]);
+    server.stop_fast();
+    let mut daemon = Running::start(&lab, &["daemon"]);
+    daemon.waits_for("nothing listens there");
+    server.start_again();
+    until("a mail", || {
+        let found = lab.said(&["sql", "-c", "SELECT subject FROM emails", "--format", "ndjson"]);
+        found.out.contains("Letter 1").then_some(())
+    });
+    let err = daemon.err();
+    assert_eq!(err.matches("nothing listens there").count(), 1, "{err}");
+    assert!(err.contains(&format!("127.0.0.1:{}", server.port())), "{err}");
+    assert!(err.contains("the database answers"), "{err}");
+    assert!(!err.contains(PASSWORD), "{err}");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_service_that_waits_for_postgres_ends_when_it_is_told_to() {
+    let lab = lab(&format!("postgres://dkc:{PASSWORD}@127.0.0.1:1/dkc"), MAIL);
+    for command in ["daemon", "serve"] {
+        let mut service = Running::start(&lab, &[command]);
+        service.waits_for("nothing listens there");
+        assert_eq!(service.stop(), Some(0), "{command}");
+    }
+}
+
+#[test]
+fn what_only_an_edit_cures_ends_a_service_with_2_and_says_what_is_wrong() {
+    let right = fresh();
+    let server = right.split_once('@').unwrap().1.split_once('/').unwrap().0;
+    for (url, words) in [
+        (
+            right.replace(PASSWORD, "wrong-horse"),
+            [server, "its user or its password is wrong"],
+        ),
+        (
+            format!("postgres://dkc:{PASSWORD}@{server}/none?sslmode=disable"),
+            [server, "there is no such database"],
+        ),
+        (
+            right.replace("sslmode=disable", "sslmode=require"),
+            [server, "sslmode"],
+        ),
+        (
+            format!("dkc:{PASSWORD}@{server}/dkc"),
+            ["its address is not one", "postgres://dkc:PASSWORD@"],
+        ),
+    ] {
+        let lab = lab(&url, MAIL);
+        for command in ["daemon", "serve"] {
+            let said = lab.said(&[command, "--json"]);
+            assert_eq!(said.code, Some(2), "{said:#?}");
+            let told = format!("{}{}", said.out, said.err);
+            assert!(
+                words.iter().all(|words| told.contains(words)),
+                "{words:?}: {told}"
+            );
+            assert!(
+                !told.contains(PASSWORD) && !told.contains("wrong-horse"),
+                "{told}"
+            );
+        }
+    }
+    // A secret that is missing, whosever it is.
+    for config in [
+        format!("[alerts]\nwebhook = \"env:HOOK\"\n\n{MAIL}"),
+        format!("[store]\npostgres = \"env:NOWHERE\"\n\n{MAIL}"),
+    ] {
+        let said = Lab::new(&config).said(&["daemon"]);
+        assert_eq!(said.code, Some(2), "{said:#?}");
+        assert!(said.err.contains("is not set"), "{said:#?}");
+    }
+}
+
+#[test]
+fn a_store_that_is_moved_already_is_said_to_be_and_another_directory_is_not() {
+    let lab = lab(&fresh(), MAIL);
+    lab.deliver("", &[mail(1)]);
+    // Collected into files first.
+    let config = std::fs::read_to_string(lab.path("dkc.toml")).unwrap();
+    lab.write("dkc.toml", MAIL);
+    lab.run();
+    lab.write("dkc.toml", &config);
+    lab.output(&["migrate", "--to", "postgres"]);
+    let again = lab.said(&["migrate", "--to", "postgres"]);
+    assert_eq!(again.code, Some(0), "{again:#?}");
+    assert!(
+        again.out.contains("in Postgres") && again.out.contains("nothing was to be done"),
+        "{again:#?}"
+    );
+    let other = lab.with_data("other").said(&["migrate", "--to", "postgres"]);
+    assert_ne!(other.code, Some(0), "{other:#?}");
+    lab.is_whole();
+
+    let back = lab.said(&["migrate", "--to", "sqlite"]);
+    assert_eq!(back.code, Some(0), "{back:#?}");
+    assert!(back.err.contains("DROP SCHEMA dkc CASCADE;"), "{back:#?}");
+    let again = lab.said(&["migrate", "--to", "sqlite"]);
+    assert_eq!(again.code, Some(0), "{again:#?}");
+    assert!(again.out.contains("nothing was to be done"), "{again:#?}");
+    lab.write("dkc.toml", MAIL);
+    lab.is_whole();
+    assert_eq!(lab.number("SELECT count(*) FROM emails"), 1);
+}
