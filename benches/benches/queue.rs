@@ -115,7 +115,7 @@ async fn throughput(place: &Place) -> Outcomes<f64> {
     for nth in 0..4 {
         let (left, done) = (left.clone(), done.clone());
         let worker = Worker {
-            slots: 4,
+            slots: 16,
             on_end: Arc::new(move |_: Run, _: bool| -> BoxFuture<'static, ()> {
                 if left.fetch_sub(1, Ordering::Relaxed) == 1 {
                     done.notify_one();

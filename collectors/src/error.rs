@@ -46,7 +46,7 @@ pub enum CollectError {
         reason: String,
     },
     /// The connection could not be made, or broke, and went on breaking.
-    #[error("lost the connection to `{host}`")]
+    #[error("no connection to `{host}`")]
     Disconnected {
         /// The server.
         host: String,

@@ -16,6 +16,7 @@ pub(crate) use words::{absence, refusal};
 
 use crate::directory::make_private;
 use crate::error::StoreError;
+use crate::identity;
 use crate::watch::Watch;
 use address::{Access, Address};
 use sqlx::any::AnyPoolOptions;
@@ -138,14 +139,28 @@ impl Database {
         part: Part,
         durability: Durability,
     ) -> Result<Self, StoreError> {
-        make_private(&place.data)?;
+        if place.postgres.is_none() {
+            make_private(&place.data)?;
+        }
         let address = Address::of(place, part, Access::Write(durability))?;
         let options = address.options.clone();
         let database = Self::at(address, part, Access::Write(durability));
         let failed = database.failed();
         let made = if database.is_postgres {
             // Not through the pool, which would wait for a server that does not run, and then tell only that it waited.
-            let mut connection = AnyConnection::connect_with(&options).await.map_err(&failed)?;
+            let mut connection = place::greeted(&options).await.map_err(&failed)?;
+            // The lake sees to that itself.
+            if part != Part::Lake
+                && identity::is_of_another(&mut connection, &place.data)
+                    .await
+                    .map_err(&failed)?
+            {
+                return Err(StoreError::OtherDirectory {
+                    database: database.name.to_string(),
+                    data: place.data.clone(),
+                });
+            }
+            make_private(&place.data)?;
             let made = migrations::run(&mut connection, part).await;
             // What comes of saying goodbye is of no interest.
             let _ = connection.close().await;

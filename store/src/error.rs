@@ -70,6 +70,17 @@ pub enum StoreError {
         /// The data directory.
         data: PathBuf,
     },
+    /// The database keeps the lake of this data directory, and a catalog in it does, too.
+    #[error(
+        "`{database}` and `{}` are both catalogs of this data directory: it is a copy from before `dkc migrate`, or that was broken off; if the database is what counts, rename the file, else take `postgres` out of the configuration",
+        file.display()
+    )]
+    TwoCatalogs {
+        /// The database.
+        database: String,
+        /// The catalog in the directory.
+        file: PathBuf,
+    },
     /// Another program holds the database.
     #[error(
         "`{database}` is locked by another program; close it there and run again, or wait where it is another dkc"

@@ -53,7 +53,8 @@ pub fn opened<T>(opened: Result<T, StoreError>) -> Result<T> {
         Err(
             error @ (StoreError::Refused { .. }
             | StoreError::NotMoved { .. }
-            | StoreError::OtherDirectory { .. }),
+            | StoreError::OtherDirectory { .. }
+            | StoreError::TwoCatalogs { .. }),
         ) => Err(Misconfigured::report(error.to_string(), None)),
         opened => opened.into_diagnostic(),
     }

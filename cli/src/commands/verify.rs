@@ -46,7 +46,8 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         0 => Ok(()),
         problems => miette::bail!(
             help = "restore the files named from a backup; `dkc rebuild` makes derived rows again when `raw` is whole",
-            "{problems} problems found"
+            "{} found",
+            print::counted(problems, "problem")
         ),
     }
 }

@@ -79,7 +79,9 @@ pub(super) async fn open_session(config: &ImapConfig) -> Result<Session<Stream>,
 }
 
 async fn connect(config: &ImapConfig) -> Result<Socket, CollectError> {
-    let lost = |error| broken(&config.host, error);
+    // With the port: nothing may listen at that one.
+    let server = format!("{}:{}", config.host, config.port());
+    let lost = |error| broken(&server, error);
     let connecting = TcpStream::connect((config.host.as_str(), config.port()));
     let socket = tokio::time::timeout(config.reply_timeout(), connecting)
         .await

@@ -152,12 +152,16 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
 fn of_alerts(pipelines: &[Expected], head: &Head, now: Timestamp) {
     let moment = now.as_microsecond();
     let wrong = head.fares.wrong(pipelines, moment);
+    let unattended = head
+        .fares
+        .unattended(pipelines, moment)
+        .map(|found| found.alert().kind);
     for kind in AlertKind::ALL {
-        let open = wrong.iter().filter(|open| open.alert.kind == *kind);
-        metrics::gauge!("dkc_alerts_open", "kind" => kind.as_str()).set(open.count() as f64);
+        let kinds = wrong.iter().map(|open| open.alert.kind).chain(unattended);
+        let open = kinds.filter(|open| open == kind).count();
+        metrics::gauge!("dkc_alerts_open", "kind" => kind.as_str()).set(open as f64);
     }
-    let is_attended = head.fares.unattended(pipelines, moment).is_none();
-    metrics::gauge!("dkc_schedules_attended").set(if is_attended { 1.0 } else { 0.0 });
+    metrics::gauge!("dkc_schedules_attended").set(if unattended.is_none() { 1.0 } else { 0.0 });
 }
 
 /// Notes how many runs there are of each pipeline and state, and when each pipeline is due.

@@ -7,6 +7,7 @@ use super::Part;
 use super::address::{Access, Address};
 use crate::error::StoreError;
 use secrecy::SecretString;
+use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, Connection as _};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -89,9 +90,14 @@ impl Place {
     /// A connection of its own to Postgres that only reads, and the name of the database.
     async fn connect(&self, part: Part) -> Result<(AnyConnection, Arc<str>), StoreError> {
         let address = Address::of(self, part, Access::Read)?;
-        let greeted = timeout(GREETING, AnyConnection::connect_with(&address.options)).await;
-        let greeted = greeted.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())));
+        let greeted = greeted(&address.options).await;
         let connection = greeted.map_err(StoreError::database(address.name.clone(), true))?;
         Ok((connection, address.name))
     }
+}
+
+/// A connection to a server, which may be silent for ten seconds.
+pub(super) async fn greeted(options: &AnyConnectOptions) -> Result<AnyConnection, sqlx::Error> {
+    let greeted = timeout(GREETING, AnyConnection::connect_with(options)).await;
+    greeted.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
 }

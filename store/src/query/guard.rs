@@ -147,6 +147,22 @@ impl Visitor for Refusals {
     fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<QueryError> {
         match expr {
             ast::Expr::Function(function) => Self::function(&function.name),
+            // The parser gives it all that follows, where SQL gives it the next operand.
+            ast::Expr::IsDistinctFrom(_, other) | ast::Expr::IsNotDistinctFrom(_, other)
+                if matches!(
+                    **other,
+                    ast::Expr::BinaryOp {
+                        op: ast::BinaryOperator::And | ast::BinaryOperator::Or | ast::BinaryOperator::Xor,
+                        ..
+                    }
+                ) =>
+            {
+                ControlFlow::Break(QueryError::NotAllowed {
+                    what: "AND or OR right after IS [NOT] DISTINCT FROM".to_owned(),
+                    why: "it would be read otherwise than it is written; put the comparison in brackets"
+                        .to_owned(),
+                })
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -217,6 +233,8 @@ mod tests {
             "with a as (select 1) select * from a;",
             "show tables",
             "show columns from emails",
+            "select 1 where ('a' is distinct from 'b') and 'a' is not distinct from 'a'",
+            "select 1 where 'a' is distinct from (true and false)",
         ] {
             assert!(read_only_statement(text).is_ok(), "{text}");
         }
@@ -238,6 +256,8 @@ mod tests {
             "select RePeat('x', 10)",
             "explain select array_repeat(1, 10)",
             "begin",
+            "select 1 where 'a' is distinct from 'b' and true",
+            "select * from (select 1 where ('a' = 'b') is not distinct from true or false)",
         ] {
             assert!(read_only_statement(text).is_err(), "{text}");
         }

@@ -5,8 +5,8 @@ use crate::error::StoreError;
 use crate::runs::{columns, insert_whole, measured, run_of, whole};
 use schemas::datasets::runs::{Run, RunState};
 use schemas::{Instant, RunId};
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -26,9 +26,9 @@ const WAITING: &str = concat!(
      ORDER BY priority DESC, started_at, run LIMIT $4"
 );
 
-/// In Postgres one that waits may be cancelled meanwhile.
-const TAKE: &str = "UPDATE runs SET state = 'running', started_at = $2, worker = $3, lease_until = $4
-    WHERE run = $1 AND state = 'queued'";
+/// All at once, for others wait. In Postgres one that waits may be cancelled meanwhile.
+const TAKE: &str = "UPDATE runs SET state = 'running', started_at = $1, worker = $2, lease_until = $3
+    WHERE state = 'queued' AND run IN (";
 
 const BEGIN: &str = concat!(
     insert_whole!(", worker, lease_until", ", $25, $26"),
@@ -109,16 +109,22 @@ impl Queue {
                 .fetch_all(&mut *transaction)
                 .await
                 .map_err(&failed)?;
-            for mut one in fitting(&rows, per_host).map_err(&failed)? {
-                let taken = sqlx::query(TAKE)
-                    .bind(one.run.run.0.as_str())
+            let fitting = fitting(&rows, per_host).map_err(&failed)?;
+            if !fitting.is_empty() {
+                let places: Vec<String> = (4..)
+                    .take(fitting.len())
+                    .map(|place| format!("${place}"))
+                    .collect();
+                let take = format!("{TAKE}{}) RETURNING run", places.join(", "));
+                let mut query = sqlx::query_scalar(AssertSqlSafe(take))
                     .bind(now)
                     .bind(worker)
-                    .bind(lease_end(now, lease))
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(&failed)?;
-                if taken.rows_affected() > 0 {
+                    .bind(lease_end(now, lease));
+                for one in &fitting {
+                    query = query.bind(one.run.run.0.as_str());
+                }
+                let taken: Vec<String> = query.fetch_all(&mut *transaction).await.map_err(&failed)?;
+                for mut one in fitting.into_iter().filter(|one| taken.contains(&one.run.run.0)) {
                     one.run.state = RunState::Running;
                     one.run.started_at = now;
                     claimed.push(one);

@@ -10,6 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use store::audit::{Audit, Entry};
@@ -499,6 +500,12 @@ async fn a_store_moves_to_postgres_and_back_with_nothing_lost() {
     store.close().await;
 
     // Not into a directory that has none of the files.
+    // A copy of the directory from before has the same id, and a catalog that is no longer the newest.
+    let catalog = data.path().join("lake/catalog.sqlite");
+    fs::copy(data.path().join("lake/catalog.sqlite.migrated"), &catalog).unwrap();
+    let refused = Store::open_writer(up.1).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TwoCatalogs { .. }), "{refused:?}");
+    fs::remove_file(&catalog).unwrap();
     let other = tempfile::tempdir().unwrap();
     let (theirs, here) = (on(other.path(), &url), Place::from(other.path()));
     let refused = migrate(&theirs, &here, Extent::Move, |_| {}).await.unwrap_err();
@@ -607,13 +614,13 @@ fn id_in(url: &str) -> String {
 
 /// The id that a data directory has.
 fn id_of(data: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(data.join("data.id")).ok()?;
+    let text = fs::read_to_string(data.join("data.id")).ok()?;
     Some(text.trim().to_owned())
 }
 
 /// Takes the ids away, as if an older dkc had made both.
 fn forget_ids(data: &Path, url: &str) {
-    std::fs::remove_file(data.join("data.id")).unwrap();
+    fs::remove_file(data.join("data.id")).unwrap();
     ask_postgres(
         url,
         "delete from dkc_lake.ducklake_metadata where key = 'dkc_data_id'",
@@ -652,6 +659,11 @@ async fn a_lake_is_that_of_one_data_directory_wherever_that_is() {
 
     // Another one, first without an id, then with one of its own.
     is_refused(&on(&there, &url)).await;
+    let queue = Queue::open(&on(&there, &url)).await;
+    assert!(
+        matches!(queue, Err(StoreError::OtherDirectory { .. })),
+        "{queue:?}"
+    );
     assert_eq!(id_of(&there), None);
     Store::open_writer(&there).await.unwrap().close().await;
     assert!(id_of(&there).is_some());
@@ -665,7 +677,7 @@ async fn a_lake_is_that_of_one_data_directory_wherever_that_is() {
     let path = "select value from dkc_lake.ducklake_metadata where key = 'data_path'";
     assert!(ask_postgres(&url, path).contains("/here/"));
 
-    std::fs::rename(&here, &moved).unwrap();
+    fs::rename(&here, &moved).unwrap();
     let place = on(&moved, &url);
     let store = Store::open(&place).await.unwrap();
     assert_eq!(ask(&store, "select _item from emails").await, "a");
@@ -700,7 +712,7 @@ async fn an_id_that_is_missing_is_completed_by_who_has_the_files_and_writes() {
     assert_eq!(store.verify().await.unwrap().problems, []);
     store.close().await;
 
-    std::fs::remove_file(data.path().join("data.id")).unwrap();
+    fs::remove_file(data.path().join("data.id")).unwrap();
     is_refused(&on(other.path(), &url)).await;
     Store::open_writer(&place).await.unwrap().close().await;
     assert_eq!((id_of(data.path()), id_in(&url)), (Some(second.clone()), second));
@@ -710,13 +722,13 @@ async fn an_id_that_is_missing_is_completed_by_who_has_the_files_and_writes() {
     let newest = crate::files(&data.path().join("lake/files/main/emails")).remove(0);
     let away = data.path().join("away");
     let raw = data.path().join("lake/files/main/raw");
-    std::fs::rename(&raw, &away).unwrap();
-    std::fs::rename(&newest, data.path().join("mail")).unwrap();
+    fs::rename(&raw, &away).unwrap();
+    fs::rename(&newest, data.path().join("mail")).unwrap();
     is_refused(&place).await;
-    std::fs::rename(data.path().join("mail"), &newest).unwrap();
+    fs::rename(data.path().join("mail"), &newest).unwrap();
     // Made anew by who was refused, and empty.
-    std::fs::remove_dir(&raw).unwrap();
-    std::fs::rename(&away, &raw).unwrap();
+    fs::remove_dir(&raw).unwrap();
+    fs::rename(&away, &raw).unwrap();
     Store::open_writer(&place).await.unwrap().close().await;
     assert_eq!(id_of(data.path()), Some(id_in(&url)));
 }

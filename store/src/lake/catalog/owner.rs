@@ -7,7 +7,8 @@
 //! - Not here: the id of the directory (`identity`).
 
 use super::{Catalog, hold};
-use crate::directory::has_data_files;
+use crate::database::Part;
+use crate::directory::{has_data_files, is_empty};
 use crate::error::StoreError;
 use crate::identity;
 use sqlx::AnyConnection;
@@ -92,7 +93,10 @@ impl Catalog {
                 reason: format!("`{DATA_ID}` in `{}` is no id", self.database.name()),
             })?;
         let whose = match (identity::of(&self.data)?, theirs) {
-            (Some(own), Some(theirs)) if own == theirs => Whose::Ours,
+            (Some(own), Some(theirs)) if own == theirs => {
+                self.alone()?;
+                Whose::Ours
+            }
             (Some(_), Some(_)) => return Err(self.of_another()),
             _ => self.whose_by_files(connection).await?,
         };
@@ -123,6 +127,18 @@ impl Catalog {
                 data: self.data.clone(),
             }),
             None => Ok(Whose::Free),
+        }
+    }
+
+    /// Sees that the directory has no catalog of its own: a copy from before the lake was moved has the same id.
+    fn alone(&self) -> Result<(), StoreError> {
+        let file = self.data.join(Part::Lake.file());
+        match is_empty(&file) {
+            true => Ok(()),
+            false => Err(StoreError::TwoCatalogs {
+                database: self.database.name().to_owned(),
+                file,
+            }),
         }
     }
 
