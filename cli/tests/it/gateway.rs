@@ -21,9 +21,10 @@ pub struct Served {
 }
 
 impl Served {
-    /// Serves the data directory of a lab; the token is that of the first start, or empty.
+    /// Serves the data directory of a lab, with its log among what a failed test shows; the token is that of the first
+    /// start, or empty.
     pub fn start(lab: &Lab) -> (Self, String) {
-        let (served, said) = Self::start_telling(lab, &[], Stdio::null());
+        let (served, said) = Self::start_telling(lab, &[], Stdio::inherit());
         (served, said["token"].as_str().unwrap_or_default().to_owned())
     }
 
@@ -175,7 +176,8 @@ async fn whoever_has_no_token_learns_only_that_it_lives() {
 
 #[tokio::test]
 async fn a_page_of_another_site_is_refused() {
-    let (served, dev) = Served::start(&lab());
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
     let port = served.url.rsplit(':').next().unwrap().to_owned();
     let own = format!("http://localhost:{port}");
     let cases = [
@@ -705,7 +707,8 @@ async fn whoever_does_not_read_leaves_room_for_the_others() {
 
 #[tokio::test]
 async fn a_path_that_is_not_utf_8_is_a_problem_like_any_other() {
-    let (served, dev) = Served::start(&lab());
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
     assert_eq!(served.json("", "/api/v1/datasets/%FF").await.0, 401);
     let (status, problem) = served.json(&dev, "/api/v1/datasets/%FF").await;
     assert_eq!((status, &problem["status"]), (400, &json!(400)));

@@ -477,7 +477,8 @@ async fn without_a_token_an_agent_learns_only_where_to_get_one() {
 
 #[tokio::test]
 async fn a_page_of_another_site_gets_no_answer_from_any_face() {
-    let (served, dev) = Served::start(&gateway::lab());
+    let lab = gateway::lab();
+    let (served, dev) = Served::start(&lab);
     let port = served.url.rsplit(':').next().unwrap().to_owned();
     let own = format!("localhost:{port}");
     let hostile = [
@@ -517,7 +518,8 @@ async fn a_page_of_another_site_gets_no_answer_from_any_face() {
 
 #[tokio::test]
 async fn a_body_without_end_is_not_read_to_its_end() {
-    let (served, dev) = Served::start(&gateway::lab());
+    let lab = gateway::lab();
+    let (served, dev) = Served::start(&lab);
     let long = "x".repeat(16 << 20);
     let call = json!({ "name": "search", "arguments": { "q": long } });
     // The answer may come while the rest is still sent, and then the connection ends.
@@ -591,7 +593,8 @@ async fn each_token_is_shown_what_it_may_use() {
 
 #[tokio::test]
 async fn private_data_are_nobody_elses_to_keep() {
-    let (served, dev) = Served::start(&gateway::lab());
+    let lab = gateway::lab();
+    let (served, dev) = Served::start(&lab);
     for list in [
         "tools/list",
         "resources/list",
