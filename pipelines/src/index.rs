@@ -17,7 +17,7 @@ use std::sync::Arc;
 use store::Store;
 use store::embedder::{Embedder, Tokens};
 use store::vectors::chunks::Followed;
-use store::vectors::{Chunks, Space, Vectors};
+use store::vectors::{Chunks, Compared, Space, Vectors};
 use tokio_util::sync::CancellationToken;
 use transforms::chunk::rows;
 
@@ -162,6 +162,15 @@ async fn sections_of(
     }
 }
 
+/// What a model has read of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Embedded {
+    /// Texts that have their vectors now.
+    pub texts: usize,
+    /// Vectors of texts that no chunk says any more.
+    pub stale: usize,
+}
+
 /// Gives texts that have none their vectors of a model, those of the newest rows first, until all have or `cancel`
 /// says so. The store must be open for writing.
 ///
@@ -173,8 +182,8 @@ pub async fn embed(
     embedder: &Arc<Embedder>,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<usize, IndexError> {
-    let pending = space.pending(chunks).await?;
+) -> Result<Embedded, IndexError> {
+    let Compared { pending, stale, .. } = space.compared(chunks).await?;
     progress.add_expected(pending.len() as u64);
     let mut done = 0;
     for some in pending.chunks(TEXTS * if embedder.most_tokens().is_none() { 32 } else { 1 }) {
@@ -188,5 +197,5 @@ pub async fn embed(
         done += some.len();
         progress.add_seen(some.len() as u64);
     }
-    Ok(done)
+    Ok(Embedded { texts: done, stale })
 }

@@ -26,18 +26,14 @@ impl Gateway {
     pub async fn keep(&self) {
         let following = async {
             tokio::select! {
-                ((), (), ()) = async { tokio::join!(self.lake.follow(), self.announce(), self.write_used()) } => {}
+                ((), (), ()) = async { tokio::join!(self.lake.follow(), self.announce(), self.keep_writing_used()) } => {}
                 () = self.closed.cancelled() => {}
             }
         };
         tokio::join!(following, self.write_records());
         // A database that is away is waited for no longer than the calls were.
-        match tokio::time::timeout(LAST, self.callers.write_used()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "when tokens were last used is not written down"),
-            Err(_) => {
-                tracing::warn!("when tokens were last used is not written down: the database does not answer")
-            }
+        if tokio::time::timeout(LAST, self.write_used()).await.is_err() {
+            tracing::warn!("when tokens were last used is not written down: the database does not answer");
         }
         self.audit.close().await;
     }
@@ -47,12 +43,16 @@ impl Gateway {
         self.closed.cancel();
     }
 
-    async fn write_used(&self) {
+    async fn keep_writing_used(&self) {
         loop {
             tokio::time::sleep(USES).await;
-            if let Err(error) = self.callers.write_used().await {
-                tracing::warn!(%error, "when tokens were last used is not written down");
-            }
+            self.write_used().await;
+        }
+    }
+
+    async fn write_used(&self) {
+        if let Err(error) = self.callers.write_used().await {
+            tracing::warn!(%error, "when tokens were last used is not written down");
         }
     }
 

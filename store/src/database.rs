@@ -12,11 +12,12 @@ mod words;
 
 pub(crate) use address::Durability;
 pub use place::Place;
+pub(crate) use place::has_lake;
 pub(crate) use words::{absence, refusal};
 
 use crate::directory::make_private;
 use crate::error::StoreError;
-use crate::identity;
+use crate::lake::catalog::is_of_another;
 use crate::watch::Watch;
 use address::{Access, Address};
 use sqlx::any::AnyPoolOptions;
@@ -151,7 +152,7 @@ impl Database {
             let mut connection = place::greeted(&options).await.map_err(&failed)?;
             // The lake sees to that itself.
             if part != Part::Lake
-                && identity::is_of_another(&mut connection, &place.data)
+                && is_of_another(&mut connection, &place.data)
                     .await
                     .map_err(&failed)?
             {

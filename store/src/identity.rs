@@ -1,12 +1,10 @@
 //! The id of a data directory, in a file in it: by it a database that keeps the directory's lake knows it again, wherever
 //! it was moved or restored to.
 //!
-//! - In: a data directory. Out: its id. Not here: whose a lake is where an id is missing (`lake::catalog`).
+//! - In: a data directory. Out: its id. Not here: comparing it with that of a database (`lake::catalog`).
 
-use crate::directory::{has_data_files, make_once};
+use crate::directory::make_once;
 use crate::error::StoreError;
-use crate::lake::catalog::DATA_ID;
-use sqlx::AnyConnection;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -48,40 +46,6 @@ pub(crate) fn give(data: &Path, id: Uuid) -> Result<Uuid, StoreError> {
     }
     make_once(&data.join(FILE), format!("{id}\n").as_bytes())?;
     Ok(of(data)?.unwrap_or(id))
-}
-
-/// Whether a Postgres keeps the lake of another data directory. What else it keeps is not this one's, either. Where there is
-/// no id it is nobody's yet, or the lake is asked, which knows more.
-///
-/// # Errors
-/// The database's refusal; an id of the directory that cannot be read is told by the lake.
-pub(crate) async fn is_of_another(connection: &mut AnyConnection, data: &Path) -> Result<bool, sqlx::Error> {
-    let lakes: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM pg_tables WHERE schemaname = 'dkc_lake' AND tablename = 'ducklake_metadata'",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if lakes == 0 {
-        return Ok(false);
-    }
-    let theirs: Option<String> =
-        sqlx::query_scalar("SELECT value FROM dkc_lake.ducklake_metadata WHERE key = $1 AND scope IS NULL")
-            .bind(DATA_ID)
-            .fetch_optional(&mut *connection)
-            .await?;
-    match (of(data), theirs) {
-        (Ok(Some(own)), Some(theirs)) => Ok(own.to_string() != theirs),
-        // An empty lake is anybody's.
-        (Ok(None), Some(_)) if !has_data_files(&data.join("lake/files")).unwrap_or(true) => {
-            let files: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM (SELECT 1 FROM dkc_lake.ducklake_data_file LIMIT 1) AS one",
-            )
-            .fetch_one(connection)
-            .await?;
-            Ok(files > 0)
-        }
-        _ => Ok(false),
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub use chunks::{Chunks, WordHit};
 pub use error::VectorError;
 pub use facts::Facts;
 pub use hot::{Hot, Near};
-pub use space::Space;
+pub use space::{Compared, Space};
 
 use crate::embedder::ModelStamp;
 use arrow_array::RecordBatch;

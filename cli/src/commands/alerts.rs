@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::Store;
-use store::alerts::{Alert, AlertLog, Expected};
+use store::alerts::{Alert, AlertLog, Expected, Unattended};
 use store::queue::Queue;
 
 /// Lists what is wrong, since when, and what to do about it.
@@ -97,6 +97,14 @@ fn as_json(alert: &Alert, since: Option<Instant>) -> Value {
         "next_step": alert.next_step,
         "since": since,
     })
+}
+
+/// That nobody begins what is due, and since when.
+pub(super) fn told(unattended: &Unattended) -> String {
+    let since = unattended
+        .since
+        .map(|since| format!(", since {}", print::moment(since)));
+    format!("{}{}", unattended.what, since.unwrap_or_default())
 }
 
 /// What a configuration expects of its pipelines.

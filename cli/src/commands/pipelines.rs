@@ -128,19 +128,10 @@ impl Listed<'_> {
 
 /// Warns that the times to come will not happen.
 fn warn(unattended: Option<Unattended>, context: &Context) {
-    let Some(Unattended {
-        since,
-        what,
-        next_step,
-    }) = unattended
-    else {
-        return;
-    };
-    let since = since.map(|since| format!(", since {}", print::moment(since)));
-    print::note(
-        &format!("{what}{}; {next_step}", since.unwrap_or_default()),
-        context,
-    );
+    if let Some(unattended) = unattended {
+        let note = format!("{}; {}", alerts::told(&unattended), unattended.next_step);
+        print::note(&note, context);
+    }
 }
 
 fn list_times(times: Vec<Time<'_>>, unattended: Option<Unattended>, context: &Context) -> Result<()> {

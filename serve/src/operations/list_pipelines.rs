@@ -156,7 +156,6 @@ pub(crate) fn next_due(
 mod tests {
     use super::*;
     use jiff::SignedDuration;
-    use std::sync::Arc;
 
     fn pipeline() -> Pipeline {
         Pipeline {
@@ -205,7 +204,7 @@ mod tests {
         fares.watched.insert("mail".to_owned(), 60 * minute);
         assert!(!is_late(&fares, 180));
         assert!(is_late(&fares, 181));
-        fares.collected = Arc::new([("mail".to_owned(), 90 * minute)].into());
+        fares.collected = [("mail".to_owned(), 90 * minute)].into();
         assert!(!is_late(&fares, 210));
         assert!(is_late(&fares, 211));
     }
@@ -213,7 +212,7 @@ mod tests {
     #[test]
     fn what_is_told_names_no_host() {
         let fares = Fares {
-            collected: Arc::new([("mail".to_owned(), 0)].into()),
+            collected: [("mail".to_owned(), 0)].into(),
             ..Fares::default()
         };
         let told = state(&pipeline(), &fares, None, 0);

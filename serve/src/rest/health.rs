@@ -135,7 +135,7 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
         metrics::gauge!("dkc_dataset_rows", "dataset" => name.clone()).set(holding.rows as f64);
         metrics::gauge!("dkc_dataset_bytes", "dataset" => name.clone()).set(holding.bytes as f64);
     }
-    for (source, ended) in head.fares.collected.iter() {
+    for (source, ended) in &head.fares.collected {
         metrics::gauge!("dkc_source_collected_timestamp_seconds", "source" => source.clone())
             .set(*ended as f64 / 1e6);
     }
@@ -230,7 +230,7 @@ mod tests {
         let fares = Fares {
             // Nobody has opened an alert of it, and it counts.
             failing: [("mail".to_owned(), failed.clone()), ("gone".to_owned(), failed)].into(),
-            collected: Arc::new([("mail".to_owned(), 950_000_000), ("notes".to_owned(), 1)].into()),
+            collected: [("mail".to_owned(), 950_000_000), ("notes".to_owned(), 1)].into(),
             // Of one that was mended since, which counts no more.
             open: vec![
                 open(AlertKind::Failing, "notes"),

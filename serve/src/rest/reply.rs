@@ -46,7 +46,7 @@ pub(super) fn tag(
         &*caller.view,
         format.name(),
         (head.snapshot, head.state),
-        &*head.fares.collected,
+        &head.fares.collected,
     );
     let digest = blake3::hash(&serde_json::to_vec(&named).unwrap_or_default()).to_hex();
     format!("\"{}-{}\"", head.snapshot, digest.get(..24).unwrap_or_default())

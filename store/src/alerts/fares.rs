@@ -14,7 +14,6 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 /// A run that fails for this time is told of, though other tries are to come.
 pub const TOLD_AT: i64 = 3;
@@ -49,7 +48,7 @@ pub struct Failed {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fares {
     /// When each pipeline was last collected well.
-    pub collected: Arc<BTreeMap<String, Instant>>,
+    pub collected: BTreeMap<String, Instant>,
     /// The pipelines that fail.
     pub failing: BTreeMap<String, Failed>,
     /// Since when it is watched that each pipeline collects; none of which no service has looked.
@@ -262,7 +261,7 @@ impl AlertLog {
         };
         let collected = collected.iter().map(pair).collect::<Result<_, _>>();
         Ok(Fares {
-            collected: Arc::new(collected.map_err(&failed)?),
+            collected: collected.map_err(&failed)?,
             failing: failing.map_err(&failed)?,
             watched: self.watched().await?,
             open: self.open_now().await?,

@@ -77,14 +77,9 @@ impl Place {
             return Ok(false);
         }
         let (mut connection, name) = self.connect(Part::Lake).await?;
-        let found: Result<i64, sqlx::Error> = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = 'ducklake_snapshot'",
-        )
-        .bind(Part::Lake.schema())
-        .fetch_one(&mut connection)
-        .await;
+        let found = has_lake(&mut connection).await;
         let _ = connection.close().await;
-        Ok(found.map_err(StoreError::database(name, true))? > 0)
+        found.map_err(StoreError::database(name, true))
     }
 
     /// A connection of its own to Postgres that only reads, and the name of the database.
@@ -100,4 +95,15 @@ impl Place {
 pub(super) async fn greeted(options: &AnyConnectOptions) -> Result<AnyConnection, sqlx::Error> {
     let greeted = timeout(GREETING, AnyConnection::connect_with(options)).await;
     greeted.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+}
+
+/// Whether a Postgres has the catalog of a lake.
+pub(crate) async fn has_lake(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    let found: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = 'ducklake_snapshot'",
+    )
+    .bind(Part::Lake.schema())
+    .fetch_one(connection)
+    .await?;
+    Ok(found > 0)
 }

@@ -13,7 +13,7 @@ mod seal;
 mod tables;
 
 pub use commit::{EndedFile, NewDeletes, On, TableChange};
-pub(crate) use owner::{Claim, DATA_ID};
+pub(crate) use owner::{Claim, DATA_ID, is_of_another};
 pub use seal::Seal;
 
 use crate::database::{Database, Native, Part, Place, is_postgres};

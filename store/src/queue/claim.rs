@@ -5,8 +5,9 @@ use crate::error::StoreError;
 use crate::runs::{columns, insert_whole, measured, run_of, whole};
 use schemas::datasets::runs::{Run, RunState};
 use schemas::{Instant, RunId};
-use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe, Row};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -82,16 +83,8 @@ impl Queue {
         let per_host = i64::try_from(per_host).unwrap_or(i64::MAX).max(1);
         if !self.database.is_postgres() {
             // Whoever looks only to find nothing keeps nobody from writing.
-            let looked = now();
-            let first = sqlx::query(WAITING)
-                .bind(looked)
-                .bind(beyond(looked))
-                .bind(per_host)
-                .bind(1_i64)
-                .fetch_optional(self.database.pool())
-                .await
-                .map_err(&failed)?;
-            if first.is_none() {
+            let first = waiting(now(), per_host, 1).fetch_optional(self.database.pool());
+            if first.await.map_err(&failed)?.is_none() {
                 return Ok(claimed);
             }
         }
@@ -101,14 +94,8 @@ impl Queue {
         // The first that waits always fits, so each round takes one at least.
         while claimed.len() < slots {
             let free = slots - claimed.len();
-            let rows = sqlx::query(WAITING)
-                .bind(now)
-                .bind(beyond(now))
-                .bind(per_host)
-                .bind(i64::try_from(free).unwrap_or(i64::MAX))
-                .fetch_all(&mut *transaction)
-                .await
-                .map_err(&failed)?;
+            let rows = waiting(now, per_host, free).fetch_all(&mut *transaction);
+            let rows = rows.await.map_err(&failed)?;
             let fitting = fitting(&rows, per_host).map_err(&failed)?;
             if !fitting.is_empty() {
                 let places: Vec<String> = (4..)
@@ -201,6 +188,14 @@ impl Queue {
             .map_err(self.database.failed())?;
         Ok(done.rows_affected() > 0)
     }
+}
+
+fn waiting(now: Instant, per_host: i64, most: usize) -> Query<'static, Any, AnyArguments> {
+    sqlx::query(WAITING)
+        .bind(now)
+        .bind(beyond(now))
+        .bind(per_host)
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
 }
 
 fn lease_end(now: Instant, lease: Duration) -> Instant {

@@ -48,6 +48,17 @@ pub struct Pending {
     address: u64,
 }
 
+/// What chunks say beside what there are vectors of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// Vectors.
+    pub vectors: usize,
+    /// The texts that have none yet, those of the newest chunks first.
+    pub pending: Vec<Pending>,
+    /// Vectors of texts that no chunk says any more.
+    pub stale: usize,
+}
+
 /// How many vectors there are, and how many there should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpaceState {
@@ -122,15 +133,28 @@ impl Space {
     /// # Errors
     /// [`VectorError`] when a table cannot be read.
     pub async fn pending(&self, chunks: &Chunks) -> Result<Vec<Pending>, VectorError> {
+        Ok(self.compared(chunks).await?.pending)
+    }
+
+    /// What chunks say beside what there are vectors of; it reads the digests of both once.
+    ///
+    /// # Errors
+    /// [`VectorError`] when a table cannot be read.
+    pub async fn compared(&self, chunks: &Chunks) -> Result<Compared, VectorError> {
         let there = self.digests().await?;
-        let mut pending: Vec<(Option<i64>, Pending)> = texts_of(chunks)
-            .await?
+        let said = texts_of(chunks).await?;
+        let stale = there.iter().filter(|digest| !said.contains_key(*digest)).count();
+        let mut pending: Vec<(Option<i64>, Pending)> = said
             .into_iter()
             .filter(|(digest, _)| !there.contains(digest))
             .map(|(digest, (date, address))| (date, Pending { digest, address }))
             .collect();
         pending.sort_by(|(a, at_a), (b, at_b)| b.cmp(a).then(at_a.address.cmp(&at_b.address)));
-        Ok(pending.into_iter().map(|(_, pending)| pending).collect())
+        Ok(Compared {
+            vectors: there.len(),
+            pending: pending.into_iter().map(|(_, pending)| pending).collect(),
+            stale,
+        })
     }
 
     /// What the model should read of pending texts, in their order.
@@ -283,12 +307,11 @@ impl Space {
     /// # Errors
     /// [`VectorError`] when a table cannot be read.
     pub async fn state(&self, chunks: &Chunks) -> Result<SpaceState, VectorError> {
-        let there = self.digests().await?;
-        let said = texts_of(chunks).await?;
+        let compared = self.compared(chunks).await?;
         Ok(SpaceState {
-            vectors: there.len(),
-            pending: said.keys().filter(|digest| !there.contains(*digest)).count(),
-            stale: there.iter().filter(|digest| !said.contains_key(*digest)).count(),
+            vectors: compared.vectors,
+            pending: compared.pending.len(),
+            stale: compared.stale,
         })
     }
 

@@ -3,7 +3,6 @@
 use super::{Check, Status, check};
 use crate::commands::alerts;
 use crate::config::Config;
-use crate::print;
 use jiff::{SignedDuration, Timestamp};
 use miette::{IntoDiagnostic, Result};
 use schemas::Instant;
@@ -63,13 +62,12 @@ pub(super) async fn at_work(config: &Config, store: &Store) -> Result<Vec<Check>
         let unattended = fares.unattended(&alerts::expected(config), now.as_microsecond());
         checks.push(match unattended {
             None => check("service", Status::Ok, "it has seen every time that came", ""),
-            Some(unattended) => {
-                let since = unattended
-                    .since
-                    .map(|since| format!(", since {}", print::moment(since)));
-                let found = format!("{}{}", unattended.what, since.unwrap_or_default());
-                check("service", Status::Warning, found, unattended.next_step)
-            }
+            Some(unattended) => check(
+                "service",
+                Status::Warning,
+                alerts::told(&unattended),
+                unattended.next_step,
+            ),
         });
     }
     if waiting > 0 {

@@ -8,7 +8,7 @@ use clap::Args;
 use collectors::Progress;
 use miette::{IntoDiagnostic, Result, miette};
 use pipelines::IndexError;
-use pipelines::index::{self, Indexed};
+use pipelines::index::{self, Embedded, Indexed};
 use schemas::Dataset;
 use serde::Serialize;
 use std::fs::File;
@@ -218,12 +218,12 @@ impl Fresh<'_> {
         );
         let embedded = index::embed(&chunks, &space, embedder, &progress, self.cancel).await;
         shown.abort();
-        let embedded = embedded.into_diagnostic()?;
+        let Embedded { texts, stale } = embedded.into_diagnostic()?;
         // A run that only takes rows away, or was killed before it tidied, leaves vectors of texts nobody says.
-        if embedded > 0 || space.state(&chunks).await.into_diagnostic()?.stale > 0 {
+        if texts > 0 || stale > 0 {
             space.optimize(&chunks).await.into_diagnostic()?;
         }
-        Ok(embedded)
+        Ok(texts)
     }
 
     /// Forgets chunks, and vectors that cannot be read or are of other files by the name of the model.

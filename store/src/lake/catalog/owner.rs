@@ -7,11 +7,12 @@
 //! - Not here: the id of the directory (`identity`).
 
 use super::{Catalog, hold};
-use crate::database::Part;
+use crate::database::{Part, has_lake};
 use crate::directory::{has_data_files, is_empty};
 use crate::error::StoreError;
 use crate::identity;
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
+use std::path::Path;
 use uuid::Uuid;
 
 /// The key.
@@ -215,5 +216,35 @@ impl Catalog {
             0 => Ok(()),
             _ => Err(self.of_another()),
         }
+    }
+}
+
+/// Whether a Postgres keeps the lake of another data directory: what else it keeps is not this one's, either. Where there
+/// is no id it is nobody's yet, or the lake is asked, which knows more.
+///
+/// # Errors
+/// The database's refusal; an id of the directory that cannot be read is told by the lake.
+pub(crate) async fn is_of_another(connection: &mut AnyConnection, data: &Path) -> Result<bool, sqlx::Error> {
+    if !has_lake(connection).await? {
+        return Ok(false);
+    }
+    let lake = Part::Lake.schema();
+    let id = format!("SELECT value FROM {lake}.ducklake_metadata WHERE key = $1 AND scope IS NULL");
+    let theirs: Option<String> = sqlx::query_scalar(AssertSqlSafe(id))
+        .bind(DATA_ID)
+        .fetch_optional(&mut *connection)
+        .await?;
+    match (identity::of(data), theirs) {
+        (Ok(Some(own)), Some(theirs)) => Ok(own.to_string() != theirs),
+        // An empty lake is anybody's.
+        (Ok(None), Some(_)) if !has_data_files(&data.join("lake/files")).unwrap_or(true) => {
+            let any =
+                format!("SELECT count(*) FROM (SELECT 1 FROM {lake}.ducklake_data_file LIMIT 1) AS one");
+            let files: i64 = sqlx::query_scalar(AssertSqlSafe(any))
+                .fetch_one(connection)
+                .await?;
+            Ok(files > 0)
+        }
+        _ => Ok(false),
     }
 }
