@@ -78,7 +78,9 @@ def ingest(results, work, what, source, mails, **settings):
     """A first run and one with nothing new; the data stays for whoever asks further."""
     dkc = Dkc(work, what.replace(" ", "-"), source)
     taken = best(dkc.command, dkc.afresh, counted(mails, mails), **settings)
-    results.add(f"dkc {what}", mails / taken.seconds, "msg/s", "dkc run", taken)
+    indexed = json.loads(taken.output)["runs"][0]["index_ms"] / 1000
+    results.add(f"dkc {what}", mails / (taken.seconds - indexed), "msg/s", "dkc run, but for its index of search")
+    results.add(f"dkc {what}, searchable too", mails / taken.seconds, "msg/s", "dkc run", taken)
     results.add(f"dkc {what}, peak memory", taken.peak_mb, "MB")
     again = best(dkc.command, check=counted(mails, 0), **settings)
     results.add(f"dkc {what}, nothing new", again.seconds, "s", "dkc run, again", again)

@@ -4,7 +4,7 @@ use crate::config::Config;
 use clap::Args;
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
-use miette::{Result, miette};
+use miette::{IntoDiagnostic, Result, miette};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use store::Place;
@@ -91,6 +91,17 @@ impl Context {
             false => Place::from(&self.data),
         };
         Ok(self.place.get_or_init(|| place).clone())
+    }
+
+    /// The same, after it was seen that the database is that of the data directory: for whoever opens a part of the store
+    /// and not all of it.
+    ///
+    /// # Errors
+    /// As [`Context::place`]; that it is not, or that it does not answer.
+    pub async fn own_place(&self) -> Result<Place> {
+        let place = self.place()?;
+        place.check().await.into_diagnostic()?;
+        Ok(place)
     }
 
     /// The folder of models: `DKC_MODELS`, else `models` in the data directory if it is there, else the cache

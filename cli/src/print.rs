@@ -4,7 +4,10 @@
 //! characters, and on a terminal they are shown as signs. So there is no colour either; only what is being
 //! typed has some (`shell`).
 
+mod fit;
 mod pager;
+
+pub use fit::{Columns, LeftOut, Moment};
 
 use crate::context::Context;
 use jiff::tz::TimeZone;
@@ -60,10 +63,31 @@ pub fn table_of(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) ->
     text(&table.to_string())
 }
 
+/// Prints a table, of which a narrow terminal gets fewer columns. `rows` writes moments as it is told.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn table_fitted<const N: usize>(
+    columns: &Columns<N>,
+    rows: impl Fn(Moment) -> Vec<[String; N]>,
+) -> Result<()> {
+    let Some(width) = terminal_width() else {
+        return table(columns.header, rows(moment));
+    };
+    let (header, rows) = columns.shown(rows, width);
+    table_of(&header, rows)
+}
+
 /// A moment to the second, as tables and sentences show it: on the clock of this machine, and how far that is from UTC.
 /// JSON has microseconds since 1970 instead.
 pub fn moment(instant: schemas::Instant) -> String {
     moment_in(instant, TimeZone::system())
+}
+
+/// A moment to the minute, on the clock of this machine; which year it is of is known.
+pub fn minute(instant: schemas::Instant) -> String {
+    let at = jiff::Timestamp::from_microsecond(instant).map(|at| at.to_zoned(TimeZone::system()));
+    at.map_or_else(|_| String::new(), |at| at.strftime("%m-%d %H:%M").to_string())
 }
 
 fn moment_in(instant: schemas::Instant, zone: TimeZone) -> String {
@@ -126,11 +150,18 @@ pub async fn rows_to(
     Ok(written)
 }
 
-/// Tells the user something on standard error, unless `--quiet`.
+/// Tells the user something on standard error, unless `--quiet`; with `--json`, as JSON in a line of its own.
 pub fn note(text: &str, context: &Context) {
     if !context.quiet {
         // There is nowhere left to say that standard error is closed.
-        let _ = writeln!(Output::stderr(), "{text}");
+        let _ = writeln!(Output::stderr(), "{}", note_text(text, context.json));
+    }
+}
+
+fn note_text(text: &str, json: bool) -> String {
+    match json {
+        true => json!({ "note": text }).to_string(),
+        false => text.to_owned(),
     }
 }
 
@@ -370,6 +401,12 @@ mod tests {
         assert_eq!(moment_in(at, berlin.clone()), "2026-03-29T03:00:00+02:00");
         assert_eq!(moment_in(at - 1, berlin), "2026-03-29T01:59:59+01:00");
         assert_eq!(moment_in(i64::MAX, TimeZone::UTC), "");
+    }
+
+    #[test]
+    fn a_note_beside_results_as_json_is_json() {
+        assert_eq!(note_text("no `x`", false), "no `x`");
+        assert_eq!(note_text("no `x`", true), r#"{"note":"no `x`"}"#);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub use cut::columns;
 use crate::error::IndexError;
 use arrow_array::RecordBatch;
 use collectors::Progress;
+use cut::Cutter;
 use schemas::{Dataset, Home, Search, SourceName, datasets};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -84,6 +85,7 @@ pub async fn follow(
         left.extend(rows::keys(dataset, batch)?);
     }
     let mut indexed = Indexed::default();
+    let cutter = Arc::new(Cutter::new(tokens.clone()));
     while let Some(batch) = came {
         let batch = batch?;
         for from in (0..batch.num_rows()).step_by(ROWS) {
@@ -92,9 +94,9 @@ pub async fn follow(
             }
             let batch = batch.slice(from, ROWS.min(batch.num_rows() - from));
             let sections = sections_of(store, search, &batch).await?;
-            let tokens = tokens.clone();
+            let cutter = cutter.clone();
             let made = tokio::task::spawn_blocking(move || {
-                cut::cut(dataset, search, &batch, sections.as_ref(), &tokens)
+                cut::cut(dataset, search, &batch, sections.as_ref(), &cutter)
             });
             let (keys, made) = made.await??;
             chunks.replace(&keys, &made).await?;

@@ -11,6 +11,7 @@ mod times;
 mod when;
 
 pub use decide::decide;
+pub use times::upcoming_since;
 pub use when::{BadSchedule, When, upcoming};
 
 use jiff::tz::TimeZone;

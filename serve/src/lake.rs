@@ -17,7 +17,7 @@ use store::page::Listing;
 use store::queue::Queue;
 use store::watch::Watch;
 use store::{Store, StoreError};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{Notify, OnceCell, watch};
 
 /// How often the databases are asked whether anybody wrote to them.
 const LOOKS: Duration = Duration::from_millis(500);
@@ -72,6 +72,7 @@ pub struct Lake {
     queue: Queue,
     alerts: AlertLog,
     head: watch::Sender<Arc<Head>>,
+    again: Notify,
     listings: Mutex<HashMap<&'static str, Kept>>,
 }
 
@@ -100,6 +101,7 @@ impl Lake {
             queue,
             alerts,
             head,
+            again: Notify::new(),
             listings: Mutex::default(),
         };
         if let Some(head) = lake.look(&mut Watches::default()).await? {
@@ -123,15 +125,31 @@ impl Lake {
         self.head.subscribe()
     }
 
+    /// Looks anew, at once: a look that is under way waits for connections that a database which was away has not given
+    /// it, and would wait on.
+    pub(crate) fn look_again(&self) {
+        self.again.notify_one();
+    }
+
     /// Looks for what is new, for ever.
     pub async fn follow(&self) {
         let mut watches = Watches::default();
         let mut tick = tokio::time::interval(LOOKS);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.again.notified() => {}
+            }
             // A database that is away is told soon, not only when its connections give up.
-            let looked = tokio::time::timeout(ANSWER, self.look(&mut watches)).await;
+            let looked = tokio::select! {
+                looked = tokio::time::timeout(ANSWER, self.look(&mut watches)) => looked,
+                () = self.again.notified() => {
+                    watches = Watches::default();
+                    tick.reset_immediately();
+                    continue;
+                }
+            };
             let head = match looked.map_err(|_| None).and_then(|looked| looked.map_err(Some)) {
                 Ok(None) => continue,
                 Ok(Some(head)) => head,

@@ -4,6 +4,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::error::Refusal;
 use store::query::QueryError;
 
 /// The kinds of problems, each with its status (RFC 9110) and title.
@@ -212,6 +213,19 @@ impl Problem {
         .after(AWAY)
     }
 
+    /// The database does not let dkc in.
+    pub fn refused(why: &Refusal) -> Self {
+        Self::refused_as(&why.plain())
+    }
+
+    fn refused_as(why: &str) -> Self {
+        Self::new(
+            Kind::Unavailable,
+            format!("the database refuses dkc: {why}; then start dkc again if its own settings were wrong"),
+        )
+        .after(AWAY)
+    }
+
     /// It, with when to try again.
     pub fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
@@ -250,6 +264,12 @@ impl From<QueryError> for Problem {
                 )
                 .after(1)
             }
+            QueryError::Away(_) => Self::away(),
+            QueryError::Refused { plain, .. } => Self::refused_as(&plain),
+            QueryError::Lost { .. } => {
+                tracing::error!(%error, "a query found the lake damaged");
+                Self::new(Kind::Internal, error.to_string())
+            }
             QueryError::TooMuch { .. } => Self::new(Kind::TooLarge, error.to_string()),
             error => Self::unprocessable(error.to_string()),
         }
@@ -261,7 +281,12 @@ impl From<store::StoreError> for Problem {
         match error {
             store::StoreError::NoSnapshot { .. } => Self::new(Kind::NotFound, error.to_string()),
             // The log has it once, and not for each that asks.
-            store::StoreError::Unreachable { .. } | store::StoreError::Refused { .. } => Self::away(),
+            store::StoreError::Unreachable { .. } => Self::away(),
+            store::StoreError::Refused { ref why, .. } => {
+                // Connections that were made before may live on, so that nobody else notices.
+                tracing::error!(%error, "a connection to the database is refused");
+                Self::refused(why)
+            }
             error => Self::internal(&error),
         }
     }

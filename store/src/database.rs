@@ -13,7 +13,8 @@ mod words;
 pub(crate) use address::Durability;
 pub use place::Place;
 pub(crate) use place::has_lake;
-pub(crate) use words::{absence, refusal};
+pub use words::Refusal;
+pub(crate) use words::{absence, is_absent, refusal};
 
 use crate::directory::make_private;
 use crate::error::StoreError;

@@ -1,6 +1,8 @@
 //! What can go wrong while keeping and asking.
 
-use crate::database::{absence, refusal};
+pub use crate::database::Refusal;
+
+use crate::database::{absence, is_absent, refusal};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -107,7 +109,7 @@ pub enum StoreError {
         /// The server and its database.
         database: String,
         /// Why, and what to do.
-        why: String,
+        why: Refusal,
     },
     /// The tables are of a newer dkc.
     #[error("`{database}` was made by a newer dkc; use that one")]
@@ -195,7 +197,7 @@ impl StoreError {
                 Self::Locked { database, source }
             } else if is_postgres && let Some(why) = refusal(&source) {
                 Self::Refused { database, why }
-            } else if is_postgres && is_unreachable(&source) {
+            } else if is_postgres && is_absent(&source) {
                 Self::Unreachable { database, source }
             } else {
                 Self::Database { database, source }
@@ -214,17 +216,5 @@ impl StoreError {
         }
         // SQLITE_BUSY (5) and SQLITE_LOCKED (6), with their extended codes in the higher bytes.
         code.parse::<i64>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
-    }
-}
-
-/// Whether a server of Postgres is not there, or not yet, or not any more.
-fn is_unreachable(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
-        // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| matches!(code.as_ref(), "57P01" | "57P02" | "57P03" | "53300")),
-        _ => false,
     }
 }

@@ -80,7 +80,9 @@ impl Store {
     /// [`StoreError::OtherDirectory`] when its Postgres keeps the lake of another data directory; else when it cannot be made
     /// or read.
     pub async fn open(place: impl Into<Place>) -> Result<Self, StoreError> {
-        Self::open_locked(place.into(), None).await
+        let place = place.into();
+        place.check().await?;
+        Self::open_locked(place, None).await
     }
 
     /// Opens a store for writing, beside others who write. Whoever is the first clears what a crash left.
@@ -89,6 +91,7 @@ impl Store {
     /// [`StoreError::InUse`] when another dkc has the data directory for itself, and keeps it; else as [`Store::open`].
     pub async fn open_writer(place: impl Into<Place>) -> Result<Self, StoreError> {
         let place = place.into();
+        place.check().await?;
         make_private(&place.data)?;
         let lock = Lock::take(&place.data).await?;
         let store = Self::open_locked(place, Some(lock)).await?;
@@ -110,6 +113,7 @@ impl Store {
     /// [`StoreError::InUse`] when another dkc writes there, or a service is at work; else as [`Store::open`].
     pub async fn open_alone(place: impl Into<Place>) -> Result<Self, StoreError> {
         let place = place.into();
+        place.check().await?;
         make_private(&place.data)?;
         let lock = Lock::take(&place.data).await?;
         if !lock.is_alone() {

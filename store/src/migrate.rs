@@ -12,12 +12,14 @@ mod table;
 
 pub use error::MigrateError;
 
+use crate::Store;
 use crate::database::{Database, Part, Place};
 use crate::directory::Lock;
 use crate::error::StoreError;
 use crate::identity;
 use crate::lake::catalog::{Catalog, CommitInfo, DATA_ID, On};
 use crate::lake::data_file::sync_directory;
+use crate::lake::lost::lost_files;
 use crate::relational::Server;
 use copy::copy;
 use end::End;
@@ -67,6 +69,37 @@ pub struct Migrated {
     pub tables: Vec<MovedTable>,
     /// What the old files or schemas are called now; none when it was only tried.
     pub set_aside: Vec<String>,
+}
+
+/// Whether the tables of a data directory are in its Postgres: the ids of both say so. From before there were ids, the files
+/// that the catalog names now do.
+///
+/// # Errors
+/// [`StoreError::OtherDirectory`] when it keeps the lake of another directory, [`StoreError::NotMoved`] when it keeps none of
+/// this one; else as [`Store::open`].
+pub async fn is_moved(place: &Place) -> Result<bool, StoreError> {
+    let store = Store::open(place).await?;
+    let moved = has_all_of(&store).await;
+    store.close().await;
+    moved
+}
+
+async fn has_all_of(store: &Store) -> Result<bool, StoreError> {
+    let catalog = store.catalog();
+    if let Some(id) = identity::of(store.data())? {
+        let same: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM ducklake_metadata WHERE key = $1 AND value = $2 AND scope IS NULL",
+        )
+        .bind(DATA_ID)
+        .bind(id.to_string())
+        .fetch_one(&catalog.pool())
+        .await
+        .map_err(catalog.database().failed())?;
+        if same > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(lost_files(catalog, None).await?.is_empty())
 }
 
 /// Moves a store from one place to another; `told` hears of every table.

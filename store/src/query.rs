@@ -4,8 +4,8 @@
 //! - [`Workers::run_user_sql`] is the only way in for SQL that a person or an agent wrote (F4). It starts a process,
 //!   because a query can kill the one that runs it (F1), take memory that no pool counts (F2) and never yield (F3).
 //! - Reading order: `apart` asks such a process, `worker` is what runs in it, [`Reader::answer`] plans and runs; on
-//!   the way `guard` and `functions` say what is allowed, `past`, `found` and `parameters` change the statement, `session`
-//!   says what tables there are, `runs` reads the one that is not in the lake, `files` says which files may be read.
+//!   the way `guard` and `functions` say what is allowed, `past`, `found`, `moments` and `parameters` change the statement,
+//!   `session` says what tables there are, `runs` reads the one that is not in the lake, `files` says which files may be read.
 //!   `text` is for those who write SQL.
 //! - Not here: formats (`export`), who may ask.
 
@@ -17,6 +17,7 @@ mod found;
 mod functions;
 mod guard;
 mod information;
+mod moments;
 mod parameters;
 mod past;
 mod runs;
@@ -39,6 +40,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::Statement;
+use files::Losses;
 use futures::StreamExt;
 use schemas::View;
 use serde::{Deserialize, Serialize};
@@ -105,6 +107,15 @@ impl Reader {
     /// [`QueryError`] when it is not one read-only statement, or is refused by the planner. Errors while rows are made
     /// come through the stream.
     pub async fn answer(&self, query: &Query) -> Result<SendableRecordBatchStream, QueryError> {
+        let losses = Losses::default();
+        let begun = self.begin(query, &losses).await;
+        let rows = begun.map_err(|error| losses.blame(error))?;
+        let schema = rows.schema();
+        let rows = rows.map(move |batch| batch.map_err(|error| losses.blame(error.into()).within()));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+
+    async fn begin(&self, query: &Query, losses: &Losses) -> Result<SendableRecordBatchStream, QueryError> {
         let mut statement = guard::read_only_statement(&query.text)?;
         let shows_plan = matches!(statement, Statement::Explain(_));
         let current = self.snapshot(query.as_of).await?;
@@ -112,10 +123,11 @@ impl Reader {
         if let Statement::Statement(inner) = guard::innermost(&mut statement) {
             found = found::rewrite(inner, self, query).await?;
             past = past::rewrite(inner, self.catalog(), query, current).await?;
+            moments::of_microseconds(inner, &query.parameters);
             values = parameters::bind(inner, &query.parameters)?;
         }
         let session = |threads, shares| {
-            let context = self.session(current, &past, &query.view, threads, shares)?;
+            let context = self.session(current, &past, &query.view, threads, shares, losses)?;
             if let Some(found) = &found {
                 context.register_catalog(found::CATALOG, Arc::clone(found));
             }

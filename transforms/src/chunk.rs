@@ -92,21 +92,21 @@ pub struct Chunk<'a> {
     pub part: Part,
 }
 
-/// Cuts texts. It remembers lengths of words, so keep one for each thread.
-pub struct Chunker<'f> {
+/// Cuts texts. It remembers lengths of words, so keep one for each thread, for as long as there are texts.
+pub struct Chunker<F> {
     limit: usize,
     overlap: usize,
-    lengths: Lengths<'f>,
+    lengths: Lengths<F>,
 }
 
-impl<'f> Chunker<'f> {
+impl<F: Fn(&str) -> usize> Chunker<F> {
     /// Makes chunks of at most `limit` in the unit of `length`, each of which repeats up to `overlap` of the one before
     /// if both are of one block of paragraphs.
     ///
     /// `length` counts tokens, say, without those that a model puts around a text. The length of a text must not be
     /// above its bytes, nor above the lengths of its pieces taken together; only a single character may be above
     /// `limit`, and is then a chunk of its own. It is asked for words, never for long texts.
-    pub fn new(limit: usize, overlap: usize, length: &'f dyn Fn(&str) -> usize) -> Self {
+    pub fn new(limit: usize, overlap: usize, length: F) -> Self {
         let limit = limit.max(1);
         Self {
             limit,
@@ -146,6 +146,11 @@ impl<'f> Chunker<'f> {
     }
 
     fn cut<'a>(&self, text: &'a str) -> Vec<(usize, &'a str)> {
+        let trimmed = text.trim();
+        if trimmed.len() <= self.limit {
+            let at = text.len() - text.trim_start().len();
+            return Vec::from_iter((!trimmed.is_empty()).then_some((at, trimmed)));
+        }
         let counted = Counted::new(text, &self.lengths);
         let config = || ChunkConfig::new(self.limit).with_sizer(&counted);
         let config = config().with_overlap(self.overlap).unwrap_or_else(|_| config());

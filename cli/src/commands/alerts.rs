@@ -3,7 +3,7 @@
 use super::service;
 use crate::config::{Config, Tls, look_up};
 use crate::context::Context;
-use crate::print;
+use crate::print::{self, Columns, Moment};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
@@ -15,6 +15,13 @@ use std::sync::Arc;
 use store::Store;
 use store::alerts::{Alert, AlertLog, Expected, Unattended};
 use store::queue::Queue;
+
+/// The columns. Where they do not fit, alerts are below one another.
+const COLUMNS: Columns<5> = Columns {
+    header: ["since", "alert", "about", "what is wrong", "what to do"],
+    goes_on: "",
+    left_out: &[],
+};
 
 /// Lists what is wrong, since when, and what to do about it.
 #[derive(Debug, Args)]
@@ -40,7 +47,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 }
 
 async fn list(context: &Context) -> Result<()> {
-    let place = context.place()?;
+    let place = context.own_place().await?;
     // Without a configuration the alerts are listed that are open.
     let expected = match context.config_path()?.exists() {
         true => expected(&context.load_config()?),
@@ -53,12 +60,8 @@ async fn list(context: &Context) -> Result<()> {
     log.close().await;
     queue.close().await;
     let now = Timestamp::now().as_microsecond();
-    let unattended = fares.unattended(&expected, now);
-    let nobody = unattended.map(|unattended| (unattended.alert(), unattended.since));
-    let open = fares.wrong(&expected, now).into_iter();
-    let open = open.map(|open| (open.alert, Some(open.since)));
-    // First that nobody looks: then the others are not all.
-    let wrong: Vec<(Alert, Option<Instant>)> = nobody.into_iter().chain(open).collect();
+    let wrong = fares.wrong(&expected, now).into_iter();
+    let wrong: Vec<(Alert, Option<Instant>)> = wrong.map(|wrong| (wrong.alert, wrong.since)).collect();
     if context.json {
         let alerts: Vec<_> = wrong
             .iter()
@@ -73,19 +76,35 @@ async fn list(context: &Context) -> Result<()> {
         );
         return Ok(());
     }
-    let row = |(alert, since): (Alert, Option<Instant>)| {
-        [
-            since.map(print::moment).unwrap_or_default(),
-            alert.kind.as_str().replace('_', " "),
-            alert.subject,
-            alert.what,
-            alert.next_step,
-        ]
+    let whole: Vec<[String; 5]> = wrong.iter().map(|one| row(one, print::moment)).collect();
+    match print::terminal_width().is_some_and(|width| COLUMNS.width(&COLUMNS.header, &whole) > width) {
+        true => print::table(["alert", "about"], wrong.iter().flat_map(lines)),
+        false => print::table(COLUMNS.header, whole),
+    }
+}
+
+fn row((alert, since): &(Alert, Option<Instant>), moment: Moment) -> [String; 5] {
+    [
+        since.map(moment).unwrap_or_default(),
+        alert.kind.as_str().replace('_', " "),
+        alert.subject.clone(),
+        alert.what.clone(),
+        alert.next_step.clone(),
+    ]
+}
+
+/// An alert below itself, for a terminal on which its texts do not fit beside one another.
+fn lines(alert: &(Alert, Option<Instant>)) -> [[String; 2]; 3] {
+    let [since, kind, subject, what, next_step] = row(alert, print::minute);
+    let about = match since.is_empty() {
+        true => subject,
+        false => format!("{subject}, since {since}"),
     };
-    print::table(
-        ["since", "alert", "about", "what is wrong", "what to do"],
-        wrong.into_iter().map(row),
-    )
+    [
+        [kind, about],
+        ["what".to_owned(), what],
+        ["to do".to_owned(), next_step],
+    ]
 }
 
 fn as_json(alert: &Alert, since: Option<Instant>) -> Value {
@@ -209,4 +228,36 @@ pub(super) fn channels(config: &Config) -> Result<Channels> {
         dead_man,
         repeat: settings.repeat.whole(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::alerts::AlertKind;
+
+    #[test]
+    fn an_alert_that_does_not_fit_is_told_in_lines_of_whole_words() {
+        let id = "0199aaaa-1111-7111-8111-1234567890ab";
+        let alert = Alert {
+            key: "failing:mail".to_owned(),
+            kind: AlertKind::Failing,
+            subject: "mail".to_owned(),
+            what: format!("its run {id} failed"),
+            next_step: format!("look at `dkc runs show {id}`, mend what it says"),
+        };
+        let at = 1_774_746_000_000_000;
+        let [head, what, next_step] = lines(&(alert.clone(), Some(at)));
+        assert_eq!(
+            head,
+            ["failing".to_owned(), format!("mail, since {}", print::minute(at))]
+        );
+        assert_eq!(what[1], alert.what);
+        assert_eq!(next_step[1], alert.next_step);
+        // Eighty columns leave the second of the two enough for the longest word.
+        let widest = [&head, &what, &next_step].map(|line| line[0].len());
+        let left = 80 - widest.iter().max().unwrap() - 7;
+        let words = next_step[1].split_whitespace();
+        assert!(words.map(str::len).all(|word| word <= left));
+        assert_eq!(lines(&(alert, None))[0][1], "mail");
+    }
 }

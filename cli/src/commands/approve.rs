@@ -33,7 +33,9 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 }
 
 async fn list(context: &Context) -> Result<()> {
-    let approvals = Approvals::open(context.place()?).await.into_diagnostic()?;
+    let approvals = Approvals::open(context.own_place().await?)
+        .await
+        .into_diagnostic()?;
     let waiting = approvals.waiting().await.into_diagnostic()?;
     approvals.close().await;
     if context.json {
@@ -66,7 +68,9 @@ async fn list(context: &Context) -> Result<()> {
 }
 
 async fn decide(id: &str, approve: bool, context: &Context) -> Result<()> {
-    let approvals = Approvals::open(context.place()?).await.into_diagnostic()?;
+    let approvals = Approvals::open(context.own_place().await?)
+        .await
+        .into_diagnostic()?;
     let decision = approvals.decide(id, BY, approve).await.into_diagnostic()?;
     approvals.close().await;
     let approval = done(decision, id)?;
@@ -81,7 +85,7 @@ async fn decide(id: &str, approve: bool, context: &Context) -> Result<()> {
         outcome: "ok".to_owned(),
         ..Entry::default()
     };
-    let audit = Audit::open(context.place()?).await.into_diagnostic()?;
+    let audit = Audit::open(context.own_place().await?).await.into_diagnostic()?;
     audit.append(&[entry]).await.into_diagnostic()?;
     audit.close().await;
     if context.json {

@@ -54,7 +54,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 }
 
 async fn list(limit: u32, who: Option<&str>, operation: Option<&str>, context: &Context) -> Result<()> {
-    let audit = Audit::open(context.place()?).await.into_diagnostic()?;
+    let audit = Audit::open(context.own_place().await?).await.into_diagnostic()?;
     let records = audit.newest(limit, who, operation).await.into_diagnostic()?;
     audit.close().await;
     if context.json {
@@ -92,7 +92,7 @@ async fn list(limit: u32, who: Option<&str>, operation: Option<&str>, context: &
 }
 
 async fn verify(anchor: Option<Head>, context: &Context) -> Result<()> {
-    let audit = Audit::open(context.place()?).await.into_diagnostic()?;
+    let audit = Audit::open(context.own_place().await?).await.into_diagnostic()?;
     let verified = match anchor {
         Some(anchor) => audit.verify_against(anchor).await,
         None => audit.verify().await,

@@ -13,7 +13,7 @@ use miette::Result;
 use schemas::datasets::runs::{Run, RunState};
 use serde::Serialize;
 use std::os::unix::fs::PermissionsExt;
-use store::Store;
+use store::{Place, Store, StoreError};
 
 /// Runs of a pipeline among which the last that is over is looked for.
 const LOOKED_AT: u32 = 20;
@@ -61,12 +61,11 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
             Some(config)
         }
         Err(error) => {
-            checks.push(check(
-                "configuration",
-                Status::Failure,
-                error.to_string(),
-                "run any command for the lines; `dkc init` writes a new one",
-            ));
+            let fix = match context.config_path()?.exists() {
+                true => "correct it; `dkc pipelines` shows the lines",
+                false => "name one that is elsewhere with `--config FILE`; `dkc init` writes a new one",
+            };
+            checks.push(check("configuration", Status::Failure, error.to_string(), fix));
             None
         }
     };
@@ -137,10 +136,11 @@ async fn kept(config: Option<&Config>, context: &Context) -> Result<Vec<Check>> 
     let store = match Store::open(&place).await {
         Ok(store) => store,
         Err(error) => {
-            let (name, fix) = match place.postgres {
-                Some(_) => ("database", "check that it runs, and `store.postgres`"),
-                None => ("data directory", "check its owner and its free space"),
+            let name = match place.postgres {
+                Some(_) => "database",
+                None => "data directory",
             };
+            let fix = remedy(&error, &place);
             return Ok(vec![check(name, Status::Failure, error.to_string(), fix)]);
         }
     };
@@ -156,6 +156,30 @@ async fn kept(config: Option<&Config>, context: &Context) -> Result<Vec<Check>> 
     }
     store.close().await;
     Ok(checks)
+}
+
+/// What to do about a store that cannot be opened. Where directory and database do not belong together, neither is broken.
+fn remedy(error: &StoreError, place: &Place) -> &'static str {
+    match error {
+        StoreError::OtherDirectory { .. } => {
+            "name the directory that it belongs to with `--data DIR`, or another database in `store.postgres`"
+        }
+        StoreError::NotMoved { .. } => {
+            "`dkc migrate --to postgres` if this is the right directory, else name that with `--data DIR`"
+        }
+        StoreError::TwoCatalogs { .. } => {
+            "name the directory that was moved with `--data DIR`; if this is it, rename that file, or take `postgres` out of the configuration"
+        }
+        StoreError::CatalogLost { .. } => {
+            "if Postgres has the catalog, name it in `store.postgres`, or the configuration that does with `--config FILE`; \
+             else restore it from a backup"
+        }
+        StoreError::InUse { .. } | StoreError::Locked { .. } => "end the other program, or wait for it",
+        StoreError::Newer { .. } => "use the newer dkc",
+        StoreError::Refused { .. } => "correct `store.postgres`, or what it may do there",
+        _ if place.postgres.is_some() => "check that it runs, and `store.postgres`",
+        _ => "check its owner and its free space",
+    }
 }
 
 fn last_run(pipeline: &Pipeline, last: Option<&Run>) -> Check {

@@ -5,10 +5,8 @@ use crate::context::Context;
 use crate::print;
 use clap::{Args, ValueEnum};
 use miette::{IntoDiagnostic, Result};
-use schemas::{Home, datasets};
-use std::fs;
-use store::migrate::{Extent, Migrated, migrate};
-use store::{Place, Store};
+use store::Place;
+use store::migrate::{Extent, Migrated, is_moved, migrate};
 
 /// Moves the tables of the store, such as the catalog of the lake, runs and tokens, from SQLite files in the data directory
 /// to the Postgres of the configuration, or back. The files of the lake stay where they are, and so do the keys. No other
@@ -85,19 +83,7 @@ async fn is_there(to: To, files: &Place, postgres: &Place) -> Result<bool> {
     if files.has_files() || !has_postgres {
         return Ok(false);
     }
-    // It may be the lake of another directory, or an empty one, and then the tables of this one are lost.
-    let store = opened(Store::open(postgres).await)?;
-    let (mut named, mut has_data) = (Vec::new(), false);
-    for dataset in datasets::ALL.iter().filter(|dataset| dataset.home == Home::Lake) {
-        named.extend(store.catalog().all_files(dataset).await.into_diagnostic()?);
-        let there = fs::read_dir(store.catalog().directory(dataset));
-        has_data |= there.is_ok_and(|mut there| there.next().is_some());
-    }
-    store.close().await;
-    Ok(match named.is_empty() {
-        true => !has_data,
-        false => named.iter().all(|file| file.is_file()),
-    })
+    opened(is_moved(postgres).await)
 }
 
 fn tell_that_it_is_there(arguments: &Arguments, context: &Context) -> Result<()> {

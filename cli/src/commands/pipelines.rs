@@ -3,23 +3,54 @@
 use super::alerts;
 use crate::config::Pipeline;
 use crate::context::Context;
-use crate::print;
+use crate::print::{self, Columns, LeftOut, Moment};
 use clap::Args;
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
-use pipelines::schedule::{When, upcoming};
+use pipelines::schedule::{When, upcoming, upcoming_since};
 use schemas::datasets::runs::Run;
 use schemas::{Instant, SourceName};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::slice;
 use store::Store;
-use store::alerts::{AlertLog, Unattended};
+use store::alerts::{AlertLog, Expected, Unattended};
 use store::queue::{Decided, Queue};
 
 /// What the service has decided, by pipeline and schedule.
 type Schedules = HashMap<(SourceName, String), Decided>;
 
-/// Lists the pipelines of the configuration: their sources, when they are due next, when they last collected well.
+/// The columns of the list. `--json` has all.
+const COLUMNS: Columns<7> = Columns {
+    header: [
+        "name",
+        "kind",
+        "schedule",
+        "next due",
+        "last good",
+        "last run",
+        "wrong",
+    ],
+    goes_on: "schedule",
+    left_out: &[
+        LeftOut::Empty("wrong"),
+        LeftOut::Alike("kind"),
+        LeftOut::Empty("last run"),
+        LeftOut::Anyway("kind"),
+        LeftOut::Anyway("last run"),
+        LeftOut::Anyway("last good"),
+    ],
+};
+
+/// The columns of the times to come.
+const TIMES: Columns<3> = Columns {
+    header: ["at", "pipeline", "schedule"],
+    goes_on: "schedule",
+    left_out: &[],
+};
+
+/// Lists the pipelines of the configuration: their sources, when they are due next, when they last collected well. A time
+/// that came and that no service has seen stays what is due next. A narrow terminal gets fewer columns, `--json` has all.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dkc pipelines\n  dkc pipelines --upcoming 10")]
 pub struct Arguments {
@@ -42,20 +73,21 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if let Some(n) = arguments.upcoming {
         store.close().await;
         let times = times(&config.pipelines, &fares.schedules, now, usize::from(n));
-        return list_times(times, unattended, context);
+        return list_times(&times, unattended, context);
     }
     let mut listed = Vec::new();
     for (pipeline, expected) in config.pipelines.iter().zip(&expected) {
         let name = &pipeline.name;
         let newest = store.runs().newest(Some(name), None, 1).await;
-        let next = times(std::slice::from_ref(pipeline), &fares.schedules, now, 1);
+        let own = fares.unattended(slice::from_ref(expected), moment);
         listed.push(Listed {
             pipeline,
-            next: next.into_iter().next(),
+            next: next_due(expected, &fares.schedules),
             good: fares.collected.get(name.as_str()).copied(),
             last: newest.into_diagnostic()?.into_iter().next(),
             is_failing: fares.failing.contains_key(name.as_str()),
             is_late: fares.late_since(expected, moment).is_some(),
+            is_overdue: own.is_some_and(|own| own.since.is_some()),
         });
     }
     store.close().await;
@@ -63,16 +95,8 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         let listed: Vec<_> = listed.iter().map(Listed::as_json).collect();
         return print::json(&json!({ "pipelines": listed, "unattended": unattended }));
     }
-    let header = [
-        "name",
-        "kind",
-        "schedule",
-        "next due",
-        "last good",
-        "last run",
-        "wrong",
-    ];
-    print::table(header, listed.into_iter().map(Listed::row))?;
+    let rows = |moment: Moment| -> Vec<_> { listed.iter().map(|one| one.row(moment)).collect() };
+    print::table_fitted(&COLUMNS, rows)?;
     warn(unattended, context);
     Ok(())
 }
@@ -80,12 +104,15 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 /// A pipeline, and how it fares.
 struct Listed<'a> {
     pipeline: &'a Pipeline,
-    next: Option<Time<'a>>,
+    /// When it is due next, or has been since.
+    next: Option<Instant>,
     /// When it last collected well.
     good: Option<Instant>,
     last: Option<Run>,
     is_failing: bool,
     is_late: bool,
+    /// Whether that time came, and no service has seen it.
+    is_overdue: bool,
 }
 
 impl Listed<'_> {
@@ -96,7 +123,7 @@ impl Listed<'_> {
             "kind": self.pipeline.descriptor.kind,
             "schedule": plan.when.iter().map(When::text).collect::<Vec<_>>(),
             "time_zone": plan.zone.iana_name(),
-            "next_due": self.next.as_ref().map(|time| time.at.as_microsecond()),
+            "next_due": self.next,
             "last_good": self.good,
             "state": self.last.as_ref().map(|run| run.state),
             "is_failing": self.is_failing,
@@ -104,26 +131,37 @@ impl Listed<'_> {
         })
     }
 
-    fn row(self) -> [String; 7] {
-        let wrong = [(self.is_failing, "failing"), (self.is_late, "late")];
+    fn row(&self, moment: Moment) -> [String; 7] {
+        let wrong = [
+            (self.is_failing, "failing"),
+            (self.is_late, "late"),
+            (self.is_overdue, "overdue"),
+        ];
         let wrong: Vec<&str> = wrong
             .into_iter()
             .filter_map(|(is_so, word)| is_so.then_some(word))
             .collect();
+        let last = self.last.as_ref().map(|run| run.state.as_str().to_owned());
+        let schedule = self.pipeline.schedule();
         [
             self.pipeline.name.to_string(),
             self.pipeline.descriptor.kind.to_owned(),
-            self.pipeline
-                .schedule()
-                .unwrap_or_else(|| "when asked".to_owned()),
-            self.next.map(|time| time.local()).unwrap_or_default(),
-            self.good.map(print::moment).unwrap_or_default(),
-            self.last
-                .map(|run| run.state.as_str().to_owned())
-                .unwrap_or_default(),
+            schedule.unwrap_or_else(|| "when asked".to_owned()),
+            self.next.map(moment).unwrap_or_default(),
+            self.good.map(moment).unwrap_or_default(),
+            last.unwrap_or_default(),
             wrong.join(", "),
         ]
     }
+}
+
+/// When a pipeline is due next, by any of its schedules, as the service has decided: what REST tells as well. What is in the
+/// past stays until a service sees it. Without a service no time is known: that of an interval would move with the clock.
+fn next_due(expected: &Expected, schedules: &Schedules) -> Option<Instant> {
+    let own = schedules.iter().filter(|((pipeline, when), _)| {
+        pipeline.as_str() == expected.pipeline && expected.schedule.iter().any(|own| own == when)
+    });
+    own.filter_map(|(_, decided)| decided.next_due).min()
 }
 
 /// Warns that the times to come will not happen.
@@ -134,7 +172,7 @@ fn warn(unattended: Option<Unattended>, context: &Context) {
     }
 }
 
-fn list_times(times: Vec<Time<'_>>, unattended: Option<Unattended>, context: &Context) -> Result<()> {
+fn list_times(times: &[Time<'_>], unattended: Option<Unattended>, context: &Context) -> Result<()> {
     if context.json {
         let times: Vec<_> = times
             .iter()
@@ -151,8 +189,15 @@ fn list_times(times: Vec<Time<'_>>, unattended: Option<Unattended>, context: &Co
     if times.is_empty() {
         print::note("no pipeline has a schedule that comes at a time", context);
     }
-    let row = |time: Time<'_>| [time.local(), time.pipeline.name.to_string(), time.when.text()];
-    print::table(["at", "pipeline", "schedule"], times.into_iter().map(row))?;
+    let row = |time: &Time<'_>, moment: Moment| {
+        [
+            moment(time.at.as_microsecond()),
+            time.pipeline.name.to_string(),
+            time.when.text(),
+        ]
+    };
+    let rows = |moment: Moment| -> Vec<_> { times.iter().map(|time| row(time, moment)).collect() };
+    print::table_fitted(&TIMES, rows)?;
     warn(unattended, context);
     Ok(())
 }
@@ -187,15 +232,15 @@ pub(super) fn times<'a>(
             let zone = &pipeline.plan.zone;
             let decided = schedules
                 .get(&(pipeline.name.clone(), when.text()))
-                .and_then(|decided| Timestamp::from_microsecond(decided.next_due?).ok())
-                // What is in the past is being made up for.
-                .filter(|next| *next > now);
+                .and_then(|decided| Timestamp::from_microsecond(decided.next_due?).ok());
             let all = match decided {
-                Some(next) => {
+                Some(next) if next > now => {
                     let mut all = vec![next];
                     all.extend(upcoming(when, zone, next, n.saturating_sub(1)));
                     all
                 }
+                // It is being made up for, or nobody sees it; the others stay what they are.
+                Some(missed) => upcoming_since(when, zone, missed, now, n),
                 None => upcoming(when, zone, now, n),
             };
             times.extend(all.into_iter().map(|at| Time { at, pipeline, when }));
@@ -210,6 +255,7 @@ pub(super) fn times<'a>(
 mod tests {
     use super::*;
     use crate::config::Config;
+    use schemas::datasets::runs::Trigger;
     use std::path::Path;
 
     #[test]
@@ -256,5 +302,72 @@ mod tests {
                 at("a", "2026-01-01T03:00:00Z"),
             ]
         );
+    }
+
+    const CONFIG: &str = "[[pipeline]]\nname = \"mail\"\nschedule = [\"every 2h\", \"@daily\"]\n\
+                          source = { kind = \"maildir\", path = \"a\" }\n\
+                          [[pipeline]]\nname = \"photos\"\nschedule = \"*/15 8-18 * * 1-5\"\n\
+                          source = { kind = \"photos\", roots = [\"b\"] }\n";
+
+    #[test]
+    fn a_time_that_nobody_saw_stays_what_is_due_next_and_the_others_do_not_move_with_the_clock() {
+        let config = Config::parse(CONFIG, Path::new("/dkc.toml"), "dkc.toml").unwrap();
+        let mail = &config.pipelines[0];
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let missed = at("2026-01-01T00:30:00Z");
+        let schedules: Schedules = [
+            ("every 2h", Some(missed.as_microsecond())),
+            ("@daily", Some(at("2026-01-02T00:00:00Z").as_microsecond())),
+            // Was configured once.
+            ("every 1h", Some(0)),
+        ]
+        .map(|(when, next_due)| {
+            (
+                (mail.name.clone(), when.to_owned()),
+                Decided { until: 0, next_due },
+            )
+        })
+        .into();
+        let expected = &alerts::expected(&config);
+        assert_eq!(
+            next_due(&expected[0], &schedules),
+            Some(missed.as_microsecond()),
+            "though it is later by now"
+        );
+        assert_eq!(next_due(&expected[1], &schedules), None);
+        for now in ["2026-01-01T09:00:00Z", "2026-01-01T10:29:59Z"] {
+            let times = times(slice::from_ref(mail), &schedules, at(now), 2);
+            let times: Vec<Timestamp> = times.iter().map(|time| time.at).collect();
+            assert_eq!(
+                times,
+                [at("2026-01-01T10:30:00Z"), at("2026-01-01T12:30:00Z")],
+                "{now}"
+            );
+        }
+    }
+
+    #[test]
+    fn eighty_columns_have_room_for_what_is_due_and_what_is_wrong() {
+        let config = Config::parse(CONFIG, Path::new("/dkc.toml"), "dkc.toml").unwrap();
+        let listed: Vec<Listed<'_>> = config
+            .pipelines
+            .iter()
+            .map(|pipeline| Listed {
+                pipeline,
+                next: Some(1_774_746_000_000_000),
+                good: Some(1_774_742_400_000_000),
+                last: Some(Run::new(pipeline.name.clone(), Trigger::Schedule, 0)),
+                is_failing: true,
+                is_late: false,
+                is_overdue: true,
+            })
+            .collect();
+        let rows = |moment: Moment| -> Vec<_> { listed.iter().map(|one| one.row(moment)).collect() };
+        let (header, rows) = COLUMNS.shown(rows, 80);
+        assert!(COLUMNS.width(&header, &rows) <= 80, "{header:?}");
+        assert_eq!(header, ["name", "schedule", "next due", "last good", "wrong"]);
+        let next = print::minute(1_774_746_000_000_000);
+        assert_eq!(rows[1][2], next);
+        assert_eq!(rows[1][4], "failing, overdue");
     }
 }

@@ -87,7 +87,7 @@ async fn create(arguments: Create, context: &Context) -> Result<()> {
     for name in arguments.datasets.iter().flatten() {
         commands::dataset(name)?;
     }
-    let tokens = Tokens::open(context.place()?).await.into_diagnostic()?;
+    let tokens = Tokens::open(context.own_place().await?).await.into_diagnostic()?;
     let new = NewToken {
         name: arguments.name,
         role: arguments.role,
@@ -113,7 +113,7 @@ async fn create(arguments: Create, context: &Context) -> Result<()> {
 }
 
 async fn list(context: &Context) -> Result<()> {
-    let tokens = Tokens::open(context.place()?).await.into_diagnostic()?;
+    let tokens = Tokens::open(context.own_place().await?).await.into_diagnostic()?;
     let listed = tokens.list().await.into_diagnostic()?;
     tokens.close().await;
     if context.json {
@@ -151,7 +151,7 @@ async fn list(context: &Context) -> Result<()> {
 }
 
 async fn revoke(id: &str, context: &Context) -> Result<()> {
-    let tokens = Tokens::open(context.place()?).await.into_diagnostic()?;
+    let tokens = Tokens::open(context.own_place().await?).await.into_diagnostic()?;
     let revoked = tokens.revoke(id).await.into_diagnostic()?;
     tokens.close().await;
     if !revoked {

@@ -2,7 +2,7 @@
 //! already.
 
 use crate::it::lab::{Lab, Said, mbox};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PIPELINES: &str = r#"[[pipeline]]
 name = "inbox"
@@ -66,4 +66,24 @@ fn one_that_waits_is_the_answer_to_who_asks_again() {
     let said = lab.output(&["run", "mail", "--queue"]);
     assert!(said.contains("is queued already"), "{said}");
     assert_eq!(runs(&lab, "mail").len(), 1);
+}
+
+#[test]
+fn that_there_is_no_such_pipeline_is_json_beside_json() {
+    let lab = lab();
+    let asked = ["runs", "--pipeline", "mial"];
+    let said = lab.said(&[&asked[..], &["--json"]].concat());
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let out: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(out, json!({ "runs": [] }));
+    let err: Value = serde_json::from_str(&said.err).unwrap_or_else(|error| panic!("{error}: {said:#?}"));
+    let note = err["note"].as_str().unwrap();
+    assert!(
+        note.contains("there is no pipeline `mial`") && note.contains("mail"),
+        "{note}"
+    );
+    let said = lab.said(&asked);
+    assert_eq!(said.err.trim_end(), note);
+    let said = lab.said(&[&asked[..], &["--quiet"]].concat());
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
 }

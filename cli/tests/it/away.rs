@@ -2,7 +2,8 @@
 
 use crate::it::gateway::{Served, answer, mail};
 use crate::it::lab::{Lab, MAIL, POSTGRES, program};
-use fixtures::postgres::{PASSWORD, Postgres, fresh};
+use fixtures::postgres::{PASSWORD, Postgres, USER, ask, fresh};
+use serde_json::Value;
 use std::fs::File;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +24,25 @@ fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "{what}: it never came");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// What a service answers on a path, once that is what is waited for.
+async fn answered(served: &Served, token: &str, path: &str, is_it: impl Fn(u16, &Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (status, told) = answer(served.get(token, path).send().await.unwrap()).await;
+        if is_it(status, &told) {
+            return told;
+        }
+        assert!(Instant::now() < deadline, "{path}: {status} {told:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whether `/readyz` says that it is not ready, for such a reason.
+fn is_unready(status: u16, told: &Value, words: &str) -> bool {
+    let reason = told["reasons"][0].as_str();
+    status == 503 && reason.is_some_and(|reason| reason.contains(words))
 }
 
 /// A lab whose store is in a database of that address.
@@ -116,6 +136,8 @@ async fn whoever_asks_while_postgres_is_away_is_told_so_soon_and_answered_once_i
             assert!(Instant::now() < deadline, "{path} is answered for ever");
         }
     }
+    let is_away = |status: u16, told: &Value| is_unready(status, told, "the database does not answer");
+    answered(&served, "", "/readyz", is_away).await;
     server.start_again();
     for path in paths {
         loop {
@@ -128,6 +150,57 @@ async fn whoever_asks_while_postgres_is_away_is_told_so_soon_and_answered_once_i
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+    answered(&served, "", "/readyz", |status, _| status == 200).await;
+    assert_eq!(served.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_while_postgres_refuses_the_password_is_told_so_and_what_to_do() {
+    const OTHER: &str = "wrong-horse-staple";
+    let server = Postgres::start();
+    let url = server.database();
+    let lab = lab(&url, MAIL);
+    lab.deliver("", &[mail(1)]);
+    lab.run();
+    let log = File::create(lab.path("served.err")).unwrap();
+    let (served, said) = Served::start_telling(&lab, &[], log);
+    let token = said["token"].as_str().unwrap();
+    let paths = ["/api/v1/runs?limit=1", "/api/v1/datasets/emails/rows?limit=1"];
+    for path in paths {
+        answered(&served, token, path, |status, _| status == 200).await;
+    }
+    // Connections that are there would live on.
+    ask(&url, &format!("ALTER ROLE {USER} PASSWORD '{OTHER}'"));
+    server.stop_fast();
+    server.start_again();
+    let words = "its user or its password is wrong";
+    let is_told = |status: u16, told: &Value| {
+        let detail = told["detail"].as_str();
+        status == 503 && detail.is_some_and(|detail| detail.contains(words))
+    };
+    for path in paths {
+        let told = answered(&served, token, path, is_told).await;
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains("correct the address that `postgres`"), "{detail}");
+        assert!(
+            !detail.contains("does not answer") && !detail.contains("127.0.0.1"),
+            "{detail}"
+        );
+    }
+    let is_refused = |status: u16, told: &Value| is_unready(status, told, words);
+    answered(&served, "", "/readyz", is_refused).await;
+    let log = std::fs::read_to_string(lab.path("served.err")).unwrap();
+    assert!(log.contains(words), "{log}");
+    assert!(!log.contains(PASSWORD) && !log.contains(OTHER), "{log}");
+
+    ask(
+        &url.replace(PASSWORD, OTHER),
+        &format!("ALTER ROLE {USER} PASSWORD '{PASSWORD}'"),
+    );
+    for path in paths {
+        answered(&served, token, path, |status, _| status == 200).await;
+    }
+    answered(&served, "", "/readyz", |status, _| status == 200).await;
     assert_eq!(served.stop(), Some(0));
 }
 
@@ -242,4 +315,123 @@ fn a_store_that_is_moved_already_is_said_to_be_and_another_directory_is_not() {
     lab.write("dkc.toml", MAIL);
     lab.is_whole();
     assert_eq!(lab.number("SELECT count(*) FROM emails"), 1);
+}
+
+#[test]
+fn a_mistyped_directory_is_refused_by_every_command_and_nothing_is_made_there() {
+    let lab = lab(&fresh(), MAIL);
+    lab.deliver("", &[mail(1)]);
+    lab.run();
+    let wrong = lab.with_data("typo/of/it");
+    for arguments in [
+        &["token", "list"][..],
+        &["token", "create", "phone"],
+        &["audit", "list"],
+        &["audit", "verify"],
+        &["alerts"],
+        &["pipelines"],
+        &["runs"],
+        &["sql", "-c", "SELECT 1"],
+        &["verify"],
+        &["compact"],
+        &["run"],
+        &["cursor", "clear", "mail"],
+        &["doctor"],
+    ] {
+        let said = wrong.said(&[arguments, &["--json"]].concat());
+        assert_ne!(said.code, Some(0), "{arguments:?}: {said:#?}");
+        // `dkc doctor` tells it among what else it found.
+        let told = format!("{}{}", said.out, said.err);
+        assert!(
+            told.contains("keeps the lake of another data directory"),
+            "{arguments:?}: {said:#?}"
+        );
+        assert!(!lab.path("typo").exists(), "{arguments:?}");
+    }
+    lab.is_whole();
+}
+
+#[test]
+fn tokens_and_audit_of_a_postgres_are_shown_to_the_directory_that_it_belongs_to_alone() {
+    let lab = lab(&fresh(), MAIL);
+    lab.deliver("", &[mail(1)]);
+    let config = std::fs::read_to_string(lab.path("dkc.toml")).unwrap();
+    lab.write("dkc.toml", MAIL);
+    lab.run();
+    lab.output(&["token", "create", "phone"]);
+    lab.write("dkc.toml", &config);
+    let refuses = |lab: &Lab, words: &str| {
+        for arguments in [["token", "list"], ["audit", "list"], ["audit", "verify"]] {
+            let said = lab.said(&[&arguments[..], &["--json"]].concat());
+            assert_ne!(said.code, Some(0), "{arguments:?}: {said:#?}");
+            assert!(said.err.contains(words), "{arguments:?}: {said:#?}");
+        }
+    };
+    // Its tokens are not lost: they are still in files.
+    refuses(&lab, "move the store there with `dkc migrate`");
+    let copy = lab.copied_to("copy");
+    lab.output(&["migrate", "--to", "postgres"]);
+    refuses(&copy, "are both catalogs");
+    assert_eq!(lab.json(&["token", "list"])["tokens"][0]["name"], "phone");
+    lab.output(&["audit", "verify"]);
+}
+
+#[test]
+fn doctor_says_what_helps_where_the_directory_or_the_configuration_is_another_one() {
+    let lab = lab(&fresh(), MAIL);
+    lab.deliver("", &[mail(1)]);
+    lab.run();
+    let fix = |lab: &Lab, name: &str| -> String {
+        let said = lab.said(&["doctor", "--json"]);
+        assert_eq!(said.code, Some(1), "{said:#?}");
+        let told: Value = serde_json::from_str(&said.out).unwrap();
+        let checks = told["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["check"] == name).unwrap();
+        assert_eq!(check["status"], "failure", "{check:#}");
+        check["fix"].as_str().unwrap().to_owned()
+    };
+    let told = fix(&lab.with_data("other"), "database");
+    assert!(
+        told.contains("--data") && !told.contains("check that it runs"),
+        "{told}"
+    );
+    // A configuration that names no Postgres, as if the catalog was lost; then none.
+    lab.write("dkc.toml", MAIL);
+    let told = fix(&lab, "data directory");
+    assert!(
+        told.contains("store.postgres") && told.contains("--config"),
+        "{told}"
+    );
+    std::fs::remove_file(lab.path("dkc.toml")).unwrap();
+    let told = fix(&lab, "configuration");
+    assert!(
+        told.contains("--config") && !told.contains("any command"),
+        "{told}"
+    );
+}
+
+#[test]
+fn that_a_store_is_moved_is_known_by_its_id_and_without_one_by_its_files() {
+    let lab = lab(&fresh(), MAIL);
+    lab.deliver("", &[mail(1)]);
+    let config = std::fs::read_to_string(lab.path("dkc.toml")).unwrap();
+    lab.write("dkc.toml", MAIL);
+    lab.run();
+    lab.write("dkc.toml", &config);
+    lab.output(&["migrate", "--to", "postgres"]);
+    // What was lost since is no reason to move it once more.
+    let file = lab.parquet_files().pop().unwrap();
+    std::fs::rename(&file, file.with_extension("away")).unwrap();
+    let again = lab.said(&["migrate", "--to", "postgres"]);
+    assert_eq!(again.code, Some(0), "{again:#?}");
+    assert!(again.out.contains("nothing was to be done"), "{again:#?}");
+
+    // A lake from before there were ids is known by the files that it has.
+    std::fs::remove_file(lab.data().join("data.id")).unwrap();
+    let lost = lab.said(&["migrate", "--to", "postgres"]);
+    assert_ne!(lost.code, Some(0), "{lost:#?}");
+    std::fs::rename(file.with_extension("away"), &file).unwrap();
+    let whole = lab.said(&["migrate", "--to", "postgres"]);
+    assert_eq!(whole.code, Some(0), "{whole:#?}");
+    assert!(whole.out.contains("nothing was to be done"), "{whole:#?}");
 }

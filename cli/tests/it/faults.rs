@@ -309,6 +309,39 @@ fn a_flipped_byte_in_any_file_is_found_and_the_file_named() {
 }
 
 #[test]
+fn a_query_that_lacks_a_data_file_names_it_and_what_to_do() {
+    let lab = Lab::new(MAIL);
+    lab.deliver("", &["Subject: one\r\n\r\n1\r\n"]);
+    lab.run();
+    let files = lab.parquet_files().into_iter();
+    let mut of_mails = files.filter(|file| file.parent().unwrap().ends_with("emails"));
+    let file = of_mails.next().unwrap();
+    let below = file.strip_prefix(lab.data()).unwrap().display().to_string();
+    let whole = fs::read(&file).unwrap();
+    // Wherever a line of the terminal ends.
+    let flat = |text: &str| text.replace(|sign: char| sign.is_whitespace() || sign == '│', "");
+    for (left, how) in [
+        (None, "is missing"),
+        (Some(whole.len() / 2), "is shorter than it was written"),
+    ] {
+        match left {
+            None => fs::remove_file(&file).unwrap(),
+            Some(left) => fs::write(&file, &whole[..left]).unwrap(),
+        }
+        let said = lab.said(&["sql", "-c", "SELECT subject FROM emails"]);
+        assert_ne!(said.code, Some(0), "{said:#?}");
+        let told = flat(&said.err);
+        assert!(told.contains(&flat(&format!("`{below}` {how}"))), "{said:#?}");
+        assert!(
+            told.contains("`dkcverify`") && told.contains("backup"),
+            "{said:#?}"
+        );
+    }
+    fs::write(&file, &whole).unwrap();
+    assert_eq!(lab.value("SELECT subject FROM emails"), "one");
+}
+
+#[test]
 fn a_catalog_that_is_lost_does_not_take_the_originals_with_it() {
     let lab = Lab::new(MAIL);
     lab.deliver("", &fixtures::corpus::sample(3));

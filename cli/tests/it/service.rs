@@ -506,8 +506,10 @@ async fn that_no_service_is_at_work_and_a_pipeline_fails_is_told_the_same_by_who
     assert_eq!(lab.json(&["alerts"])["alerts"][0]["since"], due);
     let told = lab.json(&["pipelines"]);
     assert_eq!(told["unattended"]["since"], due, "{told:#}");
+    assert_eq!(told["pipelines"][0]["next_due"], due, "{told:#}");
     let said = lab.said(&["pipelines"]);
     assert!(said.err.contains("no service has seen"), "{said:#?}");
+    assert!(said.out.contains("overdue"), "{said:#?}");
     let doctor = lab.json(&["doctor"]);
     let checks = doctor["checks"].as_array().unwrap();
     let service = checks.iter().find(|check| check["check"] == "service").unwrap();
@@ -522,6 +524,10 @@ async fn that_no_service_is_at_work_and_a_pipeline_fails_is_told_the_same_by_who
     assert!(note.contains("no service has seen"), "{note}");
     let told = answered(&served, token, "/api/v1/pipelines", |told| told.0 == 200).await;
     assert!(told["unattended"]["since"].is_string(), "{told:#}");
+    assert_eq!(
+        told["pipelines"][0]["next_due"], told["unattended"]["since"],
+        "{told:#}"
+    );
 
     // It fails, and nobody looks.
     std::fs::rename(lab.path("mail"), lab.path("gone")).unwrap();

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use store::embedder::Tokens;
 use store::search::FACT;
 use store::vectors::chunks::DIGEST_BYTES;
+use thread_local::ThreadLocal;
 use transforms::chunk::{Chunk, Chunker, Text, rows};
 
 /// Tokens of a chunk at most; with its title it fits into what small models read at once, 256.
@@ -77,25 +78,44 @@ pub fn columns(dataset: &Dataset, search: &Search) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// How long a text is, in tokens.
+type Length = Box<dyn Fn(&str) -> usize + Send>;
+
+/// Cuts batch after batch: what a thread has learned of the lengths of words is worth more than half of the time.
+pub(super) struct Cutter {
+    tokens: Arc<Tokens>,
+    chunkers: ThreadLocal<Chunker<Length>>,
+}
+
+impl Cutter {
+    pub fn new(tokens: Arc<Tokens>) -> Self {
+        Self {
+            tokens,
+            chunkers: ThreadLocal::new(),
+        }
+    }
+
+    fn chunks<'a>(&self, text: &Text<'a>) -> Vec<Chunk<'a>> {
+        let chunker = self.chunkers.get_or(|| {
+            let tokens = self.tokens.clone();
+            Chunker::new(TOKENS, OVERLAP, Box::new(move |text| tokens.count(text)))
+        });
+        chunker.chunks(text)
+    }
+}
+
 /// The keys of the rows of a batch, and their chunks.
 pub(super) fn cut(
     dataset: &'static Dataset,
     search: &'static Search,
     batch: &RecordBatch,
     sections: Option<&RecordBatch>,
-    tokens: &Tokens,
+    cutter: &Cutter,
 ) -> Result<(Vec<String>, RecordBatch), IndexError> {
     let texts = rows::texts(dataset, search, batch, sections)?;
     let keys = rows::keys(dataset, batch)?;
-    let length = |text: &str| tokens.count(text);
     let texts: Vec<_> = texts.iter().map(|text| shortened(text.text())).collect();
-    let chunks: Vec<Vec<Chunk<'_>>> = texts
-        .par_iter()
-        .map_init(
-            || Chunker::new(TOKENS, OVERLAP, &length),
-            |chunker, text| chunker.chunks(text),
-        )
-        .collect();
+    let chunks: Vec<_> = texts.par_iter().map(|text| cutter.chunks(text)).collect();
 
     let mut ids = FixedSizeBinaryBuilder::new(DIGEST_BYTES);
     let mut ordinals = Int32Builder::new();

@@ -3,7 +3,7 @@
 //! - In: a schedule, a time zone, two moments. Out: the first times, the newest one, how many as far as that is known.
 //! - Not here: what becomes of them (`decide`).
 
-use super::When;
+use super::{When, upcoming};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use schemas::Instant;
@@ -54,6 +54,22 @@ impl Times {
         }
         format!("{} times{verb} since {since}", self.listed.len())
     }
+}
+
+/// The next `n` times of a schedule after a moment. Those of an interval are counted from an earlier one that is known, so
+/// that they do not move with the moment.
+pub fn upcoming_since(
+    when: &When,
+    zone: &TimeZone,
+    known: Timestamp,
+    after: Timestamp,
+    n: usize,
+) -> Vec<Timestamp> {
+    let from = match when {
+        When::Every(_) if known <= after => newest(when, zone, known, after),
+        _ => after,
+    };
+    upcoming(when, zone, from, n)
 }
 
 /// The newest time up to a moment, of which `from` is one and not the last.

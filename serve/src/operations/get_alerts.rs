@@ -1,7 +1,7 @@
 //! `get_alerts`: what is wrong now, since when, and what to do about it.
 //!
 //! - It tells the alerts that are open, corrected by how pipelines fare now, and what it finds itself at the moment it is
-//!   asked: the lake, the disk, rejected items, the queue, whether anybody begins what is due. What both know is told once.
+//!   asked: the lake, the disk, rejected items, the queue. What both know is told once.
 //! - Not here: when something becomes an alert, and sending it to anybody (`pipelines::alerts`); what is not collected at
 //!   all (`get_uptime_status`).
 
@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use schemas::View;
 use schemas::datasets::runs::{Run, RunState};
 use serde::{Deserialize, Serialize};
-use store::alerts::{AlertKind as Stored, Expected, Open};
+use store::alerts::{AlertKind as Stored, Expected, SCHEDULES, Wrong};
 
 /// Below this part of 100 a disk is nearly full.
 const LEAST_FREE: u64 = 5;
@@ -117,15 +117,19 @@ impl From<Stored> for AlertKind {
     }
 }
 
-impl From<&Open> for Alert {
-    fn from(open: &Open) -> Self {
-        let alert = &open.alert;
+impl From<&Wrong> for Alert {
+    fn from(wrong: &Wrong) -> Self {
+        let alert = &wrong.alert;
+        let is_of_one = matches!(
+            alert.kind,
+            Stored::Failing | Stored::Late | Stored::SchemaChanged | Stored::Budget
+        );
         Self {
             key: alert.key.clone(),
             kind: alert.kind.into(),
             what: alert.what.clone(),
-            subject: Some(alert.subject.clone()).filter(|subject| !subject.is_empty()),
-            since: written(open.since),
+            subject: is_of_one.then(|| alert.subject.clone()),
+            since: wrong.since.and_then(written),
             error: None,
             next_step: alert.next_step.clone(),
         }
@@ -146,7 +150,6 @@ async fn alerts(call: Call<'_>, _: Alerts) -> Result<AlertList, Problem> {
     found.extend(of_queue(&head, now));
     let pipelines = &call.gateway.config.pipelines;
     let expected: Vec<Expected> = pipelines.iter().map(expected).collect();
-    found.extend(of_schedules(&head, &expected, now));
     match shown_pipelines(call, MOST_RUNS).await {
         Ok(pipelines) => found.extend(pipelines.iter().filter_map(|(pipeline, runs)| {
             of_runs(pipeline, runs, head.fares.failing.contains_key(&pipeline.name))
@@ -163,13 +166,13 @@ async fn alerts(call: Call<'_>, _: Alerts) -> Result<AlertList, Problem> {
     })
 }
 
-/// The alerts that are open, and what would be, as far as the caller may know of them: most name what there is.
+/// The alerts that are open, and what would be, as far as the caller may know of them: most name what there is. That
+/// nobody begins what is due names nothing.
 fn open(head: &Head, expected: &[Expected], view: &View, now: Timestamp) -> Vec<Alert> {
-    if view.datasets.is_some() {
-        return Vec::new();
-    }
     let wrong = head.fares.wrong(expected, now.as_microsecond());
-    wrong.iter().map(Alert::from).collect()
+    let names_nothing = Stored::Stalled.key(SCHEDULES);
+    let shown = |wrong: &&Wrong| view.datasets.is_none() || wrong.alert.key == names_nothing;
+    wrong.iter().filter(shown).map(Alert::from).collect()
 }
 
 /// What is known from either side, once each, the gravest first. An open alert has seen when it began; what was found
@@ -226,20 +229,6 @@ fn of_queue(head: &Head, now: Timestamp) -> Option<Alert> {
     })
 }
 
-fn of_schedules(head: &Head, expected: &[Expected], now: Timestamp) -> Option<Alert> {
-    let unattended = head.fares.unattended(expected, now.as_microsecond())?;
-    let alert = unattended.alert();
-    Some(Alert {
-        key: alert.key,
-        kind: alert.kind.into(),
-        what: alert.what,
-        subject: None,
-        since: unattended.since.and_then(written),
-        error: None,
-        next_step: alert.next_step,
-    })
-}
-
 /// What is wrong with the last run of a pipeline that ended; the newest run is the first. One that failed is wrong if the
 /// pipeline fails by the definition of all: other tries may be to come.
 fn of_runs(pipeline: &Pipeline, runs: &[Run], is_failing: bool) -> Option<Alert> {
@@ -290,7 +279,7 @@ mod tests {
     use schemas::datasets::runs::Trigger;
     use std::collections::BTreeSet;
     use std::sync::Arc;
-    use store::alerts::{Failed, Fares};
+    use store::alerts::{Failed, Fares, Open};
 
     fn pipeline() -> Pipeline {
         Pipeline {
@@ -410,11 +399,23 @@ mod tests {
         let head = head(Vec::new());
         let now = Timestamp::UNIX_EPOCH;
         let alerts = open(&head, std::slice::from_ref(&expected), &View::default(), now);
-        assert_eq!(alerts[0].key, "failing:mail");
-        assert_eq!(alerts[0].since.as_deref(), Some("1970-01-01T00:00:07Z"));
-        let alert = of_schedules(&head, &[expected], now).unwrap();
-        assert_eq!((alert.kind, alert.since), (AlertKind::Stalled, None));
-        assert_eq!(of_schedules(&head, &[], now), None);
+        assert_eq!(alerts[0].key, "stalled:schedules");
+        assert_eq!((alerts[0].kind, &alerts[0].since), (AlertKind::Stalled, &None));
+        assert_eq!(
+            (&alerts[0].subject, alerts[1].subject.as_deref()),
+            (&None, Some("mail"))
+        );
+        assert_eq!(alerts[1].key, "failing:mail");
+        assert_eq!(alerts[1].since.as_deref(), Some("1970-01-01T00:00:07Z"));
+        assert!(open(&head, &[], &View::default(), now).is_empty());
+        // It names no pipeline, so whoever sees some datasets only is told of it.
+        let some = View {
+            datasets: Some(BTreeSet::new()),
+            ..View::default()
+        };
+        let told = open(&head, &[expected], &some, now);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].key, "stalled:schedules");
     }
 
     #[test]

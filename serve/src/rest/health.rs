@@ -1,10 +1,12 @@
 //! Whether it lives, whether it can answer, how it fares.
 
+use super::pulse::Pulse;
 use super::{guard, reply};
 use crate::dispatcher::Gateway;
 use crate::lake::Head;
 use crate::operations::list_pipelines::{expected, next_due};
 use crate::problem::{Kind, Problem};
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -49,12 +51,12 @@ pub(super) async fn alive() -> &'static str {
 }
 
 /// It can answer, and what it answers is fresh. Whoever asks need not say who they are, so no name is told.
-pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
+pub(super) async fn ready(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(pulse): Extension<Pulse>,
+) -> Response {
     let head = gateway.lake.head();
-    let mut reasons = Vec::new();
-    if head.failure.is_some() {
-        reasons.push("the lake cannot be read".to_owned());
-    }
+    let mut reasons: Vec<String> = of_lake(&pulse, &head).into_iter().collect();
     let now = Timestamp::now();
     let expected = expected_of(&gateway);
     reasons.extend(of_pipelines(&expected, &head, now));
@@ -72,6 +74,18 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
         "snapshot": head.snapshot,
     });
     (code, axum::Json(body)).into_response()
+}
+
+/// Why the lake cannot be asked. What it was known to have when it last answered may be some seconds old; whether the
+/// database answers is known sooner, and is what every other request is told.
+fn of_lake(pulse: &Pulse, head: &Head) -> Option<String> {
+    let away = pulse.is_away().map(|problem| problem.detail);
+    let unreadable = || {
+        head.failure
+            .as_ref()
+            .map(|_| "the lake cannot be read".to_owned())
+    };
+    away.or_else(unreadable)
 }
 
 fn expected_of(gateway: &Gateway) -> Vec<Expected> {
@@ -152,16 +166,12 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
 fn of_alerts(pipelines: &[Expected], head: &Head, now: Timestamp) {
     let moment = now.as_microsecond();
     let wrong = head.fares.wrong(pipelines, moment);
-    let unattended = head
-        .fares
-        .unattended(pipelines, moment)
-        .map(|found| found.alert().kind);
     for kind in AlertKind::ALL {
-        let kinds = wrong.iter().map(|open| open.alert.kind).chain(unattended);
-        let open = kinds.filter(|open| open == kind).count();
+        let open = wrong.iter().filter(|wrong| wrong.alert.kind == *kind).count();
         metrics::gauge!("dkc_alerts_open", "kind" => kind.as_str()).set(open as f64);
     }
-    metrics::gauge!("dkc_schedules_attended").set(if unattended.is_none() { 1.0 } else { 0.0 });
+    let attended = head.fares.unattended(pipelines, moment).is_none();
+    metrics::gauge!("dkc_schedules_attended").set(if attended { 1.0 } else { 0.0 });
 }
 
 /// Notes how many runs there are of each pipeline and state, and when each pipeline is due.
@@ -209,6 +219,24 @@ mod tests {
                 next_step: "…".to_owned(),
             },
             since: 0,
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_told_before_the_lake_is_found_unreadable() {
+        let (says, pulse) = Pulse::new();
+        let (fine, old) = (
+            Head::default(),
+            Head {
+                failure: Some("…".to_owned()),
+                ..Head::default()
+            },
+        );
+        assert_eq!(of_lake(&pulse, &fine), None);
+        assert_eq!(of_lake(&pulse, &old).unwrap(), "the lake cannot be read");
+        says.send_replace(Some(Problem::away()));
+        for head in [fine, old] {
+            assert_eq!(of_lake(&pulse, &head), Some(Problem::away().detail));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Whether the database answers. Whoever asks while it does not is told so, and does not wait for it.
+//! Whether the database answers. Whoever asks while it does not is told why, and does not wait for it.
 //!
 //! - In: a [`Gateway`], whose database is asked again and again. Out: a [`Pulse`], which every request carries.
 //! - Only where the tables are in Postgres: files do not go away.
@@ -8,6 +8,7 @@ use crate::dispatcher::Gateway;
 use crate::problem::{Kind, Problem};
 use axum::http::Extensions;
 use std::time::Duration;
+use store::StoreError;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -17,14 +18,14 @@ const LOOKS: Duration = Duration::from_secs(1);
 /// How long it may take to answer: after [`LOOKS`] and this nobody waits for it any more.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Whether the database is away.
+/// Whether the database is away, and what whoever asks is told then.
 #[derive(Debug, Clone)]
-pub(crate) struct Pulse(watch::Receiver<bool>);
+pub(crate) struct Pulse(watch::Receiver<Option<Problem>>);
 
 impl Pulse {
     /// One that beats until something else is said through the sender.
-    pub(crate) fn new() -> (watch::Sender<bool>, Self) {
-        let (sender, receiver) = watch::channel(false);
+    pub(crate) fn new() -> (watch::Sender<Option<Problem>>, Self) {
+        let (sender, receiver) = watch::channel(None);
         (sender, Self(receiver))
     }
 
@@ -32,6 +33,11 @@ impl Pulse {
     pub(crate) fn of(request: &Extensions) -> Self {
         // Without one nobody looks.
         request.get().cloned().unwrap_or_else(|| Self::new().1)
+    }
+
+    /// Why the database is not to be had; `None` while it answers.
+    pub(crate) fn is_away(&self) -> Option<Problem> {
+        self.0.borrow().clone()
     }
 
     /// What comes of it, unless the database is away and it would wait, or the database goes away meanwhile.
@@ -43,12 +49,12 @@ impl Pulse {
         answer: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
         let mut pulse = self.0.clone();
-        let goes_away = async { pulse.wait_for(|is_away| *is_away).await.is_ok() };
+        let goes_away = async { pulse.wait_for(Option::is_some).await.ok()?.clone() };
         tokio::select! {
             biased;
             answered = answer => answered.map_err(|problem| self.blame(problem)),
             // Where nobody looks any more, it does not match.
-            true = goes_away => Err(Problem::away()),
+            Some(away) = goes_away => Err(away),
         }
     }
 
@@ -56,15 +62,15 @@ impl Pulse {
     pub(crate) fn blame(&self, problem: Problem) -> Problem {
         // A query that cannot be answered for this reason comes as one that is wrong.
         let may_be_why = matches!(problem.kind, Kind::Internal | Kind::Unprocessable);
-        match may_be_why && *self.0.borrow() {
-            true => Problem::away(),
+        match may_be_why {
+            true => self.is_away().unwrap_or(problem),
             false => problem,
         }
     }
 }
 
 /// Asks the database whether it answers, until the gateway is closed.
-pub(super) async fn look(gateway: &Gateway, pulse: watch::Sender<bool>) {
+pub(super) async fn look(gateway: &Gateway, pulse: watch::Sender<Option<Problem>>) {
     if gateway.lake.store().place().postgres.is_none() {
         return;
     }
@@ -78,20 +84,36 @@ pub(super) async fn look(gateway: &Gateway, pulse: watch::Sender<bool>) {
         // Tokens are what every request is checked by.
         let failure = match timeout(ANSWER, gateway.callers.tokens().generation()).await {
             Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("no answer within {} s", ANSWER.as_secs())),
+            Ok(Err(error)) => Some((told(&error), error.to_string())),
+            Err(_) => Some((
+                Problem::away(),
+                format!("no answer within {} s", ANSWER.as_secs()),
+            )),
         };
-        let was_away = pulse.send_replace(failure.is_some());
+        let (problem, failure) = failure.unzip();
+        let before = pulse.send_replace(problem.clone());
         match failure {
-            Some(failure) if !was_away => {
+            // That it went away, or is away for another reason than before.
+            Some(failure) if before != problem => {
                 tracing::error!(
                     failure,
-                    "the database does not answer; requests are turned away until it does"
+                    "the database is away; requests are turned away until it answers"
                 );
             }
-            None if was_away => tracing::warn!("the database answers again"),
+            None if before.is_some() => {
+                tracing::warn!("the database answers again");
+                gateway.lake.look_again();
+            }
             _ => {}
         }
+    }
+}
+
+/// What whoever asks is told of a database that failed.
+fn told(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Refused { why, .. } => Problem::refused(why),
+        _ => Problem::away(),
     }
 }
 
@@ -108,7 +130,7 @@ mod tests {
             let pulse = pulse.clone();
             async move { pulse.beside(pending::<Result<i32, Problem>>()).await }
         });
-        says.send_replace(true);
+        says.send_replace(Some(Problem::away()));
         assert_eq!(waits.await.unwrap(), Err(Problem::away()));
         assert_eq!(
             pulse.beside(pending::<Result<i32, Problem>>()).await,
@@ -122,9 +144,19 @@ mod tests {
         };
         assert_eq!(kind(Kind::Unauthorized).await, Kind::Unauthorized);
         assert_eq!(kind(Kind::Internal).await, Kind::Unavailable);
-        says.send_replace(false);
+        says.send_replace(None);
         assert_eq!(kind(Kind::Internal).await, Kind::Internal);
         assert_eq!(pulse.beside(ready(Ok(1))).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_refuses_is_told_apart_from_one_that_is_silent() {
+        let (says, pulse) = Pulse::new();
+        let refused = Problem::new(Kind::Unavailable, "its password is wrong");
+        says.send_replace(Some(refused.clone()));
+        let answer = pending::<Result<i32, Problem>>();
+        assert_eq!(pulse.beside(answer).await, Err(refused.clone()));
+        assert_eq!(pulse.blame(Problem::unprocessable("…")), refused);
     }
 
     #[tokio::test]

@@ -21,6 +21,9 @@ pub const TOLD_AT: i64 = 3;
 /// A service that is at work decides what becomes of a time sooner than this. In microseconds.
 const PATIENCE: i64 = 2 * 60 * 1_000_000;
 
+/// What the alert that nobody begins what is due is about. It names no pipeline.
+pub const SCHEDULES: &str = "schedules";
+
 /// What the configuration expects of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Expected {
@@ -72,14 +75,40 @@ pub struct Unattended {
 
 impl Unattended {
     /// It as an alert. Nobody is sent it: who would send it is what is missing.
-    pub fn alert(&self) -> Alert {
-        let subject = "schedules";
+    fn alert(&self) -> Alert {
         Alert {
-            key: AlertKind::Stalled.key(subject),
+            key: AlertKind::Stalled.key(SCHEDULES),
             kind: AlertKind::Stalled,
-            subject: subject.to_owned(),
+            subject: SCHEDULES.to_owned(),
             what: self.what.to_owned(),
             next_step: self.next_step.to_owned(),
+        }
+    }
+}
+
+/// Something that is wrong at a moment, told or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// What is wrong.
+    pub alert: Alert,
+    /// Since when; absent if that is not known.
+    pub since: Option<Instant>,
+}
+
+impl From<&Open> for Wrong {
+    fn from(open: &Open) -> Self {
+        Self {
+            alert: open.alert.clone(),
+            since: Some(open.since),
+        }
+    }
+}
+
+impl From<&Unattended> for Wrong {
+    fn from(unattended: &Unattended) -> Self {
+        Self {
+            alert: unattended.alert(),
+            since: unattended.since,
         }
     }
 }
@@ -143,19 +172,20 @@ impl Fares {
     }
 
     /// What is wrong, the oldest first: the alerts that are open, but of what fails and is late those that are so by the
-    /// history of runs, told or not. A service looks once a minute, and one that is dead does not look.
-    pub fn wrong(&self, expected: &[Expected], now: Instant) -> Vec<Open> {
+    /// history of runs, told or not. A service looks once a minute, and one that is dead does not look: that comes before
+    /// the others, which are not all then.
+    pub fn wrong(&self, expected: &[Expected], now: Instant) -> Vec<Wrong> {
         let is_so = |open: &&Open| self.is_so(open, expected, now);
-        let mut wrong: Vec<Open> = self.open.iter().filter(is_so).cloned().collect();
+        let mut wrong: Vec<Wrong> = self.open.iter().filter(is_so).map(Wrong::from).collect();
         for one in expected {
             let name = one.pipeline.as_str();
-            let failing = self.failing.get(name).map(|failed| Open {
+            let failing = self.failing.get(name).map(|failed| Wrong {
                 alert: failing(name, failed),
-                since: failed.since,
+                since: Some(failed.since),
             });
-            let late = self.late_since(one, now).map(|since| Open {
+            let late = self.late_since(one, now).map(|since| Wrong {
                 alert: late(one, self.collected.get(name).copied()),
-                since,
+                since: Some(since),
             });
             for new in failing.into_iter().chain(late) {
                 if !wrong.iter().any(|known| known.alert.key == new.alert.key) {
@@ -164,7 +194,8 @@ impl Fares {
             }
         }
         wrong.sort_by(|one, other| (one.since, &one.alert.key).cmp(&(other.since, &other.alert.key)));
-        wrong
+        let unattended = self.unattended(expected, now);
+        unattended.iter().map(Wrong::from).chain(wrong).collect()
     }
 
     fn is_so(&self, open: &Open, expected: &[Expected], now: Instant) -> bool {

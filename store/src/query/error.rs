@@ -2,8 +2,11 @@
 //! one that asked, so it is plain data.
 
 use super::Limits;
+use crate::error::StoreError;
 use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::time::Duration;
 
 /// Why a query was refused or failed.
@@ -68,6 +71,28 @@ pub enum QueryError {
     /// The process that was to answer could not be started or asked.
     #[error("cannot start a process for the query: {0}")]
     NoWorker(String),
+    /// The database does not answer.
+    #[error("{0}")]
+    Away(String),
+    /// The database does not let dkc in.
+    #[error("{told}")]
+    Refused {
+        /// Which database, why, and what to do.
+        told: String,
+        /// The same without names of machines and users.
+        plain: String,
+    },
+    /// A data file is not as the catalog names it.
+    #[error(
+        "the data file `{file}` {how}, so this has no answer; restore it from a backup (`dkc verify` lists all that is damaged), \
+         or run `dkc rebuild` if it is of a dataset whose originals in `raw` are whole"
+    )]
+    Lost {
+        /// The file, below the data directory.
+        file: String,
+        /// What is wrong with it.
+        how: String,
+    },
     /// A later snapshot was to be compared with an earlier one.
     #[error("snapshot {as_of} is older than {since}: nothing has changed in it since then")]
     Backwards {
@@ -91,6 +116,18 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    /// What the store says of the moment that is asked for; a database that is not to be had is no fault of the query.
+    pub(super) fn past(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreachable { .. } => Self::Away(error.to_string()),
+            StoreError::Refused { ref why, .. } => Self::Refused {
+                told: error.to_string(),
+                plain: why.plain(),
+            },
+            error => Self::Past(error.to_string()),
+        }
+    }
+
     /// It as an error of the engine, as streams of rows carry it.
     pub(super) fn within(self) -> DataFusionError {
         DataFusionError::External(Box::new(self))
@@ -130,6 +167,13 @@ impl QueryError {
     }
 }
 
+/// A file that was read, and is as long as it was written.
+fn damaged(error: &dyn Display) -> QueryError {
+    QueryError::Engine(format!(
+        "{error}; a data file may be damaged: `dkc verify` tells which"
+    ))
+}
+
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
         // The innermost message: the prefixes say which part of the engine spoke, which helps nobody.
@@ -137,8 +181,10 @@ impl From<DataFusionError> for QueryError {
             DataFusionError::ResourcesExhausted(message) => Self::TooMuchMemory(message.clone()),
             DataFusionError::External(inner) => match inner.downcast_ref::<Self>() {
                 Some(own) => own.clone(),
+                None if inner.is::<ParquetError>() => damaged(inner),
                 None => Self::Engine(inner.to_string()),
             },
+            DataFusionError::ParquetError(inner) => damaged(inner),
             root => Self::Engine(root.strip_backtrace()),
         }
     }

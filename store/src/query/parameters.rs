@@ -24,7 +24,7 @@ pub fn parameter(text: &str) -> Value {
 }
 
 /// The name in `:name` or `$name`.
-fn name_of(placeholder: &str) -> &str {
+pub(super) fn name_of(placeholder: &str) -> &str {
     placeholder.trim_start_matches([':', '$', '@'])
 }
 

@@ -9,7 +9,6 @@
 
 use super::QueryError;
 use super::parameters::text_of;
-use crate::error::StoreError;
 use crate::lake::as_of::AsOf;
 use crate::lake::catalog::Catalog;
 use crate::lake::index::NOT_COMPARED;
@@ -44,10 +43,9 @@ pub(super) async fn rewrite(
     if !mentions(statement) {
         return Ok(BTreeSet::new());
     }
-    let failed = |error: StoreError| QueryError::Past(error.to_string());
     let mut past = Past {
-        snapshots: catalog.snapshot_times().await.map_err(failed)?,
-        columns: catalog.column_lives().await.map_err(failed)?,
+        snapshots: catalog.snapshot_times().await.map_err(QueryError::past)?,
+        columns: catalog.column_lives().await.map_err(QueryError::past)?,
         asked,
         current,
         bound: BTreeSet::new(),

@@ -3,9 +3,10 @@
 //! - In: a place, snapshots. Out: a session with no writer and no way to name a file (F4).
 
 use super::alike::bit_distance;
-use super::files::Files;
+use super::files::{Files, Losses};
 use super::functions::is_allowed;
 use super::information::{INFORMATION_SCHEMA, Information};
+use super::moments::Moments;
 use super::scan::Table;
 use super::{Limits, QueryError, past};
 use crate::database::Place;
@@ -25,6 +26,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext, ident};
 use datafusion_ducklake::DuckLakeCatalog;
 use object_store::path::Path as ObjectPath;
@@ -125,7 +127,7 @@ impl Reader {
             Some(as_of) => self.catalog.resolve(as_of).await,
             None => self.catalog.head().await.map(|newest| newest.id),
         };
-        found.map_err(|error| QueryError::Past(error.to_string()))
+        found.map_err(QueryError::past)
     }
 
     /// The folder of the data files, in all ways that a plan or an error may write it.
@@ -149,10 +151,12 @@ impl Reader {
             &View::default(),
             self.threads(),
             Shares::Equal,
+            &Losses::default(),
         )
     }
 
-    /// A session whose tables are those of the snapshot `current`; those of the past have catalogs of their own.
+    /// A session whose tables are those of the snapshot `current`; those of the past have catalogs of their own. Data files
+    /// that it cannot read are noted in `losses`.
     pub(super) fn session(
         &self,
         current: i64,
@@ -160,6 +164,7 @@ impl Reader {
         view: &View,
         threads: usize,
         shares: Shares,
+        losses: &Losses,
     ) -> Result<SessionContext, QueryError> {
         let config = SessionConfig::new()
             .with_default_catalog_and_schema("lake", MAIN)
@@ -174,7 +179,7 @@ impl Reader {
             .with_disk_manager_builder(spill)
             .build_arc()?;
         let local = ObjectStoreUrl::local_filesystem();
-        runtime.register_object_store(local.as_ref(), Arc::new(Files::default()));
+        runtime.register_object_store(local.as_ref(), Arc::new(Files::of(self.catalog.files(), losses)));
         // Only what is named here exists: no file formats, no table functions, no way to make tables.
         let mut scalar = SessionStateDefaults::default_scalar_functions();
         scalar.retain(|function| is_allowed(function.name()));
@@ -183,9 +188,12 @@ impl Reader {
         aggregate.retain(|function| is_allowed(function.name()));
         let mut window = SessionStateDefaults::default_window_functions();
         window.retain(|function| is_allowed(function.name()));
+        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(Moments)];
+        rules.extend(Analyzer::new().rules);
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
+            .with_analyzer_rules(rules)
             .with_expr_planners(SessionStateDefaults::default_expr_planners())
             .with_scalar_functions(scalar)
             .with_aggregate_functions(aggregate)

@@ -135,7 +135,8 @@ impl Chunks {
         })
     }
 
-    /// Puts `chunks` in the place of all chunks of the rows with the keys `rows`. To do so twice is as good as once.
+    /// Puts `chunks` in the place of all chunks of the rows with the keys `rows`. To do so twice is as good as once. Only for
+    /// whoever holds the writer's lock.
     ///
     /// # Errors
     /// [`VectorError`] when the table cannot be written.
@@ -144,13 +145,21 @@ impl Chunks {
             return Ok(());
         }
         let chunks = add_digest(chunks)?;
-        let schema = chunks.schema();
         let keys = rows.iter().map(|key| lit(key.as_str())).collect();
+        let of_rows = col("row_key").in_list(keys, false);
+        // Most rows are new, and a merge reads the whole table, all its columns.
+        if self.all(&["row_key"], Some(of_rows.clone())).await?.num_rows() == 0 {
+            if chunks.num_rows() > 0 {
+                self.table.add(chunks).execute().await.map_err(self.failed())?;
+            }
+            return Ok(());
+        }
+        let schema = chunks.schema();
         let mut merge = self.table.merge_insert(&["id"]);
         merge
             .when_matched_update_all(None)
             .when_not_matched_insert_all()
-            .when_not_matched_by_source_delete_expr(col("row_key").in_list(keys, false));
+            .when_not_matched_by_source_delete_expr(of_rows);
         let source = RecordBatchIterator::new([Ok(chunks)], schema);
         merge.execute(Box::new(source)).await.map_err(self.failed())?;
         Ok(())

@@ -726,8 +726,6 @@ async fn an_id_that_is_missing_is_completed_by_who_has_the_files_and_writes() {
     fs::rename(&newest, data.path().join("mail")).unwrap();
     is_refused(&place).await;
     fs::rename(data.path().join("mail"), &newest).unwrap();
-    // Made anew by who was refused, and empty.
-    fs::remove_dir(&raw).unwrap();
     fs::rename(&away, &raw).unwrap();
     Store::open_writer(&place).await.unwrap().close().await;
     assert_eq!(id_of(data.path()), Some(id_in(&url)));

@@ -1,8 +1,11 @@
 //! What a reader's SQL may do, and what it sees.
 
 use crate::{ask, commit, files, limits, source, with_one_mail};
+use futures::TryStreamExt as _;
+use schemas::datasets::emails::DATASET;
 use store::Store;
-use store::query::Query;
+use store::lake::as_of::AsOf;
+use store::query::{Query, QueryError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_sees_the_snapshot_that_is_newest_when_it_begins() {
@@ -86,5 +89,88 @@ async fn a_lake_may_lie_in_a_folder_of_any_name() {
         commit(&mut committer, &[("a", "three")], &[], 2).await;
         let asked = ask(&store, "select max(subject), count(*) from emails").await;
         assert_eq!(asked, "two,2", "{name}");
+    }
+}
+
+/// Why a query has no answer.
+async fn failure(store: &Store, query: &Query) -> QueryError {
+    let reader = store.reader(limits());
+    match reader.answer(query).await {
+        Err(error) => error,
+        Ok(rows) => QueryError::from(rows.try_collect::<Vec<_>>().await.unwrap_err()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_file_that_is_missing_or_cut_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let store = with_one_mail(data.path()).await;
+    let head = store.catalog().head().await.unwrap().id;
+    let live = store.catalog().files_at(&DATASET, head, None).await.unwrap();
+    let path = live[0].path.clone();
+    let below = path.strip_prefix(store.data()).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let now = Query::from("select subject, body_text from emails");
+    let then = Query {
+        as_of: Some(AsOf::Snapshot(head)),
+        ..now.clone()
+    };
+    let short = "is shorter than it was written";
+    for (left, wrong) in [
+        (None, "is missing"),
+        (Some(whole.len() / 2), short),
+        (Some(whole.len() - 1), short),
+        (Some(0), short),
+    ] {
+        std::fs::remove_file(&path).unwrap();
+        if let Some(left) = left {
+            std::fs::write(&path, &whole[..left]).unwrap();
+        }
+        for query in [&now, &then] {
+            let error = failure(&store, query).await;
+            let lost = QueryError::Lost {
+                file: below.display().to_string(),
+                how: wrong.to_owned(),
+            };
+            assert_eq!(error, lost, "{left:?}");
+            assert!(error.to_string().contains("`dkc verify`"), "{error}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+    }
+    assert_eq!(ask(&store, "select count(subject) from emails").await, "1");
+    // What is wrong with a query itself is told as before.
+    let error = failure(&store, &Query::from("select nothing from emails")).await;
+    assert!(matches!(error, QueryError::Engine(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_may_be_of_any_year() {
+    let data = tempfile::tempdir().unwrap();
+    let store = with_one_mail(data.path()).await;
+    for (condition, count) in [
+        ("date < TIMESTAMP '3000-01-01'", 1),
+        ("date > TIMESTAMP '3000-01-01 00:00:00'", 0),
+        ("date < CAST('3000-01-01' AS TIMESTAMP)", 1),
+        ("date < '3000-01-01'::timestamptz", 1),
+        ("date > '0001-01-01'", 1),
+        ("'0001-01-01' >= date", 0),
+        ("date between '1000-01-01' and '9999-12-31'", 1),
+        ("date not between '1000-01-01' and '9999-12-31'", 0),
+        ("date in ('3000-01-01', '2023-11-14T22:13:20Z')", 1),
+        ("date = '2023-11-14T22:13:20Z'", 1),
+        ("date < '2023-11-14 22:13:20'", 0),
+        ("date < '2023-11-14T22:13:20.000001Z'", 1),
+        ("date < :then", 1),
+        ("date < CAST(:then AS TIMESTAMP WITH TIME ZONE)", 1),
+        ("_item in (select _item from emails where date > '0001-01-01')", 1),
+    ] {
+        let query = Query {
+            parameters: [("then".to_owned(), "3000-01-01".into())].into(),
+            ..Query::from(format!("select subject from emails where {condition}").as_str())
+        };
+        let rows = store.reader(limits()).answer(&query).await.unwrap();
+        let rows = rows.try_collect::<Vec<_>>().await.unwrap();
+        let found: usize = rows.iter().map(|rows| rows.num_rows()).sum();
+        assert_eq!(found, count, "{condition}");
     }
 }

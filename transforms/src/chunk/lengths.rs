@@ -14,13 +14,13 @@ const PIECE_BYTES: usize = 32;
 const KNOWN: usize = 65_536;
 
 /// A length function that remembers.
-pub(super) struct Lengths<'f> {
-    length: &'f dyn Fn(&str) -> usize,
+pub(super) struct Lengths<F> {
+    length: F,
     known: RefCell<HashMap<Box<str>, usize>>,
 }
 
-impl<'f> Lengths<'f> {
-    pub fn new(length: &'f dyn Fn(&str) -> usize) -> Self {
+impl<F: Fn(&str) -> usize> Lengths<F> {
+    pub fn new(length: F) -> Self {
         Self {
             length,
             known: RefCell::default(),
@@ -42,15 +42,15 @@ impl<'f> Lengths<'f> {
 }
 
 /// A text whose pieces are measured. A piece begins with the blank before a word, as many tokenizers have it.
-pub(super) struct Counted<'a> {
+pub(super) struct Counted<'a, F> {
     text: &'a str,
-    lengths: &'a Lengths<'a>,
+    lengths: &'a Lengths<F>,
     /// Where each piece begins, and the length of all before it; last, the end of the text and its length.
     pieces: Vec<(usize, usize)>,
 }
 
-impl<'a> Counted<'a> {
-    pub fn new(text: &'a str, lengths: &'a Lengths<'a>) -> Self {
+impl<'a, F: Fn(&str) -> usize> Counted<'a, F> {
+    pub fn new(text: &'a str, lengths: &'a Lengths<F>) -> Self {
         let mut pieces = Vec::with_capacity(text.len() / 4);
         let (mut start, mut sum) = (0, 0);
         while let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) {
@@ -80,7 +80,7 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl ChunkSizer for Counted<'_> {
+impl<F: Fn(&str) -> usize> ChunkSizer for Counted<'_, F> {
     fn size(&self, slice: &str) -> usize {
         // The splitter asks for slices of the text; where they lie in it is not told otherwise.
         let start = (slice.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);

@@ -13,7 +13,7 @@ use store::queue::{Asked, Queue, Request};
 
 /// Asks for runs of pipelines, unless one waits already.
 pub(super) async fn ask(chosen: &[&Pipeline], context: &Context) -> Result<()> {
-    let queue = Queue::open(context.place()?).await.into_diagnostic()?;
+    let queue = Queue::open(context.own_place().await?).await.into_diagnostic()?;
     let mut asked = Vec::new();
     for pipeline in chosen {
         let request = request(pipeline);

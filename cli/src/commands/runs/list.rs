@@ -1,19 +1,17 @@
 //! `dkc runs`, as it stands: the newest runs.
 //!
-//! - On a terminal that is too narrow for all columns those go first that say nothing, or the same of every run.
+//! - Not here: how a narrow terminal gets fewer columns (`print::fit`).
 
 use super::{STATES, seconds, short};
 use crate::commands::own::Own;
 use crate::config;
 use crate::context::Context;
-use crate::print;
+use crate::print::{self, Columns, LeftOut, Moment};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use miette::{IntoDiagnostic, Result};
+use schemas::SourceName;
 use schemas::datasets::runs::{Run, RunState};
-use schemas::{Instant, SourceName};
 use store::Store;
 
 /// Which runs are listed.
@@ -30,41 +28,42 @@ pub struct Arguments {
     state: Option<String>,
 }
 
-/// The columns, from left to right.
-const HEADER: [&str; 13] = [
-    "run",
-    "started",
-    "pipeline",
-    "state",
-    "trigger",
-    "attempt",
-    "seen",
-    "stored",
-    "unchanged",
-    "rejected",
-    "vanished",
-    "seconds",
-    "why",
-];
-
-/// The columns that are left out where they say nothing, the first of them first. `dkc runs show` and `--json` have all.
-const LEFT_OUT: [&str; 9] = [
-    "vanished",
-    "attempt",
-    "unchanged",
-    "rejected",
-    "trigger",
-    "why",
-    "seen",
-    "stored",
-    "pipeline",
-];
-
-/// The columns that are left out then, whatever they say.
-const LEFT_OUT_ANYWAY: [&str; 6] = ["vanished", "unchanged", "attempt", "seen", "seconds", "trigger"];
-
-/// Characters of the last column that are enough: it goes on in the next line.
-const ENOUGH: usize = 18;
+/// The columns. `dkc runs show` and `--json` have all.
+const COLUMNS: Columns<13> = Columns {
+    header: [
+        "run",
+        "started",
+        "pipeline",
+        "state",
+        "trigger",
+        "attempt",
+        "seen",
+        "stored",
+        "unchanged",
+        "rejected",
+        "vanished",
+        "seconds",
+        "why",
+    ],
+    goes_on: "why",
+    left_out: &[
+        LeftOut::Empty("vanished"),
+        LeftOut::Alike("attempt"),
+        LeftOut::Empty("unchanged"),
+        LeftOut::Empty("rejected"),
+        LeftOut::Alike("trigger"),
+        LeftOut::Empty("why"),
+        LeftOut::Empty("seen"),
+        LeftOut::Empty("stored"),
+        LeftOut::Alike("pipeline"),
+        LeftOut::Anyway("vanished"),
+        LeftOut::Anyway("unchanged"),
+        LeftOut::Anyway("attempt"),
+        LeftOut::Anyway("seen"),
+        LeftOut::Anyway("seconds"),
+        LeftOut::Anyway("trigger"),
+    ],
+};
 
 /// Runs it.
 pub async fn run(Own(arguments): Own<Arguments>, context: &Context) -> Result<()> {
@@ -86,19 +85,8 @@ pub async fn run(Own(arguments): Own<Arguments>, context: &Context) -> Result<()
     if context.json {
         return print::json(&serde_json::json!({ "runs": runs }));
     }
-    let Some(width) = print::terminal_width() else {
-        let rows = runs.into_iter().map(|run| row(run, print::moment));
-        return print::table(HEADER, rows);
-    };
-    let rows = |moment: fn(Instant) -> String| -> Vec<[String; 13]> {
-        runs.iter().cloned().map(|run| row(run, moment)).collect()
-    };
-    let whole = rows(print::moment);
-    let (header, rows) = match width_of(&HEADER, &whole) <= width {
-        true => fitted(whole, width),
-        false => fitted(rows(minute), width),
-    };
-    print::table_of(&header, rows)
+    let rows = |moment: Moment| -> Vec<_> { runs.iter().map(|run| row(run, moment)).collect() };
+    print::table_fitted(&COLUMNS, rows)
 }
 
 /// Says so when there is no such pipeline, and what its name may be.
@@ -121,7 +109,8 @@ async fn doubt(pipeline: &SourceName, store: &Store, context: &Context) -> Resul
     Ok(())
 }
 
-fn row(run: Run, moment: fn(Instant) -> String) -> [String; 13] {
+fn row(run: &Run, moment: Moment) -> [String; 13] {
+    let why = run.error.as_ref().or(run.reason.as_ref());
     [
         short(&run.run),
         moment(run.started_at),
@@ -134,67 +123,9 @@ fn row(run: Run, moment: fn(Instant) -> String) -> [String; 13] {
         run.counts.items_unchanged.to_string(),
         run.counts.items_rejected.to_string(),
         run.counts.items_vanished.to_string(),
-        seconds(&run).unwrap_or_default(),
-        run.error.or(run.reason).unwrap_or_default(),
+        seconds(run).unwrap_or_default(),
+        why.cloned().unwrap_or_default(),
     ]
-}
-
-/// A moment to the minute, on the clock of this machine; which year it was is known.
-fn minute(instant: Instant) -> String {
-    let at = Timestamp::from_microsecond(instant).map(|at| at.to_zoned(TimeZone::system()));
-    at.map_or_else(|_| String::new(), |at| at.strftime("%m-%d %H:%M").to_string())
-}
-
-/// The columns that fit the width, with their cells.
-fn fitted(rows: Vec<[String; 13]>, width: usize) -> (Vec<&'static str>, Vec<Vec<String>>) {
-    let mut header = HEADER.to_vec();
-    let mut rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
-    let silent = LEFT_OUT.map(|name| (name, true));
-    let anyway = LEFT_OUT_ANYWAY.map(|name| (name, false));
-    for (name, if_silent) in silent.into_iter().chain(anyway) {
-        if width_of(&header, &rows) <= width {
-            break;
-        }
-        let Some(place) = header.iter().position(|column| *column == name) else {
-            continue;
-        };
-        if if_silent && !says_nothing(name, rows.iter().filter_map(|row| row.get(place))) {
-            continue;
-        }
-        header.remove(place);
-        for row in &mut rows {
-            row.remove(place);
-        }
-    }
-    (header, rows)
-}
-
-/// Whether a column tells nothing of its runs, or does not tell them apart where that is all it is for.
-fn says_nothing<'a>(name: &str, mut cells: impl Iterator<Item = &'a String>) -> bool {
-    match name {
-        "attempt" | "trigger" | "pipeline" => {
-            let first = cells.next();
-            cells.all(|cell| Some(cell) == first)
-        }
-        _ => cells.all(|cell| ["", "0"].contains(&cell.as_str())),
-    }
-}
-
-/// How wide a table is, if its last column goes on in the next line.
-fn width_of<R: AsRef<[String]>>(header: &[&str], rows: &[R]) -> usize {
-    let length = |text: &str| text.chars().count();
-    let widths = header.iter().enumerate().map(|(place, name)| {
-        let cells = rows.iter().filter_map(|row| row.as_ref().get(place));
-        let widest = cells.map(|cell| length(cell)).max().unwrap_or(0);
-        let widest = if *name == "why" {
-            widest.min(ENOUGH)
-        } else {
-            widest
-        };
-        // A blank on each side, and a line.
-        widest.max(length(name)) + 3
-    });
-    widths.sum::<usize>() + 1
 }
 
 #[cfg(test)]
@@ -208,15 +139,15 @@ mod tests {
             run.state = RunState::Succeeded;
             run.ended_at = Some(2_000_000);
             change(place, &mut run);
-            row(run, |_| "07-29 18:03".to_owned())
+            row(&run, |_| "07-29 18:03".to_owned())
         });
         rows.collect()
     }
 
     #[test]
     fn a_wide_terminal_has_all_columns() {
-        let (header, rows) = fitted(rows(|_, _| {}), 200);
-        assert_eq!(header, HEADER);
+        let (header, rows) = COLUMNS.fitted(rows(|_, _| {}), 200);
+        assert_eq!(header, COLUMNS.header);
         assert!(rows.iter().all(|row| row.len() == 13));
     }
 
@@ -228,8 +159,8 @@ mod tests {
             run.error = (place == 1).then(|| "no route to host, whatever was tried".to_owned());
         });
         for width in [80, 100] {
-            let (header, rows) = fitted(told.clone(), width);
-            assert!(width_of(&header, &rows) <= width, "{header:?}");
+            let (header, rows) = COLUMNS.fitted(told.clone(), width);
+            assert!(COLUMNS.width(&header, &rows) <= width, "{header:?}");
             for kept in ["run", "started", "state", "stored", "rejected", "why"] {
                 assert!(header.contains(&kept), "{kept}: {header:?}");
             }
@@ -238,7 +169,7 @@ mod tests {
             assert_eq!(rejected, ["0", "1", "2"]);
         }
         // A hundred columns have room for more than eighty.
-        assert!(fitted(told.clone(), 100).0.len() > fitted(told, 80).0.len());
+        assert!(COLUMNS.fitted(told.clone(), 100).0.len() > COLUMNS.fitted(told, 80).0.len());
     }
 
     #[test]
@@ -247,7 +178,7 @@ mod tests {
             run.counts.items_rejected = 3;
             run.error = Some("no route".to_owned());
         });
-        let (header, _) = fitted(told.into_iter().take(1).collect(), 90);
+        let (header, _) = COLUMNS.fitted(told.into_iter().take(1).collect(), 90);
         assert!(
             header.contains(&"rejected") && header.contains(&"why"),
             "{header:?}"
@@ -264,8 +195,8 @@ mod tests {
             run.counts.items_seen = place as u64;
             run.counts.items_unchanged = place as u64;
         });
-        let (header, rows) = fitted(told, 80);
-        assert!(width_of(&header, &rows) <= 80, "{header:?}");
+        let (header, rows) = COLUMNS.fitted(told, 80);
+        assert!(COLUMNS.width(&header, &rows) <= 80, "{header:?}");
         assert!(
             header.contains(&"pipeline") && header.contains(&"run"),
             "{header:?}"

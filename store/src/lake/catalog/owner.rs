@@ -7,7 +7,7 @@
 //! - Not here: the id of the directory (`identity`).
 
 use super::{Catalog, hold};
-use crate::database::{Part, has_lake};
+use crate::database::{Part, Place, has_lake};
 use crate::directory::{has_data_files, is_empty};
 use crate::error::StoreError;
 use crate::identity;
@@ -122,12 +122,7 @@ impl Catalog {
                 Ok(Whose::Unsigned)
             }
             Some(_) => Err(self.of_another()),
-            // Whoever writes would sweep them.
-            None if has_data_files(&self.files)? => Err(StoreError::NotMoved {
-                database: self.database.name().to_owned(),
-                data: self.data.clone(),
-            }),
-            None => Ok(Whose::Free),
+            None => self.is_moved().map(|()| Whose::Free),
         }
     }
 
@@ -215,6 +210,48 @@ impl Catalog {
         match others {
             0 => Ok(()),
             _ => Err(self.of_another()),
+        }
+    }
+}
+
+impl Place {
+    /// Sees that its Postgres, if it has one, is that of its data directory, before anything is opened. Nothing is made,
+    /// neither here nor there.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherDirectory`], [`StoreError::NotMoved`] or [`StoreError::TwoCatalogs`] when it is not; else when the
+    /// database refuses.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if self.postgres.is_none() {
+            return Ok(());
+        }
+        // First: whether it answers is told soon so.
+        let has_lake = self.has_postgres().await?;
+        let catalog = Catalog::open_to_read(self).await?;
+        let checked = catalog.check(has_lake).await;
+        catalog.close().await;
+        checked
+    }
+}
+
+impl Catalog {
+    async fn check(&self, is_there: bool) -> Result<(), StoreError> {
+        if !is_there {
+            return self.is_moved();
+        }
+        let mut connection = self.database.pool().acquire().await.map_err(self.failed())?;
+        self.known(&mut connection).await.map(drop)
+    }
+
+    /// Sees that the directory has no files of a lake, where the database has none.
+    fn is_moved(&self) -> Result<(), StoreError> {
+        match has_data_files(&self.files)? {
+            // Whoever writes would sweep them.
+            true => Err(StoreError::NotMoved {
+                database: self.database.name().to_owned(),
+                data: self.data.clone(),
+            }),
+            false => Ok(()),
         }
     }
 }
