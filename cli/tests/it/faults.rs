@@ -322,7 +322,7 @@ fn a_query_that_lacks_a_data_file_names_it_and_what_to_do() {
     let flat = |text: &str| text.replace(|sign: char| sign.is_whitespace() || sign == '│', "");
     for (left, how) in [
         (None, "is missing"),
-        (Some(whole.len() / 2), "is shorter than it was written"),
+        (Some(whole.len() / 2), "is cut off or damaged"),
     ] {
         match left {
             None => fs::remove_file(&file).unwrap(),

@@ -22,6 +22,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The last bytes of a Parquet file.
+const MAGIC: &[u8] = b"PAR1";
+
 /// The first file that one query could not read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Losses(Arc<Mutex<Option<QueryError>>>);
@@ -65,8 +68,8 @@ impl Files {
     async fn noted(&self, path: &Path, end: Option<u64>, error: Error) -> Error {
         let how = if matches!(error, Error::NotFound { .. }) {
             "is missing"
-        } else if self.ends_before(path, end).await {
-            "is shorter than it was written"
+        } else if self.ends_before(path, end).await || !self.has_its_end(path).await {
+            "is cut off or damaged"
         } else {
             "cannot be read"
         };
@@ -81,6 +84,22 @@ impl Files {
         };
         let found = self.disk.get_opts(path, only_its_size).await;
         found.is_ok_and(|found| end.is_some_and(|end| end > found.meta.size))
+    }
+
+    /// Whether a file ends as Parquet files do; what is missing is told by whoever reads it.
+    async fn has_its_end(&self, path: &Path) -> bool {
+        let its_end = GetOptions {
+            range: Some(GetRange::Suffix(MAGIC.len() as u64)),
+            ..GetOptions::default()
+        };
+        let end = match self.disk.get_opts(path, its_end).await {
+            Ok(end) => end.bytes().await,
+            Err(error) => Err(error),
+        };
+        match end {
+            Ok(end) => end == MAGIC,
+            Err(error) => matches!(error, Error::NotFound { .. }),
+        }
     }
 
     /// A file below the data directory.
@@ -134,7 +153,10 @@ impl ObjectStore for Files {
             Some(GetRange::Bounded(range)) => Some(range.end),
             _ => None,
         };
+        // Whoever asks for it does not know how long the file should be.
+        let is_cut = matches!(options.range, Some(GetRange::Suffix(_))) && !self.has_its_end(&path).await;
         let read = match self.disk.get_opts(&path, options).await {
+            _ if is_cut => Err(cut_off()),
             // Of what is asked for it gives what there is, here and below, which the engine takes for something else.
             Ok(read) if end.is_some_and(|end| end > read.meta.size) => Err(cut_off()),
             read => read,

@@ -115,7 +115,7 @@ async fn a_data_file_that_is_missing_or_cut_is_named() {
         as_of: Some(AsOf::Snapshot(head)),
         ..now.clone()
     };
-    let short = "is shorter than it was written";
+    let short = "is cut off or damaged";
     for (left, wrong) in [
         (None, "is missing"),
         (Some(whole.len() / 2), short),
