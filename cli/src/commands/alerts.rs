@@ -8,12 +8,11 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result};
 use pipelines::alerts::{self, Channels, DeadMan, Ntfy, Smtp, Webhook};
-use schemas::Instant;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::Store;
-use store::alerts::{Alert, AlertLog, Expected, Unattended};
+use store::alerts::{AlertLog, Expected, Unattended, Wrong};
 use store::queue::Queue;
 
 /// The columns. Where they do not fit, alerts are below one another.
@@ -60,13 +59,9 @@ async fn list(context: &Context) -> Result<()> {
     log.close().await;
     queue.close().await;
     let now = Timestamp::now().as_microsecond();
-    let wrong = fares.wrong(&expected, now).into_iter();
-    let wrong: Vec<(Alert, Option<Instant>)> = wrong.map(|wrong| (wrong.alert, wrong.since)).collect();
+    let wrong = fares.wrong(&expected, now);
     if context.json {
-        let alerts: Vec<_> = wrong
-            .iter()
-            .map(|(alert, since)| as_json(alert, *since))
-            .collect();
+        let alerts: Vec<_> = wrong.iter().map(as_json).collect();
         return print::json(&json!({ "alerts": alerts }));
     }
     if wrong.is_empty() {
@@ -83,9 +78,10 @@ async fn list(context: &Context) -> Result<()> {
     }
 }
 
-fn row((alert, since): &(Alert, Option<Instant>), moment: Moment) -> [String; 5] {
+fn row(wrong: &Wrong, moment: Moment) -> [String; 5] {
+    let alert = &wrong.alert;
     [
-        since.map(moment).unwrap_or_default(),
+        wrong.since.map(moment).unwrap_or_default(),
         alert.kind.as_str().replace('_', " "),
         alert.subject.clone(),
         alert.what.clone(),
@@ -94,8 +90,8 @@ fn row((alert, since): &(Alert, Option<Instant>), moment: Moment) -> [String; 5]
 }
 
 /// An alert below itself, for a terminal on which its texts do not fit beside one another.
-fn lines(alert: &(Alert, Option<Instant>)) -> [[String; 2]; 3] {
-    let [since, kind, subject, what, next_step] = row(alert, print::minute);
+fn lines(wrong: &Wrong) -> [[String; 2]; 3] {
+    let [since, kind, subject, what, next_step] = row(wrong, print::minute);
     let about = match since.is_empty() {
         true => subject,
         false => format!("{subject}, since {since}"),
@@ -107,7 +103,7 @@ fn lines(alert: &(Alert, Option<Instant>)) -> [[String; 2]; 3] {
     ]
 }
 
-fn as_json(alert: &Alert, since: Option<Instant>) -> Value {
+fn as_json(Wrong { alert, since }: &Wrong) -> Value {
     json!({
         "key": alert.key,
         "kind": alert.kind,
@@ -233,7 +229,7 @@ pub(super) fn channels(config: &Config) -> Result<Channels> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::alerts::AlertKind;
+    use store::alerts::{Alert, AlertKind};
 
     #[test]
     fn an_alert_that_does_not_fit_is_told_in_lines_of_whole_words() {
@@ -246,7 +242,10 @@ mod tests {
             next_step: format!("look at `dkc runs show {id}`, mend what it says"),
         };
         let at = 1_774_746_000_000_000;
-        let [head, what, next_step] = lines(&(alert.clone(), Some(at)));
+        let [head, what, next_step] = lines(&Wrong {
+            alert: alert.clone(),
+            since: Some(at),
+        });
         assert_eq!(
             head,
             ["failing".to_owned(), format!("mail, since {}", print::minute(at))]
@@ -258,6 +257,6 @@ mod tests {
         let left = 80 - widest.iter().max().unwrap() - 7;
         let words = next_step[1].split_whitespace();
         assert!(words.map(str::len).all(|word| word <= left));
-        assert_eq!(lines(&(alert, None))[0][1], "mail");
+        assert_eq!(lines(&Wrong { alert, since: None })[0][1], "mail");
     }
 }

@@ -286,16 +286,20 @@ fn what_only_an_edit_cures_ends_a_service_with_2_and_says_what_is_wrong() {
     }
 }
 
-#[test]
-fn a_store_that_is_moved_already_is_said_to_be_and_another_directory_is_not() {
-    let lab = lab(&fresh(), MAIL);
-    lab.deliver("", &[mail(1)]);
-    // Collected into files first.
+/// Collects into files, and moves them to the Postgres of the configuration.
+fn collected_and_moved(lab: &Lab) {
     let config = std::fs::read_to_string(lab.path("dkc.toml")).unwrap();
     lab.write("dkc.toml", MAIL);
     lab.run();
     lab.write("dkc.toml", &config);
     lab.output(&["migrate", "--to", "postgres"]);
+}
+
+#[test]
+fn a_store_that_is_moved_already_is_said_to_be_and_another_directory_is_not() {
+    let lab = lab(&fresh(), MAIL);
+    lab.deliver("", &[mail(1)]);
+    collected_and_moved(&lab);
     let again = lab.said(&["migrate", "--to", "postgres"]);
     assert_eq!(again.code, Some(0), "{again:#?}");
     assert!(
@@ -414,11 +418,7 @@ fn doctor_says_what_helps_where_the_directory_or_the_configuration_is_another_on
 fn that_a_store_is_moved_is_known_by_its_id_and_without_one_by_its_files() {
     let lab = lab(&fresh(), MAIL);
     lab.deliver("", &[mail(1)]);
-    let config = std::fs::read_to_string(lab.path("dkc.toml")).unwrap();
-    lab.write("dkc.toml", MAIL);
-    lab.run();
-    lab.write("dkc.toml", &config);
-    lab.output(&["migrate", "--to", "postgres"]);
+    collected_and_moved(&lab);
     // What was lost since is no reason to move it once more.
     let file = lab.parquet_files().pop().unwrap();
     std::fs::rename(&file, file.with_extension("away")).unwrap();
