@@ -89,7 +89,7 @@ def make_mails(work):
     subprocess.run([sys.executable, HERE / "mailboxes.py", CORPUS, work / "box", str(COPIES)], check=True,
                    stdout=subprocess.DEVNULL)
     dkc = Dkc(work, "mails", f'kind = "maildir", path = "{work}/box/maildir"')
-    for command in (dkc.command, [DKC, "--data", dkc.data, "compact"]):
+    for command in ([*dkc.command, "--no-index"], [DKC, "--data", dkc.data, "compact"]):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return dkc.data
 

@@ -57,6 +57,7 @@ pub async fn follow(
     dataset: &'static Dataset,
     search: &'static Search,
     tokens: &Arc<Tokens>,
+    progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Indexed, IndexError> {
     let there = vectors.chunks(dataset.name).await?;
@@ -101,6 +102,7 @@ pub async fn follow(
             let (keys, made) = made.await??;
             chunks.replace(&keys, &made).await?;
             indexed.rows += keys.len();
+            progress.add_seen(keys.len() as u64);
             keys.iter().for_each(|key| {
                 left.remove(key);
             });

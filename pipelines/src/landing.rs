@@ -1,9 +1,10 @@
 //! Where batches come down: converted on all cores, threaded, committed with their cursor.
 //!
-//! While one batch is written the next is converted. Beside these two, one waits and one is being filled by the
-//! collector. The store decides when those that are written become visible.
+//! While one batch is written, and one waits for that, the next is converted. Beside these three, one waits and one is
+//! being filled by the collector. The store decides when those that are written become visible.
 
 mod threading;
+mod writer;
 
 use crate::error::RunError;
 use crate::rows::{convert, raw_rows, reject_rows};
@@ -15,11 +16,11 @@ use schemas::{Attributes, Dataset, Original, Provenance, RawItem, Reject, Rows, 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use store::lake::index::texts;
-use store::{Commit, Committed, Committer, Items, Staged, Store, StoreError};
-use tokio::task::JoinHandle;
+use store::{Commit, Items, Store, StoreError};
 use transforms::Converted;
 use transforms::thread_emails::Threads;
 use transforms::touch_emails::touch_emails;
+use writer::Writer;
 
 /// Columns of `rejects` that say what was rejected, and whether it had been read.
 const REJECTED: &[&str] = &["_source", "_item", "raw"];
@@ -32,16 +33,15 @@ pub struct Landing<'a> {
     provenance: Provenance,
     /// The collector that fills it.
     descriptor: &'static Descriptor,
-    committing: Committing,
-    /// Of the batches that are written and not visible yet.
-    waiting: Counts,
+    writer: Writer,
     /// Places that could not be read in this run.
     unreadable: HashSet<String>,
     /// The conversations, once they are needed.
     threads: Option<Threads>,
     /// Whether all stored mails have the thread that all stored links give them.
     settled: bool,
-    took: Took,
+    /// How long it was held up by making rows.
+    converting: Duration,
 }
 
 /// How long a run was held up by what happens here.
@@ -53,14 +53,6 @@ pub struct Took {
     pub commit: Duration,
 }
 
-/// The committer is here, or busy with the batch before.
-enum Committing {
-    Idle(Box<Committer>),
-    Busy(JoinHandle<(Box<Committer>, Staged)>, Counts),
-    /// The task that had it ended early.
-    Lost,
-}
-
 impl<'a> Landing<'a> {
     /// A landing for one run. `settled` says that the run before ended whole.
     pub async fn new(
@@ -69,37 +61,39 @@ impl<'a> Landing<'a> {
         descriptor: &'static Descriptor,
         settled: bool,
     ) -> Result<Self, RunError> {
-        let committer = Box::new(store.committer(&provenance.source).await?);
+        let writer = Writer::new(store.committer(&provenance.source).await?);
         Ok(Self {
             store,
             provenance,
             descriptor,
-            committing: Committing::Idle(committer),
-            waiting: Counts::default(),
+            writer,
             unreadable: HashSet::new(),
             threads: None,
             settled,
-            took: Took::default(),
+            converting: Duration::ZERO,
         })
     }
 
     /// How long the run was held up here so far.
     pub fn took(&self) -> Took {
-        self.took
+        Took {
+            convert: self.converting,
+            commit: self.writer.waited(),
+        }
     }
 
-    /// Converts a batch and begins to write it, after the one before is written.
+    /// Converts a batch and has it written, after those before it.
     pub async fn land(&mut self, batch: Batch, counts: &mut Counts) -> Result<(), RunError> {
-        let (began, before) = (Instant::now(), self.took);
+        let (began, before) = (Instant::now(), self.writer.waited());
         let landed = self.take_in(batch, counts).await;
         self.count_converting(began, before);
         landed
     }
 
     /// Counts the time since a moment as one of making rows, but for what the store took of it.
-    fn count_converting(&mut self, began: Instant, before: Took) {
-        let stored = self.took.commit.saturating_sub(before.commit);
-        self.took.convert += began.elapsed().saturating_sub(stored);
+    fn count_converting(&mut self, began: Instant, before: Duration) {
+        let stored = self.writer.waited().saturating_sub(before);
+        self.converting += began.elapsed().saturating_sub(stored);
     }
 
     async fn take_in(&mut self, mut batch: Batch, counts: &mut Counts) -> Result<(), RunError> {
@@ -172,7 +166,6 @@ impl<'a> Landing<'a> {
         upserts.push((&rejects::DATASET, reject_rows(&rejected, &self.provenance)?));
         upserts.push((&locations::DATASET, self.location_rows(&batch)?));
 
-        self.written(counts).await?;
         if !fresh.is_empty() {
             self.thread(&mut upserts).await?;
         }
@@ -182,11 +175,8 @@ impl<'a> Landing<'a> {
             .cloned()
             .collect();
         if !touched.is_empty() {
-            let wait = matches!(&self.committing, Committing::Idle(committer)
-                if committer.holds(&emails::DATASET, &touched));
-            if wait {
-                self.flush(counts).await?;
-            }
+            // What is known of them may have come with a batch that nobody sees yet.
+            self.writer.flush(Some(touched.clone()), counts).await?;
             upserts.extend(self.touched_rows(touched, &attributes).await?);
         }
         let commit = Commit {
@@ -198,52 +188,12 @@ impl<'a> Landing<'a> {
             },
             ..self.commit_of(upserts)
         };
-        self.begin(commit, landed)
-    }
-
-    /// Waits for the batch being written, and counts what became visible: what is not committed is not stored.
-    async fn written(&mut self, counts: &mut Counts) -> Result<(), RunError> {
-        let (task, landed) = match std::mem::replace(&mut self.committing, Committing::Lost) {
-            Committing::Busy(task, landed) => (task, landed),
-            idle => {
-                self.committing = idle;
-                return Ok(());
-            }
-        };
-        let began = Instant::now();
-        let written = task.await;
-        self.took.commit += began.elapsed();
-        let (committer, staged) = written?;
-        self.committing = Committing::Idle(committer);
-        let Staged { before, with } = staged;
-        if let Some(before) = before {
-            self.count(&before, counts);
-        }
-        self.waiting.add(landed);
-        if let Some(with) = with? {
-            self.count(&with, counts);
-        }
-        Ok(())
-    }
-
-    /// Counts the batches that waited and are visible now.
-    fn count(&mut self, committed: &Committed, counts: &mut Counts) {
-        counts.add(Counts {
-            snapshots: u64::from(committed.snapshot.is_some()),
-            ..std::mem::take(&mut self.waiting)
-        });
+        self.writer.stage(commit, landed, counts).await
     }
 
     /// Makes all batches visible that have landed.
     pub async fn flush(&mut self, counts: &mut Counts) -> Result<(), RunError> {
-        self.written(counts).await?;
-        if let Committing::Idle(committer) = &mut self.committing {
-            let began = Instant::now();
-            let committed = committer.commit_staged().await;
-            self.took.commit += began.elapsed();
-            self.count(&committed?, counts);
-        }
-        Ok(())
+        self.writer.flush(None, counts).await
     }
 
     /// A commit of these rows and nothing else.
@@ -258,20 +208,6 @@ impl<'a> Landing<'a> {
             items: Items::default(),
             message: None,
         }
-    }
-
-    /// Begins to write a batch, after the one before is written.
-    fn begin(&mut self, commit: Commit, landed: Counts) -> Result<(), RunError> {
-        let Committing::Idle(mut committer) = std::mem::replace(&mut self.committing, Committing::Lost)
-        else {
-            return Err(RunError::Collect(collectors::CollectError::Stopped));
-        };
-        let writing = tokio::spawn(async move {
-            let staged = committer.stage(commit).await;
-            (committer, staged)
-        });
-        self.committing = Committing::Busy(writing, landed);
-        Ok(())
     }
 
     async fn touched_rows(

@@ -18,7 +18,7 @@ use schemas::RunId;
 use schemas::datasets::runs::{Run, RunState, Trigger};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Store;
 use store::queue::{Begun, Queue};
 use store::relational::Publisher;
@@ -39,6 +39,9 @@ pub struct Arguments {
     /// that is at work another waits
     #[arg(long)]
     pub queue: bool,
+    /// Leave search as it is: the next run without this, the service, or `dkc index build` brings it up to date
+    #[arg(long, conflicts_with = "queue")]
+    pub no_index: bool,
 }
 
 /// Runs it.
@@ -99,7 +102,11 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
                 context.json,
             );
         }
+    }
+    let mut index_ms = None;
+    if !cancel.is_cancelled() && !arguments.no_index {
         // What was collected is safe; search sees it when it can.
+        let began = Instant::now();
         let fresh = index::Fresh {
             store: &here.store,
             context,
@@ -114,10 +121,11 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
                 context.json,
             );
         }
+        index_ms = Some(began.elapsed().as_millis());
     }
     here.close().await;
     if context.json {
-        print::json(&json!({ "runs": runs, "busy": busy }))?;
+        print::json(&json!({ "runs": runs, "busy": busy, "index_ms": index_ms }))?;
     }
     let whole = runs
         .iter()

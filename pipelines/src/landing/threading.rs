@@ -21,7 +21,7 @@ impl Landing<'_> {
     /// Gives every stored mail the thread that all links together give it: a mail that came later may
     /// have joined two conversations, one that vanished may have been all that held one together.
     pub async fn settle(&mut self, counts: &mut Counts) -> Result<(), RunError> {
-        let (began, before) = (Instant::now(), self.took);
+        let (began, before) = (Instant::now(), self.writer.waited());
         let settled = self.settle_threads(counts).await;
         self.count_converting(began, before);
         settled
@@ -53,13 +53,12 @@ impl Landing<'_> {
             for batch in &rows {
                 upserts.push((&emails::DATASET, self.by_this_run(&threads.assign(batch)?)?));
             }
-            self.written(counts).await?;
             let commit = Commit {
                 differ: true,
                 message: Some(format!("{}: conversations changed", self.provenance.source)),
                 ..self.commit_of(upserts)
             };
-            self.begin(commit, Counts::default())?;
+            self.writer.stage(commit, Counts::default(), counts).await?;
         }
         self.flush(counts).await
     }

@@ -9,7 +9,6 @@ use collectors::Progress;
 use miette::{IntoDiagnostic, Result, miette};
 use pipelines::IndexError;
 use pipelines::index::{self, Embedded, Indexed};
-use schemas::Dataset;
 use serde::Serialize;
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -134,14 +133,48 @@ impl Fresh<'_> {
     }
 
     async fn follow(&self, names: &[String]) -> Result<Vec<Built>> {
-        let models = self.context.models()?;
+        let progress = Arc::new(Progress::default());
+        let shown = show("rows to search", &progress, self.context);
+        let built = self.cut(names, &progress).await;
+        shown.abort();
+        let mut built = built?;
+        if !self.waits && built.iter().all(|built| built.indexed == Indexed::default()) {
+            return Ok(built);
+        }
         let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
         let model = self.search.model.clone();
-        let tokens = Arc::new(Tokens::of(&models, &model));
-        let datasets = super::chosen(names)?;
+        // The one that takes moments reads everything before the one that takes hours begins.
+        let mut names = vec![static_of(&model)];
+        names.extend(self.waits.then_some(model));
+        for name in names {
+            let Some(embedder) = self.open(&name).await? else {
+                continue;
+            };
+            for built in &mut built {
+                built.embedded += self.embed(&vectors, built.dataset, &embedder).await?;
+            }
+        }
+        Ok(built)
+    }
+
+    /// Brings chunks and their words to the newest snapshot.
+    async fn cut(&self, names: &[String], progress: &Progress) -> Result<Vec<Built>> {
+        let models = self.context.models()?;
+        let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
+        let tokens = Arc::new(Tokens::of(&models, &self.search.model));
         let mut built = Vec::new();
-        for (dataset, search) in &datasets {
-            let follow = || index::follow(self.store, &vectors, dataset, search, &tokens, self.cancel);
+        for (dataset, search) in super::chosen(names)? {
+            let follow = || {
+                index::follow(
+                    self.store,
+                    &vectors,
+                    dataset,
+                    search,
+                    &tokens,
+                    progress,
+                    self.cancel,
+                )
+            };
             let indexed = match follow().await {
                 // It holds nothing that the lake does not, and nobody may be there to ask for it.
                 Err(IndexError::Vector(
@@ -166,20 +199,6 @@ impl Fresh<'_> {
                 embedded: 0,
             });
         }
-        if !self.waits && built.iter().all(|built| built.indexed == Indexed::default()) {
-            return Ok(built);
-        }
-        // The one that takes moments reads everything before the one that takes hours begins.
-        let mut names = vec![static_of(&model)];
-        names.extend(self.waits.then_some(model));
-        for name in names {
-            let Some(embedder) = self.open(&name).await? else {
-                continue;
-            };
-            for ((dataset, _), built) in datasets.iter().zip(&mut built) {
-                built.embedded += self.embed(&vectors, dataset, &embedder).await?;
-            }
-        }
         Ok(built)
     }
 
@@ -201,18 +220,18 @@ impl Fresh<'_> {
     }
 
     /// Lets a model read what it has not read of a dataset.
-    async fn embed(&self, vectors: &Vectors, dataset: &Dataset, embedder: &Arc<Embedder>) -> Result<usize> {
-        let chunks = vectors.chunks(dataset.name).await.into_diagnostic()?;
+    async fn embed(&self, vectors: &Vectors, dataset: &str, embedder: &Arc<Embedder>) -> Result<usize> {
+        let chunks = vectors.chunks(dataset).await.into_diagnostic()?;
         let Some(chunks) = chunks.filter(|_| !self.cancel.is_cancelled()) else {
             return Ok(0);
         };
         let space = vectors
-            .space_or_new(dataset.name, embedder.stamp())
+            .space_or_new(dataset, embedder.stamp())
             .await
             .into_diagnostic()?;
         let progress = Arc::new(Progress::default());
         let shown = show(
-            &format!("{}, {}", dataset.name, embedder.stamp().name),
+            &format!("{}, {}", dataset, embedder.stamp().name),
             &progress,
             self.context,
         );
