@@ -1,7 +1,8 @@
 //! Queries over a lake, through the guard and its process, and in the engine alone.
 //!
 //! - In: the data directory (`DKC_BENCH_LAKE`), the program (`DKC`), and on standard input a query a line.
-//! - Out: a line a query: milliseconds through the guard and without, with a tab between; `sql.py` reads it.
+//! - Out: a line a query, as soon as it is answered: milliseconds through the guard and without, with a tab between.
+//!   `sql.py` reads it, and asks each query several times in turns with its peer.
 //! - A query comes when the process that waits for it has had time to get ready, as one that a person types.
 
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
@@ -20,9 +21,6 @@ use store::query::{Limits, Query, Workers};
 use store::search::Models;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
-
-/// Rounds of a query; the fastest counts.
-const ROUNDS: usize = 3;
 
 /// How long a process is given to get ready.
 const BETWEEN: Duration = Duration::from_millis(150);
@@ -48,19 +46,15 @@ async fn main() -> Outcome {
     let engine = plain(&data).await?;
     for query in io::stdin().lock().lines() {
         let query = query?;
-        let (mut guarded, mut alone) = (Duration::MAX, Duration::MAX);
-        // One after the other: what the engine here frees would be in the way of the other process.
-        for _ in 0..ROUNDS {
-            tokio::time::sleep(BETWEEN).await;
-            let began = Instant::now();
-            drain(workers.run_user_sql(&Query::from(query.as_str())).await?).await?;
-            guarded = guarded.min(began.elapsed());
-        }
-        for _ in 0..ROUNDS {
-            let began = Instant::now();
-            drain(run_alone(&engine, &query).await?).await?;
-            alone = alone.min(began.elapsed());
-        }
+        tokio::time::sleep(BETWEEN).await;
+        let began = Instant::now();
+        drain(workers.run_user_sql(&Query::from(query.as_str())).await?).await?;
+        let guarded = began.elapsed();
+        // Not beside the process that gets ready for the next query.
+        tokio::time::sleep(BETWEEN).await;
+        let began = Instant::now();
+        drain(run_alone(&engine, &query).await?).await?;
+        let alone = began.elapsed();
         println!("{}\t{}", guarded.as_secs_f64() * 1e3, alone.as_secs_f64() * 1e3);
     }
     Ok(())

@@ -159,7 +159,7 @@ impl Desk {
             .arg(models)
             .env_clear()
             .envs(passed_on)
-            .env("GLIBC_TUNABLES", ALLOCATOR)
+            .env("_RJEM_MALLOC_CONF", ALLOCATOR)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -177,11 +177,10 @@ impl Desk {
     }
 }
 
-/// How glibc keeps memory for one query. Each arena reserves address space, of which there is little; what is free is
-/// used again rather than given back, and comes in huge pages: a process that lives for a query would spend up to half
-/// of its time on faults of small ones.
-const ALLOCATOR: &str = "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=4294967296:\
-                         glibc.malloc.mmap_threshold=4294967296:glibc.malloc.top_pad=67108864";
+/// How jemalloc keeps memory for one query: what is free is used again rather than given back, and comes in huge pages. A
+/// process that lives for a query would spend much of its time on faults of small ones.
+const ALLOCATOR: &str =
+    "thp:always,metadata_thp:always,narenas:2,dirty_decay_ms:-1,muzzy_decay_ms:-1,background_thread:false";
 
 /// A process, and the folder for what does not fit into its memory. Both go with this.
 #[derive(Debug)]

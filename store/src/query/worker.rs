@@ -151,13 +151,19 @@ fn confine(limits: &Limits) -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, both(FILES))?)
 }
 
+/// What goes through most of the engine and asks the catalog all that it is asked for a table, and reads next to nothing.
+const WARMS: &str = "SELECT a, count(*) AS n, sum(b) AS b, min(c) AS c \
+                     FROM (SELECT 'x' AS a, 1 AS b, TIMESTAMP '2000-01-01' AS c UNION ALL \
+                           SELECT * FROM (SELECT _item, 2, NULL FROM rejects LIMIT 1) AS r) AS t \
+                     WHERE a LIKE '%x%' OR b > 0 GROUP BY a ORDER BY n DESC, a LIMIT 1";
+
 /// A reader that has answered once, so that what is made at first use is there when it matters; `None` where there is
 /// no store yet.
 async fn warmed(place: &Place, limits: Limits, spill: &Path, models: &Models) -> Option<Reader> {
     let reader = Reader::open(place, limits, spill.to_owned(), models.clone())
         .await
         .ok()?;
-    let mut rows = reader.answer(&Query::from("SELECT 1")).await.ok()?;
+    let mut rows = reader.answer(&Query::from(WARMS)).await.ok()?;
     while rows.next().await.is_some() {}
     Some(reader)
 }
