@@ -150,7 +150,7 @@ def files(results, work, size, box, facts, rounds):
     with skipped(results, f"dkc maildir {size}", "dkc run --no-index"):
         dkc = ingest(results, work, f"maildir {size}", f'kind = "maildir", path = "{box}/maildir"', mails,
                      reads=box / "maildir")
-        results.add(f"lake of {size} mails, originals in it", size_of(dkc.data) / 1e6, "MB", "after it")
+        results.add(f"lake of {size} mails, originals in it", size_of(dkc.data / "lake") / 1e6, "MB", "after it")
         results.add(f"{size} mails gzipped one by one", facts["gzipped"] / 1e6, "MB", "gzip -6")
         searchable(results, f"maildir {size}", dkc, mails, rounds, reads=box / "maildir")
         dkc.afresh()
