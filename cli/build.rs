@@ -16,7 +16,10 @@ fn main() {
 }
 
 /// The version of the C library of this machine.
-#[expect(clippy::disallowed_methods, reason = "a build asks the machine that it is made on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a build asks the machine that it is made on"
+)]
 fn glibc() -> Option<(u32, u32)> {
     let answer = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
     let answer = String::from_utf8(answer.stdout).ok()?;

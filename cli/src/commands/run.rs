@@ -95,13 +95,13 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             context,
         );
     }
-    if !cancel.is_cancelled() {
-        if let Err(report) = publish(&here.store).await {
-            print::error(
-                &report.wrap_err("the published tables do not have what is new; the next run tries again"),
-                context.json,
-            );
-        }
+    if !cancel.is_cancelled()
+        && let Err(report) = publish(&here.store).await
+    {
+        print::error(
+            &report.wrap_err("the published tables do not have what is new; the next run tries again"),
+            context.json,
+        );
     }
     let mut index_ms = None;
     if !cancel.is_cancelled() && !arguments.no_index {

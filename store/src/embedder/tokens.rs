@@ -108,7 +108,7 @@ mod tests {
 
     /// A tokenizer of BERT's kind that knows some words, and their letters but for `z`.
     fn bert(lowercase: bool) -> Tokenizer {
-        let letters = ('a'..'z').flat_map(|letter| [letter.to_string(), format!("##{letter}")]);
+        let letters = ('a'..='y').flat_map(|letter| [letter.to_string(), format!("##{letter}")]);
         let words = [
             "[UNK]", "[CLS]", "[SEP]", "the", "##ing", "mail", "!", "-", "A", "Mail",
         ];
