@@ -5,8 +5,8 @@
 - Out: a table on standard output; exit code 1 when a target is missed or an answer is not DuckDB's.
 - Two lakes: `git_commits` of ten million rows (`benches/history.rs`), and the 60,000 mails that `make bench`
   collects too, with their bodies. DuckDB reads the live Parquet files of the table, which have no deletions.
-- Both have two threads and are asked in turns, query by query, four times each; the fastest counts, which is never the
-  first. DuckDB has all memory it wants, dkc what it gives a query by default.
+- Both have two threads and are asked in turns, query by query, four times each; the fastest counts. DuckDB has all
+  memory it wants, dkc what it gives a query by default.
 """
 
 import argparse
@@ -113,7 +113,8 @@ def files_of(data, table):
 
 
 def asked(data, table, queries):
-    """Of each query: milliseconds of dkc through the guard and without, those of DuckDB, and the answers of both."""
+    """Of each query: its name, milliseconds of dkc through the guard and without, those of DuckDB. Fails where the answers
+    differ."""
     import duckdb
 
     there = duckdb.connect(config={"threads": THREADS})

@@ -133,15 +133,15 @@ impl Fresh<'_> {
     }
 
     async fn follow(&self, names: &[String]) -> Result<Vec<Built>> {
+        let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
         let progress = Arc::new(Progress::default());
         let shown = show("rows to search", &progress, self.context);
-        let built = self.cut(names, &progress).await;
+        let built = self.cut(&vectors, names, &progress).await;
         shown.abort();
         let mut built = built?;
         if !self.waits && built.iter().all(|built| built.indexed == Indexed::default()) {
             return Ok(built);
         }
-        let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
         let model = self.search.model.clone();
         // The one that takes moments reads everything before the one that takes hours begins.
         let mut names = vec![static_of(&model)];
@@ -158,16 +158,15 @@ impl Fresh<'_> {
     }
 
     /// Brings chunks and their words to the newest snapshot.
-    async fn cut(&self, names: &[String], progress: &Progress) -> Result<Vec<Built>> {
+    async fn cut(&self, vectors: &Vectors, names: &[String], progress: &Progress) -> Result<Vec<Built>> {
         let models = self.context.models()?;
-        let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
         let tokens = Arc::new(Tokens::of(&models, &self.search.model));
         let mut built = Vec::new();
         for (dataset, search) in super::chosen(names)? {
             let follow = || {
                 index::follow(
                     self.store,
-                    &vectors,
+                    vectors,
                     dataset,
                     search,
                     &tokens,
