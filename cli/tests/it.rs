@@ -23,6 +23,7 @@ mod it {
     mod cursor;
     mod disk;
     mod documents;
+    mod encryption;
     mod export;
     mod faults;
     mod gateway;

@@ -8,6 +8,7 @@ use crate::error::RunError;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, BinaryViewArray, Int64Array, RecordBatch, StringArray};
+use schemas::datasets::email_attachments::EmailAttachment;
 use schemas::datasets::{email_attachments, raw};
 use schemas::{SourceName, media_type};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -51,6 +52,24 @@ pub struct Problem {
     pub ordinal: Option<i64>,
     /// Why, in a sentence.
     pub reason: String,
+}
+
+/// The attachment of a mail at a position, with its decoded bytes, if it has one there.
+///
+/// # Errors
+/// Why it is no mail that can be read.
+pub fn attachment(
+    item: &str,
+    mail: &[u8],
+    ordinal: i64,
+) -> Result<Option<(EmailAttachment, Vec<u8>)>, String> {
+    let mut found = None;
+    cut_attachments(item, mail, &mut |attachment, bytes| {
+        if attachment.ordinal == ordinal {
+            found = Some((attachment, bytes.to_vec()));
+        }
+    })?;
+    Ok(found)
 }
 
 /// Writes the chosen items to a folder, as they were at a snapshot; then the folder's manifest, whose path is given

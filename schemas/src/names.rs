@@ -69,9 +69,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut letters = [0; 64];
-        hex::encode_to_slice(self.0, &mut letters).map_err(|_| fmt::Error)?;
-        f.write_str(std::str::from_utf8(&letters).map_err(|_| fmt::Error)?)
+        f.write_str(&hex::encode(self.0))
     }
 }
 

@@ -5,6 +5,7 @@
 //! - Not here: who may see what (`serve`), and how it is kept from them (`store::query`).
 
 use crate::dataset::{Column, Dataset, Privacy};
+use crate::datasets::audit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -15,14 +16,20 @@ pub struct View {
     pub datasets: Option<BTreeSet<String>>,
     /// The columns from this kind on are null; none if absent.
     pub hidden: Option<Privacy>,
+    /// Whether `audit` is not there, whichever datasets are.
+    #[serde(default)]
+    pub hides_audit: bool,
 }
 
 impl View {
     /// Whether a dataset is there.
     pub fn shows(&self, dataset: &str) -> bool {
-        self.datasets
+        let is_withheld = self.hides_audit && dataset == audit::DATASET.name;
+        let is_given = self
+            .datasets
             .as_ref()
-            .is_none_or(|datasets| datasets.contains(dataset))
+            .is_none_or(|datasets| datasets.contains(dataset));
+        is_given && !is_withheld
     }
 
     /// Whether a column can be read.
@@ -38,5 +45,32 @@ impl View {
     /// Whether a dataset can be searched. What is found tells what is in the columns that are read for it.
     pub fn searches(&self, dataset: &Dataset) -> bool {
         self.shows(dataset.name) && dataset.search.is_some() && self.reads_all(dataset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audit_is_there_for_its_owner_and_absent_where_it_is_withheld_even_if_named() {
+        assert!(View::default().shows("audit"));
+        let named = |hides_audit| View {
+            datasets: Some(["audit", "photos"].map(str::to_owned).into()),
+            hides_audit,
+            ..View::default()
+        };
+        assert!(named(false).shows("audit"));
+        assert!(!named(true).shows("audit") && named(true).shows("photos"));
+        let withheld = View {
+            hides_audit: true,
+            ..View::default()
+        };
+        assert!(!withheld.shows("audit") && withheld.shows("photos"));
+        // It goes to another process as it is; one that was written before this was known is the owner's.
+        let text = serde_json::to_string(&withheld).unwrap();
+        assert_eq!(serde_json::from_str::<View>(&text).unwrap(), withheld);
+        let before = r#"{"datasets":null,"hidden":null}"#;
+        assert_eq!(serde_json::from_str::<View>(before).unwrap(), View::default());
     }
 }

@@ -4,9 +4,10 @@
 //! - The file is looked up in the tree of the commit; work tree and index are not read. Nothing is run: no hooks, no
 //!   filters, no programs that configuration names, and only the repository's own configuration counts.
 //! - A file that looks like a secret, or is in a folder of credentials, is refused as it is when files are read.
+//! - How a repository is opened, and what of it is never read, is said here for others too (`operations::get_commit`).
 //! - Not here: which repositories there are (`operations::get_file_blame`).
 
-mod objects;
+pub(crate) mod objects;
 
 use crate::problem::{Kind, Problem};
 use crate::roots::is_secret;
@@ -29,10 +30,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const TIME: Duration = Duration::from_secs(20);
 
 /// Larger files are refused; as an older version they count as binary.
-const MOST_BYTES: u64 = 4 << 20;
+pub(crate) const MOST_BYTES: u64 = 4 << 20;
 
 /// Bytes of text in an answer: lines may be of any length.
-const MOST_TEXT: usize = 256 << 10;
+pub(crate) const MOST_TEXT: usize = 256 << 10;
 
 /// A zero byte within these makes a file binary (`FIRST_FEW_BYTES` in git's `xdiff-interface.c`).
 const LOOKED_AT: usize = 8_000;
@@ -98,7 +99,7 @@ pub(crate) struct BlamedLines {
 /// # Errors
 /// [`Problem`] when there is no such file at the revision, it may not be read, or it takes too long.
 pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed, Problem> {
-    if is_refused(asked) {
+    if Withheld::of(&asked.repository, &asked.secret_folders).has(Path::new(&asked.file)) {
         return Err(Problem::new(
             Kind::Forbidden,
             "the file looks like a secret, or is in a folder of credentials; those are never read",
@@ -134,23 +135,39 @@ pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed,
     })
 }
 
-/// Whether a file must not be read, by its own path or by that to which links lead.
-fn is_refused(asked: &Asked) -> bool {
-    let real = |path: &PathBuf| std::fs::canonicalize(path).ok();
-    let folders = &asked.secret_folders;
-    let folders: Vec<PathBuf> = folders
-        .iter()
-        .filter_map(real)
-        .chain(folders.iter().cloned())
-        .collect();
-    let places = [Some(asked.repository.clone()), real(&asked.repository)];
-    places.into_iter().flatten().any(|place| {
-        let file = place.join(&asked.file);
-        is_secret(&file) || folders.iter().any(|folder| file.starts_with(folder))
-    })
+/// Which files of a repository must not be read, by their own path or by that to which links lead.
+pub(crate) struct Withheld {
+    places: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
 }
 
-fn open(path: &Path) -> Result<Repository, Problem> {
+impl Withheld {
+    /// Those of a repository, with folders of credentials as they were configured.
+    pub(crate) fn of(repository: &Path, secret_folders: &[PathBuf]) -> Self {
+        let with_real = |path: &Path| std::fs::canonicalize(path).into_iter().chain([path.to_owned()]);
+        Self {
+            places: with_real(repository).collect(),
+            folders: secret_folders
+                .iter()
+                .flat_map(|folder| with_real(folder))
+                .collect(),
+        }
+    }
+
+    /// Whether a file, named from the top of the repository, is one of them.
+    pub(crate) fn has(&self, file: &Path) -> bool {
+        self.places.iter().any(|place| {
+            let file = place.join(file);
+            is_secret(&file) || self.folders.iter().any(|folder| file.starts_with(folder))
+        })
+    }
+}
+
+/// Opens a repository: none but its own configuration counts.
+///
+/// # Errors
+/// [`Problem`] when it is not there, or cannot be opened.
+pub(crate) fn open(path: &Path) -> Result<Repository, Problem> {
     // What is larger is not loaded in order to be compared, either.
     let options =
         gix::open::Options::isolated().config_overrides([format!("core.bigFileThreshold={MOST_BYTES}")]);
@@ -203,10 +220,15 @@ fn check_file(commit: &gix::Commit<'_>, path: &str) -> Result<(), Problem> {
         ));
     }
     let file = entry.object().map_err(|error| damaged(&error))?;
-    if file.data.iter().take(LOOKED_AT).any(|byte| *byte == 0) {
+    if is_binary(&file.data) {
         return Err(Problem::unprocessable("the file is binary: it has no lines"));
     }
     Ok(())
+}
+
+/// Whether git takes a content for binary, where no attribute says what it is.
+pub(crate) fn is_binary(content: &[u8]) -> bool {
+    content.iter().take(LOOKED_AT).any(|byte| *byte == 0)
 }
 
 /// Goes back in history until each line has its commit.
@@ -325,7 +347,7 @@ fn author_of(
 }
 
 /// An object is missing or cannot be read. The library's words go to the log.
-fn damaged(error: &gix::Error) -> Problem {
+pub(crate) fn damaged(error: &gix::Error) -> Problem {
     tracing::warn!(%error, "a repository cannot be read");
     Problem::new(
         Kind::Unavailable,

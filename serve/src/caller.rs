@@ -1,6 +1,6 @@
 //! Who asks, and what they may see.
 //!
-//! - In: a token, or what a trusted proxy or a client's certificate says. Out: a [`Caller`].
+//! - In: a token, or what a trusted proxy says. Out: a [`Caller`].
 //! - Not here: tokens and how they are kept (`store::tokens`).
 
 use crate::problem::{Kind, Problem};
@@ -30,7 +30,7 @@ const MOST_REMEMBERED: usize = 10_000;
 /// Who asks.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The id of the token, or the name that a proxy or a certificate gives.
+    /// The id of the token, or the name that a proxy gives.
     pub who: Arc<str>,
     /// Their role.
     pub role: Role,
@@ -52,6 +52,7 @@ impl Caller {
         let view = View {
             datasets: datasets.map(|datasets| datasets.iter().cloned().collect()),
             hidden,
+            hides_audit: role != Role::Dev,
         };
         let limit = requests_per_second.or(match role {
             Role::Public | Role::Automated => Some(REQUESTS),
@@ -187,4 +188,24 @@ fn caller_of(token: &Token) -> Caller {
         token.datasets.as_deref(),
         token.requests_per_second,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dev_sees_the_audit_and_of_some_datasets_only_if_it_is_one() {
+        for role in Role::ALL {
+            let of = |datasets: Option<&[&str]>| {
+                let names =
+                    datasets.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+                Caller::new("x", role, names.as_deref(), None).view.shows("audit")
+            };
+            let is_dev = role == Role::Dev;
+            assert_eq!(of(None), is_dev, "{role}");
+            assert_eq!(of(Some(&["audit", "photos"])), is_dev, "{role}");
+            assert!(!of(Some(&["photos"])), "{role}");
+        }
+    }
 }

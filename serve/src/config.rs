@@ -21,6 +21,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// The proxy that says who asks, if there is one.
     pub proxy: Option<Proxy>,
+    /// What connections are encrypted with; they are not if absent.
+    pub tls: Option<Tls>,
     /// Bytes of a request's body.
     pub body_bytes: usize,
     /// How long an answer may take to begin.
@@ -165,6 +167,18 @@ pub struct Proxy {
     pub secret: Option<secrecy::SecretString>,
 }
 
+/// Files, in PEM, that connections are encrypted with (TLS).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities that sign certificates of programs. With them, a token of the role `automated` is good only beside such
+    /// a certificate.
+    pub clients: Option<PathBuf>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -173,6 +187,7 @@ impl Default for Config {
             hosts: Vec::new(),
             origins: Vec::new(),
             proxy: None,
+            tls: None,
             body_bytes: 1 << 20,
             answer_time: Duration::from_secs(60),
             heavy: 4,

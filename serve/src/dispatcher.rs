@@ -10,6 +10,7 @@ use crate::lake::Lake;
 use crate::operation::{APPLY, Call, DEV, Effect, Face, Operation, Reply};
 use crate::problem::{Kind, Problem};
 use schemas::Role;
+use schemas::datasets::email_attachments::EmailAttachment;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +40,10 @@ const ASKING: usize = 4;
 
 /// How many may listen to events at once.
 const LISTENERS: usize = 1_000;
+
+/// Gives the attachment of a mail, of this `_item`, at a position, with its decoded bytes; none where it has none there. Why,
+/// if it is no mail that can be read. Mails are read below the gateway, by what made their rows.
+pub type CutAttachment = fn(&str, &[u8], i64) -> Result<Option<(EmailAttachment, Vec<u8>)>, String>;
 
 /// The gateway.
 pub struct Gateway {
@@ -74,6 +79,7 @@ pub struct Gateway {
     pub(crate) asking: Semaphore,
     pub(crate) limits: Limits,
     pub(crate) models: Models,
+    pub(crate) cut: CutAttachment,
     pub(crate) searcher: RwLock<Option<(Searcher, Instant)>>,
     heavy: Arc<Semaphore>,
     pub(crate) records: mpsc::UnboundedSender<Entry>,
@@ -131,6 +137,7 @@ impl Gateway {
         limits: Limits,
         models: Models,
         queries: Handle,
+        cut: CutAttachment,
     ) -> Result<Self, store::StoreError> {
         crate::operations::get_uptime_status::begin();
         let place = store.place().clone();
@@ -159,6 +166,7 @@ impl Gateway {
             queue,
             limits,
             models,
+            cut,
             searcher: RwLock::default(),
             records,
             unwritten: Mutex::new(unwritten),

@@ -8,6 +8,8 @@ pub(crate) mod describe_dataset;
 pub(crate) mod export_dataset;
 pub(crate) mod find_file;
 pub(crate) mod get_alerts;
+pub(crate) mod get_attachment;
+pub(crate) mod get_commit;
 pub(crate) mod get_commit_history;
 pub(crate) mod get_container;
 pub(crate) mod get_container_logs;

@@ -2,9 +2,10 @@
 //!
 //! - In: a [`Gateway`]. Out: a router; [`listen`] serves it until it is told to stop.
 //! - Reading order: `guard` says whom a request comes from, `input` what it asks, `reply` writes the answer, `openapi`
-//!   describes all of it, `pulse` tells whether the database answers.
+//!   describes all of it, `pulse` tells whether the database answers; `encryption` is what connections are accepted with.
 
 mod docs;
+mod encryption;
 mod events;
 mod format;
 pub(crate) mod guard;
@@ -15,6 +16,7 @@ mod openapi;
 mod pulse;
 pub(crate) mod reply;
 
+pub use encryption::{Encryption, EncryptionError};
 pub use listen::listen;
 
 use crate::dispatcher::Gateway;

@@ -121,7 +121,7 @@ pub const PHOTOS: Toolset = Toolset {
 /// Git history.
 pub const GIT: Toolset = Toolset {
     name: "git-integration",
-    about: "Git: commits, blame, how a file evolved.",
+    about: "Git: commits and their patches, blame, how a file evolved.",
     is_default: false,
     dataset: Some("git_commits"),
     is_on: |_| true,

@@ -20,7 +20,9 @@ use sqlx::any::AnyRow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::{fmt, io};
+use tokio::sync::OnceCell;
 
 /// Hexadecimal digits of an input's digest: 128 bits tell inputs apart.
 const INPUT_DIGITS: usize = 32;
@@ -290,6 +292,51 @@ impl Audit {
     /// Ends all use of the database.
     pub async fn close(&self) {
         self.database.close().await;
+    }
+}
+
+/// The log of a place for who may come to read it: its database is opened when that is first asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct AuditToRead {
+    place: Place,
+    database: Arc<OnceCell<Database>>,
+}
+
+impl AuditToRead {
+    /// That of a place.
+    pub(crate) fn of(place: Place) -> Self {
+        Self {
+            place,
+            database: Arc::default(),
+        }
+    }
+
+    /// The database, with no way to write to it; `None` while nobody has made the log.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database refuses.
+    pub(crate) async fn database(&self) -> Result<Option<Database>, StoreError> {
+        if let Some(database) = self.database.get() {
+            return Ok(Some(database.clone()));
+        }
+        let is_in_files = self.place.postgres.is_none();
+        if is_in_files && !self.place.data.join(Part::Audit.file()).is_file() {
+            return Ok(None);
+        }
+        let database = Database::open_to_read(&self.place, Part::Audit).await?;
+        // Whoever makes it may not be done, and in Postgres nothing was opened yet.
+        let tables: i64 = sqlx::query_scalar(database.sql(
+            "SELECT count(*) FROM sqlite_master WHERE name = 'audit'",
+            "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'audit'",
+        ))
+        .fetch_one(database.pool())
+        .await
+        .map_err(database.failed())?;
+        if tables == 0 {
+            return Ok(None);
+        }
+        let kept = self.database.get_or_init(|| async move { database }).await;
+        Ok(Some(kept.clone()))
     }
 }
 

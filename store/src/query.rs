@@ -1,12 +1,12 @@
-//! SQL for readers: one statement, read-only, limited, in a process of its own.
+//! SQL for readers: one statement, read-only, limited, in a process apart.
 //!
 //! - In: a [`Query`]. Out: a stream of batches, at the snapshot that was newest when it began (F13).
-//! - [`Workers::run_user_sql`] is the only way in for SQL that a person or an agent wrote (F4). It starts a process,
-//!   because a query can kill the one that runs it (F1), take memory that no pool counts (F2) and never yield (F3).
+//! - [`Workers::run_user_sql`] is the only way in for SQL that a person or an agent wrote (F4). It has processes for
+//!   that, because a query can kill the one that runs it (F1), take memory that no pool counts (F2) and never yield (F3).
 //! - Reading order: `apart` asks such a process, `worker` is what runs in it, [`Reader::answer`] plans and runs; on
 //!   the way `guard` and `functions` say what is allowed, `past`, `found`, `moments` and `parameters` change the statement,
-//!   `session` says what tables there are, `runs` reads the one that is not in the lake, `files` says which files may be read.
-//!   `text` is for those who write SQL.
+//!   `session` says what tables there are, `relational` reads those that are not in the lake, `files` says which files may be
+//!   read. `text` is for those who write SQL.
 //! - Not here: formats (`export`), who may ask.
 
 mod alike;
@@ -20,7 +20,7 @@ mod information;
 mod moments;
 mod parameters;
 mod past;
-mod runs;
+mod relational;
 mod scan;
 mod session;
 pub mod text;

@@ -2,7 +2,7 @@
 //!
 //! - In: a run. Out: runs, newest first; those of a part of an id; what cannot be read.
 //! - Not here: which run is next and who works on it (`queue`), what runs said (`run_log`), runs as rows for SQL
-//!   (`query::runs`).
+//!   (`query::relational`).
 
 use crate::database::{Database, Part, Place};
 use crate::error::StoreError;

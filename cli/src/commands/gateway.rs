@@ -11,7 +11,7 @@ use pipelines::alerts::Watched;
 use pipelines::schedule::When;
 use schemas::Role;
 use secrecy::SecretString;
-use serve::config::{Build, Docker, GitHub, Machine, Pipeline, Proxy, Root, SavedQuery};
+use serve::config::{Build, Docker, GitHub, Machine, Pipeline, Proxy, Root, SavedQuery, Tls};
 use serve::{Config, Gateway};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,6 +70,7 @@ impl Settings {
             answer_rows: _,
             answer_mb: _,
             proxy: _,
+            tls,
             queries,
             roots,
             agents,
@@ -103,6 +104,11 @@ impl Settings {
             remote,
             hosts,
             origins,
+            tls: tls.map(|tls| Tls {
+                certificate: tls.certificate,
+                key: tls.key,
+                clients: tls.clients,
+            }),
             pipelines: self.pipelines.clone(),
             saved: saved.collect(),
             roots: roots
@@ -231,7 +237,8 @@ pub async fn open(config: Config, settings: Settings, store: Store, context: &Co
         .into_diagnostic()?;
     let handle = queries.handle().clone();
     let queries = Queries(Some(queries));
-    let gateway = Gateway::open(config, store, workers, limits, models, handle).await;
+    let cut = pipelines::originals::attachment;
+    let gateway = Gateway::open(config, store, workers, limits, models, handle, cut).await;
     Ok(Opened {
         gateway: Arc::new(gateway.into_diagnostic()?),
         _queries: queries,

@@ -10,6 +10,7 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result, miette};
 use schemas::Role;
 use secrecy::{ExposeSecret as _, SecretString};
+use serve::rest::Encryption;
 use std::net::{SocketAddr, TcpListener};
 use store::Store;
 use store::tokens::{NewToken, Tokens};
@@ -53,6 +54,9 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     config
         .check(has_token)
         .map_err(|problem| Misconfigured::report(problem.detail, None))?;
+    let encryption = config.tls.as_ref().map(Encryption::open).transpose();
+    let encryption =
+        encryption.map_err(|error| Misconfigured::report(format!("[serve.tls]: {error}"), None))?;
     let listener = TcpListener::bind(config.listen).map_err(|error| {
         miette!(
             help =
@@ -62,7 +66,8 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         )
     })?;
     config.listen = listener.local_addr().into_diagnostic()?;
-    let listen = config.listen;
+    let scheme = if encryption.is_some() { "https" } else { "http" };
+    let address = format!("{scheme}://{}", config.listen);
     let gateway = gateway::open(config, settings, store, context).await?;
     let service = match arguments.no_runs {
         true => None,
@@ -74,7 +79,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     };
     let token = token.as_ref().map(|token| token.expose_secret());
     if context.json {
-        print::json(&serde_json::json!({ "listening": format!("http://{listen}"), "token": token }))?;
+        print::json(&serde_json::json!({ "listening": address, "token": token }))?;
     } else {
         // Also with --quiet: it is shown here and nowhere else.
         if let Some(token) = token {
@@ -83,13 +88,13 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             ))?;
         }
         print::note(
-            &format!("listening on http://{listen}; /docs shows what there is"),
+            &format!("listening on {address}; /docs shows what there is"),
             context,
         );
     }
     // Where one of the two ends early, both do.
     let serving = async {
-        let served = serve::rest::listen(gateway.gateway.clone(), listener, stop.clone()).await;
+        let served = serve::rest::listen(gateway.gateway.clone(), listener, encryption, stop.clone()).await;
         stop.cancel();
         served.into_diagnostic()
     };

@@ -33,6 +33,8 @@ pub struct Serve {
     pub answer_mb: NonZeroU64,
     /// A proxy that has asked who somebody is (forward authentication), such as Authelia behind nginx.
     pub proxy: Option<Proxy>,
+    /// Encryption of connections.
+    pub tls: Option<Tls>,
     /// Queries with a name, for whoever knows no SQL.
     pub queries: BTreeMap<String, SavedQuery>,
     /// Folders, each with a name, whose files agents may find and read.
@@ -59,6 +61,7 @@ impl Default for Serve {
             answer_rows: NonZeroU64::MIN.saturating_add(9_999_999),
             answer_mb: NonZeroU64::MIN.saturating_add(4_095),
             proxy: None,
+            tls: None,
             queries: BTreeMap::new(),
             roots: BTreeMap::new(),
             agents: Agents::default(),
@@ -95,6 +98,20 @@ fn remote_user() -> String {
 
 fn remote_groups() -> String {
     "Remote-Groups".to_owned()
+}
+
+/// Encryption of connections. The files are in PEM, and read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The file of the certificate, with those between it and its authority.
+    pub certificate: PathBuf,
+    /// The file of its private key.
+    pub key: PathBuf,
+    /// The file of the authorities that sign certificates of programs: with it, the role automated needs such a certificate
+    /// beside its token.
+    #[serde(default)]
+    pub clients: Option<PathBuf>,
 }
 
 /// A query with a name.

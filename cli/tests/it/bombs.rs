@@ -2,6 +2,9 @@
 
 use super::lab::{Lab, MAIL};
 use futures::StreamExt;
+use schemas::View;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::query::{Limits, Query, QueryError, Workers};
@@ -233,6 +236,44 @@ async fn an_answer_that_is_too_large_is_an_error_and_not_a_part() {
         .unwrap_err()
         .to_string();
     assert!(said.contains("more than 1000 bytes"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_answers_query_after_query_until_one_fails_or_is_left() {
+    let lab = Lab::new(MAIL);
+    lab.deliver("", &["Message-ID: <1@b>\r\n\r\nbody\r\n"]);
+    lab.run();
+    let (program, log) = (lab.path("dkc"), lab.path("started"));
+    let dkc = assert_cmd::cargo::cargo_bin!("dkc").display();
+    let script = format!("#!/bin/sh\necho $$ >> {}\nexec {dkc} \"$@\"\n", log.display());
+    lab.write("dkc", script);
+    std::fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
+    let started = || std::fs::read_to_string(&log).unwrap().lines().count();
+    let workers = Workers::start(&program, lab.data(), limits(), Models::default(), true);
+    let mails = "select _item from emails";
+    for _ in 0..20 {
+        assert_eq!(end_of(&workers, mails).await, Ok(1));
+    }
+    assert_eq!(started(), 1);
+    // It sees what was written since, and what its reader may see.
+    lab.deliver("", &["Message-ID: <2@b>\r\n\r\nbody\r\n"]);
+    lab.run();
+    assert_eq!(end_of(&workers, mails).await, Ok(2));
+    assert_eq!(started(), 1);
+    let of_photos = Query {
+        view: View {
+            datasets: Some(["photos".to_owned()].into()),
+            ..View::default()
+        },
+        ..Query::from(mails)
+    };
+    let said = workers.run_user_sql(&of_photos).await.err().unwrap().to_string();
+    assert!(!said.contains("body") && said.contains("emails"), "{said}");
+    assert_eq!(end_of(&workers, mails).await, Ok(2));
+    assert_eq!(started(), 2);
+    drop(workers.run_user_sql(&Query::from(mails)).await.unwrap());
+    assert_eq!(end_of(&workers, mails).await, Ok(2));
+    assert_eq!(started(), 3);
 }
 
 #[test]

@@ -597,6 +597,94 @@ async fn the_log_of_calls_tells_times_as_all_else_does() {
 }
 
 #[tokio::test]
+async fn the_log_of_calls_is_a_table_for_dev_and_for_nobody_else() {
+    let lab = lab();
+    // Who looks before anything was asked makes no log.
+    assert_eq!(lab.number("SELECT count(*) AS n FROM audit"), 0);
+    assert!(!lab.data().join("audit.sqlite").exists());
+    let (served, dev) = Served::start(&lab);
+    let user = token(&lab, "user", &["--role", "user"]);
+    for token in [&dev, &user, &user] {
+        assert_eq!(served.json(token, "/api/v1/datasets").await.0, 200);
+    }
+    let began = Instant::now();
+    // It is written a little later.
+    let told = loop {
+        let (_, told) = served.json(&dev, "/api/v1/audit?operation=list_datasets").await;
+        let records = told["records"].as_array().unwrap();
+        if records.len() == 3 {
+            break records.clone();
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{told}");
+    };
+    let ordered = "SELECT * FROM NAME WHERE operation = 'list_datasets' ORDER BY seq DESC";
+    let (status, table) = served.sql(&dev, &ordered.replace("NAME", "audit")).await;
+    assert_eq!(status, 200, "{table}");
+    let rows = table["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), told.len(), "{table}");
+    for (row, record) in rows.iter().zip(&told) {
+        let at = |value: &Value| value["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        assert_eq!(at(row), at(record));
+        let rest = |value: &Value| {
+            let mut value = value.clone();
+            value.as_object_mut().unwrap().remove("at");
+            value
+        };
+        assert_eq!(rest(row), rest(record));
+    }
+    // The id of a token is its first characters after `dkc_`.
+    let of_user = format!(
+        "SELECT count(*) AS n FROM audit WHERE who = '{}' AND operation = 'list_datasets'",
+        &user[4..12]
+    );
+    let (_, counted) = served.sql(&dev, &of_user).await;
+    assert_eq!(counted["rows"][0]["n"], 2, "{counted}");
+    assert_eq!(lab.number(&of_user), 2, "and at the command line");
+
+    let known = "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'aud%' \
+                 UNION ALL SELECT column_name FROM information_schema.columns WHERE table_name = 'audit'";
+    let (_, seen) = served.sql(&dev, known).await;
+    assert_eq!(seen["rows"].as_array().unwrap().len(), 14, "{seen}");
+    let others = [
+        user,
+        token(&lab, "public", &["--role", "public"]),
+        token(&lab, "automated", &["--role", "automated"]),
+        token(&lab, "photos", &["--role", "user", "--datasets", "photos"]),
+        token(&lab, "photos-dev", &["--role", "dev", "--datasets", "photos"]),
+    ];
+    for other in &others {
+        let (status, seen) = served.sql(other, known).await;
+        assert_eq!((status, &seen["rows"]), (200, &json!([])), "{seen}");
+        for query in [
+            ordered,
+            "SELECT count(*) AS n FROM lake.main.NAME",
+            "SELECT * FROM as_of('NAME', 1)",
+            "SELECT * FROM search('NAME', 'boat')",
+            "DESCRIBE NAME",
+            "EXPLAIN SELECT * FROM NAME",
+        ] {
+            // Of what is hidden the same is said as of what never was.
+            let of = async |name: &str| {
+                let (status, mut said) = served.sql(other, &query.replace("NAME", name)).await;
+                said.as_object_mut().unwrap().remove("request_id");
+                (status, said.to_string().replace(name, "NAME"))
+            };
+            let hidden = of("audit").await;
+            assert_eq!(hidden.0, 422, "{query}: {hidden:?}");
+            assert_eq!(hidden, of("zebra").await, "{query}");
+        }
+        let (_, near) = served.sql(other, "SELECT * FROM audi").await;
+        assert!(!near.to_string().contains("audit"), "{near}");
+        let (_, near) = served.json(other, "/api/v1/datasets/audi").await;
+        assert!(!near.to_string().contains("audit"), "{near}");
+        for path in ["/api/v1/datasets", "/api/v1/schema?q=hash+of+the+record"] {
+            let (_, listed) = served.json(other, path).await;
+            assert!(!listed.to_string().contains("audit"), "{path}: {listed}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_revoked_token_is_refused_at_once() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);
@@ -718,4 +806,40 @@ async fn a_path_that_is_not_utf_8_is_a_problem_like_any_other() {
     assert_eq!(served.json("", "/api/v1/datasets/%FF").await.0, 401);
     let (status, problem) = served.json(&dev, "/api/v1/datasets/%FF").await;
     assert_eq!((status, &problem["status"]), (400, &json!(400)));
+}
+
+#[tokio::test]
+async fn a_script_of_rows_is_that_of_the_command_line_and_for_no_page_of_another_site() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let script = served
+        .get(&dev, "/api/v1/exports/emails.js")
+        .send()
+        .await
+        .unwrap();
+    for (header, value) in [
+        ("content-type", "text/javascript"),
+        ("content-disposition", "attachment; filename=\"emails.js\""),
+        ("x-content-type-options", "nosniff"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(script.headers()[header], value, "{header}");
+    }
+    let script = script.text().await.unwrap();
+    assert!(script.starts_with("const emails = ["), "{script}");
+    lab.output(&["export", "emails", "--to", "emails.js"]);
+    let file = std::fs::read_to_string(lab.path("emails.js")).unwrap();
+    assert_eq!(script, file);
+    // What cannot be written is refused before anything is.
+    let request = served
+        .client
+        .post(format!("{}/api/v1/sql?format=js", served.url))
+        .bearer_auth(&dev)
+        .json(&json!({ "query": "SELECT 1 AS \"__proto__\"" }));
+    let (status, problem) = answer(request.send().await.unwrap()).await;
+    assert_eq!(status, 422, "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("__proto__"),
+        "{problem}"
+    );
 }

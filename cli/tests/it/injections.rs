@@ -520,6 +520,11 @@ fn a_file_or_commit_is_data_however_it_is_read() {
         has_all(&history, [&begin], &path);
         let blame = reader.text("get_file_blame", json!({ "repository": "trap", "path": path }));
         has_all(&blame, [&begin], &path);
+        let change = reader.text(
+            "get_commit",
+            json!({ "repository": "trap", "commit": id, "path": path }),
+        );
+        has_all(&change, [&begin], &format!("get_commit {path}"));
     }
     let history = reader.text("get_commit_history", json!({ "limit": 200 }));
     let begins: Vec<String> = commits

@@ -35,7 +35,7 @@ def config(get, arguments):
         items += [row["_item"] for row in rows if "_item" in row]
     runs = [run["run"] for run in get("/api/v1/runs?limit=5")["runs"]]
     queries = [query["name"] for query in get("/api/v1/queries")["queries"]]
-    formats = ["csv", "json", "ndjson", "md", "parquet", "arrow", "arrows"]
+    formats = ["csv", "json", "ndjson", "js", "md", "parquet", "arrow", "arrows"]
     # What is there, so that not every request ends at a name that is not.
     words = {
         "path.dataset": (names, 0.8),

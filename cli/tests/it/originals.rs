@@ -1,5 +1,6 @@
 //! Originals and attachments out of the lake again, byte for byte.
 
+use crate::it::gateway::{Served, answer, token};
 use crate::it::lab::{Lab, MAIL};
 use fixtures::corpus;
 use schemas::Digest;
@@ -156,4 +157,113 @@ fn what_cannot_come_out_is_said_and_the_rest_comes() {
         other.code == Some(1) && other.err.contains("--force"),
         "{other:#?}"
     );
+}
+
+/// A mail with a page and bytes that are no text, both named by somebody who means harm or writes German.
+const WITH_ATTACHMENTS: &str = "From: a@example.org\r\nTo: me@example.org\r\nDate: Fri, 01 Mar 2024 10:00:00 +0000\r\n\
+    Subject: Look\r\nMessage-ID: <look@example.org>\r\nMIME-Version: 1.0\r\n\
+    Content-Type: multipart/mixed; boundary=x\r\n\r\n\
+    --x\r\nContent-Type: text/plain\r\n\r\nLook.\r\n\
+    --x\r\nContent-Type: text/html\r\n\
+    Content-Disposition: attachment; filename=\"../../.a; b%41.html\"\r\n\
+    Content-Transfer-Encoding: base64\r\n\r\nPHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pgo=\r\n\
+    --x\r\nContent-Type: application/octet-stream\r\n\
+    Content-Disposition: attachment; filename*=UTF-8''%C3%9Cbersicht%20%E2%82%AC.bin\r\n\
+    Content-Transfer-Encoding: base64\r\n\r\nAAH+/w0KAA==\r\n\
+    --x--\r\n";
+
+#[tokio::test]
+async fn an_attachment_comes_alone_byte_for_byte_and_does_no_harm() {
+    let lab = Lab::new(MAIL);
+    lab.deliver("", &[WITH_ATTACHMENTS]);
+    lab.run();
+    let rows = lab.sql("SELECT _item, sha256 FROM email_attachments ORDER BY ordinal");
+    let (served, dev) = Served::start(&lab);
+    let item = text(&rows[0], "_item");
+    let at =
+        |dataset: &str, part: &str| format!("/api/v1/datasets/{dataset}/items/{item}/attachments/{part}");
+    let wanted: [(&[u8], &str, &str); 2] = [
+        (
+            b"<script>alert(1)</script>\n",
+            "text/html",
+            "attachment; filename=\"a_ b_41.html\"; filename*=UTF-8''a%3B%20b%2541.html",
+        ),
+        (
+            b"\x00\x01\xfe\xff\r\n\x00",
+            "application/octet-stream",
+            "attachment; filename=\"_bersicht _.bin\"; filename*=UTF-8''%C3%9Cbersicht%20%E2%82%AC.bin",
+        ),
+    ];
+    assert_eq!(rows.len(), wanted.len());
+    for (ordinal, (bytes, media_type, disposition)) in wanted.into_iter().enumerate() {
+        let path = at("emails", &ordinal.to_string());
+        let got = served.get(&dev, &path).send().await.unwrap();
+        assert_eq!(got.status(), 200, "{path}");
+        for (header, value) in [
+            ("content-type", media_type),
+            ("content-disposition", disposition),
+            ("x-content-type-options", "nosniff"),
+            ("content-security-policy", "sandbox; default-src 'none'"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(got.headers()[header], value, "{path}");
+        }
+        let got = got.bytes().await.unwrap();
+        assert_eq!(&got[..], bytes, "{path}");
+        assert_eq!(Digest::of(&got).to_string(), text(&rows[ordinal], "sha256"));
+    }
+    for (path, status, words) in [
+        (at("emails", "2"), 404, "has no attachment 2"),
+        (at("emails", "9223372036854775807"), 404, "has no attachment"),
+        (at("emails", "-1"), 400, "at least 0"),
+        (at("emails", "first"), 400, "integer"),
+        (
+            at("emails", "0").replace(item, "nothing"),
+            404,
+            "no row of the item",
+        ),
+        (at("emials", "0"), 404, "did you mean `emails`?"),
+        (at("runs", "0"), 422, "no items"),
+    ] {
+        let (found, problem) = answer(served.get(&dev, &path).send().await.unwrap()).await;
+        assert_eq!(found, status, "{path}: {problem}");
+        assert!(text(&problem, "detail").contains(words), "{path}: {problem}");
+    }
+
+    // Whoever may have the original may have what is in it, and nobody else.
+    for (name, options, status) in [
+        ("of-mail", ["--role", "user", "--datasets", "emails"], 200),
+        (
+            "of-attachments",
+            ["--role", "user", "--datasets", "email_attachments"],
+            404,
+        ),
+        ("of-notes", ["--role", "user", "--datasets", "documents"], 404),
+        ("program", ["--role", "automated", "--datasets", "emails"], 403),
+    ] {
+        let limited = token(&lab, name, &options);
+        let original = format!("/api/v1/datasets/emails/items/{item}/original");
+        let mut said = Vec::new();
+        for path in [at("emails", "0"), original] {
+            let (found, told) = answer(served.get(&limited, &path).send().await.unwrap()).await;
+            assert_eq!(found, status, "{name} {path}: {told}");
+            let detail = told["detail"].as_str().unwrap_or_default();
+            said.push(detail.replace("get_attachment", "get_original"));
+        }
+        assert!(status == 200 || said[0] == said[1], "{name}: {said:?}");
+    }
+    let attached = token(
+        &lab,
+        "attached",
+        &["--role", "user", "--datasets", "email_attachments"],
+    );
+    let (found, told) = answer(
+        served
+            .get(&attached, &at("email_attachments", "0"))
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
+    assert_eq!((found, told.as_str()), (200, Some("<script>alert(1)</script>\n")));
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The objects.
-pub(super) struct Objects<'a> {
+pub(crate) struct Objects<'a> {
     objects: &'a OdbHandle,
     border: BTreeSet<ObjectId>,
     deadline: Instant,
@@ -22,7 +22,7 @@ pub(super) struct Objects<'a> {
 
 impl<'a> Objects<'a> {
     /// The objects of a repository, for so long.
-    pub(super) fn new(
+    pub(crate) fn new(
         repository: &'a Repository,
         time: Duration,
         cancel: &'a CancellationToken,
@@ -41,7 +41,7 @@ impl<'a> Objects<'a> {
     }
 
     /// Whether something was refused because the time was over.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.is_over.get()
     }
 

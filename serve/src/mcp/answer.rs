@@ -200,7 +200,7 @@ async fn file(
         Format::Csv | Format::Json | Format::Ndjson | Format::Markdown
     ) {
         return Err(Problem::unprocessable(format!(
-            "`{}` is no text: ask for csv, json, ndjson or md here, or for this over REST",
+            "`{}` is not given here: ask for csv, json, ndjson or md here, or for this over REST",
             format.name()
         )));
     }

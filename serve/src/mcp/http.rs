@@ -63,7 +63,7 @@ async fn authenticate(State(gateway): State<Arc<Gateway>>, request: Request, nex
             let mut answer = reply::problem(&problem, &id);
             let told = format!(
                 "Bearer realm=\"dkc\", resource_metadata=\"{}{METADATA}{PATH}\"",
-                base(&parts.headers)
+                base(&gateway, &parts.headers)
             );
             if problem.kind == Kind::Unauthorized
                 && let Ok(told) = HeaderValue::from_str(&told)
@@ -76,18 +76,21 @@ async fn authenticate(State(gateway): State<Arc<Gateway>>, request: Request, nex
 }
 
 /// The address by which the client reached the gateway. `Host` was checked before.
-fn base(headers: &HeaderMap) -> String {
+fn base(gateway: &Gateway, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let scheme = headers
         .get("x-forwarded-proto")
         .and_then(|scheme| scheme.to_str().ok());
-    let scheme = scheme.filter(|scheme| *scheme == "https").unwrap_or("http");
+    let scheme = match gateway.config.tls.is_some() || scheme == Some("https") {
+        true => "https",
+        false => "http",
+    };
     format!("{scheme}://{}", host.unwrap_or("localhost"))
 }
 
 /// Tells how to be let in: tokens are made by the owner, there is no server that gives them.
-async fn metadata(headers: HeaderMap) -> Response {
-    let base = base(&headers);
+async fn metadata(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    let base = base(&gateway, &headers);
     axum::Json(json!({
         "resource": format!("{base}{PATH}"),
         "resource_name": "Data Knowledge Center",

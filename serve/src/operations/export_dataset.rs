@@ -13,13 +13,13 @@ use store::lake::as_of::AsOf;
 use store::query::Query;
 
 /// The formats of a file.
-const FORMATS: &[&str] = &["csv", "json", "ndjson", "md", "parquet", "arrow", "arrows"];
+const FORMATS: &[&str] = &["csv", "json", "ndjson", "js", "md", "parquet", "arrow", "arrows"];
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
     name: "export_dataset",
     about: "Gives all rows of a dataset as text in the format that the file's name ends with: csv, json, ndjson, md; over REST \
-            also parquet and arrow.",
+            also js, parquet and arrow.",
     effect: Effect::Read,
     roles: EVERYBODY,
     method: Method::Get,

@@ -79,6 +79,7 @@ mod tests {
         let without = View {
             datasets: Some(["photos".to_owned()].into()),
             hidden: Some(Privacy::Secret),
+            ..View::default()
         };
         assert!(!note(&without).contains("mail"));
     }

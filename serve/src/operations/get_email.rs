@@ -2,7 +2,7 @@
 //!
 //! - Out: headers, plain text, what is attached, what else is said in its conversation; never HTML.
 //! - Lines that are quoted with `>` (RFC 3676 §4.5) are left out unless asked for: their mails are in the conversation.
-//! - Not here: the bytes of attachments and of the mail itself (`get_original`).
+//! - Not here: the bytes of attachments (`get_attachment`) and of the mail itself (`get_original`).
 
 use super::get_item::missing;
 use super::search_emails::author;

@@ -119,7 +119,10 @@ async fn blame_file(call: Call<'_>, input: FileBlame) -> Result<BlamedFile, Prob
 }
 
 /// Where the repository of a name is.
-async fn place_of(call: Call<'_>, name: &str) -> Result<PathBuf, Problem> {
+///
+/// # Errors
+/// [`Problem`] when there is no such repository, or two in different places.
+pub(super) async fn place_of(call: Call<'_>, name: &str) -> Result<PathBuf, Problem> {
     let parameters = Parameters::from([("repository".to_owned(), name.into())]);
     let text = "SELECT DISTINCT path FROM git_repositories WHERE repository = :repository LIMIT 2";
     let mut places: Vec<Place> = ask(call, text, parameters).await?;

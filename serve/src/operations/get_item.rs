@@ -13,6 +13,7 @@ use schemas::{Dataset, Home, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::export::{Format, encode};
+use store::page::Cell;
 use store::query::Query;
 
 /// The operation.
@@ -132,19 +133,31 @@ pub(super) fn collected(name: &str, view: &View) -> Result<&'static Dataset, Pro
     }
 }
 
-/// Of an item that the caller may see in the dataset, what another dataset keeps of it, whether or not they may see
-/// that: whoever may see a row may see what it was made of, and the same smaller.
-pub(super) async fn kept_of(call: Call<'_>, input: &Item, select: &str) -> Result<RecordBatch, Problem> {
+/// Refuses an item of which the caller sees no row in the dataset. Whoever may see a row may see what it was made of, and
+/// the same smaller, whether or not they may see the datasets that keep these.
+pub(super) async fn seen(call: Call<'_>, input: &Item) -> Result<(), Problem> {
     let dataset = collected(&input.dataset, &call.caller.view)?;
     let own = format!("SELECT _item FROM {}", dataset.name);
-    if of_item(call, dataset, &own, &input.item).await?.num_rows() == 0 {
-        return Err(missing(&input.item));
+    match of_item(call, dataset, &own, &input.item).await?.num_rows() {
+        0 => Err(missing(&input.item)),
+        _ => Ok(()),
     }
+}
+
+/// What a dataset keeps of an item that the caller has [`seen`].
+pub(super) async fn kept_of(call: Call<'_>, item: &str, select: &str) -> Result<RecordBatch, Problem> {
     let mut query = Query::from(format!("{select} WHERE _item = :item LIMIT 1").as_str());
-    query
-        .parameters
-        .insert("item".to_owned(), input.item.as_str().into());
+    query.parameters.insert("item".to_owned(), item.into());
     call.gateway.ask(query).await
+}
+
+/// The text in a column of the first row, if there is one.
+pub(super) fn text_in(rows: &RecordBatch, column: &str) -> Option<String> {
+    let column = rows.column_by_name(column).filter(|column| !column.is_empty())?;
+    match Cell::of(column, 0) {
+        Cell::Text(text) => Some(text),
+        _ => None,
+    }
 }
 
 /// The bytes in a column of the first row that has some.

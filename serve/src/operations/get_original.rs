@@ -1,13 +1,13 @@
 //! `get_original`: the bytes of an item as they were fetched.
 
-use super::get_item::{Item, bytes_in, kept_of, missing};
+use super::get_item::{Item, bytes_in, kept_of, missing, seen, text_in};
 use crate::operation::{Call, Effect, Method, OWNERS, Operation, Original, Output, Reply, parse};
 use crate::problem::{Kind, Problem};
 use crate::toolset;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
-use schemas::datasets;
-use store::page::Cell;
+use bytes::Bytes;
+use schemas::{datasets, media_type};
 
 /// Larger files that are kept by reference are read where they lie.
 const MOST_BYTES: i64 = 256 << 20;
@@ -32,21 +32,20 @@ pub(crate) const OPERATION: Operation = Operation {
 };
 
 async fn original(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
-    let raw = kept_of(
-        call,
-        &input,
-        "SELECT media_type, size_bytes, bytes, path FROM raw",
-    )
-    .await?;
-    let text = |name: &str| match raw
-        .column_by_name(name)
-        .filter(|column| !column.is_empty())
-        .map(|column| Cell::of(column, 0))
-    {
-        Some(Cell::Text(text)) => Some(text),
-        _ => None,
-    };
-    let media_type = text("media_type").ok_or_else(|| missing(&input.item))?;
+    seen(call, &input).await?;
+    let (media_type, bytes) = fetched(call, &input.item).await?;
+    Ok(Reply::Bytes(Original {
+        name: named(datasets::raw::DATASET.name, &media_type),
+        media_type,
+        bytes,
+    }))
+}
+
+/// The media type and the bytes of an item that the caller has [`seen`], as they were fetched.
+pub(super) async fn fetched(call: Call<'_>, item: &str) -> Result<(String, Bytes), Problem> {
+    let select = "SELECT media_type, size_bytes, bytes, path FROM raw";
+    let raw = kept_of(call, item, select).await?;
+    let media_type = text_in(&raw, "media_type").ok_or_else(|| missing(item))?;
     let size = raw
         .column_by_name("size_bytes")
         .and_then(|sizes| sizes.as_primitive_opt::<Int64Type>());
@@ -59,7 +58,7 @@ async fn original(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
             ),
         ));
     }
-    let bytes = match (bytes_in(&raw, "bytes"), text("path")) {
+    let bytes = match (bytes_in(&raw, "bytes"), text_in(&raw, "path")) {
         (Some(bytes), _) => bytes,
         (None, Some(path)) => {
             let read = tokio::fs::read(&path).await.map_err(|error| {
@@ -71,25 +70,15 @@ async fn original(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
             })?;
             read.into()
         }
-        (None, None) => return Err(missing(&input.item)),
+        (None, None) => return Err(missing(item)),
     };
-    Ok(Reply::Bytes(Original {
-        name: format!("{}{}", datasets::raw::DATASET.name, ending(&media_type)),
-        media_type,
-        bytes,
-    }))
+    Ok((media_type, bytes))
 }
 
-/// How a file of a media type is called.
-fn ending(media_type: &str) -> &'static str {
-    match media_type {
-        "message/rfc822" => ".eml",
-        "image/jpeg" => ".jpg",
-        "image/png" => ".png",
-        "image/heic" => ".heic",
-        "application/pdf" => ".pdf",
-        "text/markdown" => ".md",
-        "text/plain" => ".txt",
-        _ => "",
+/// The name of a file that has none, of a media type.
+pub(super) fn named(what: &str, media_type: &str) -> String {
+    match media_type::extension(media_type) {
+        Some(extension) => format!("{what}.{extension}"),
+        None => what.to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! `get_thumbnail`: the small picture of a photo.
 
-use super::get_item::{Item, bytes_in, kept_of, missing};
+use super::get_item::{Item, bytes_in, kept_of, missing, seen};
 use crate::operation::{Call, Effect, Method, Operation, Original, Output, Reply, TRUSTED, parse};
 use crate::problem::Problem;
 use crate::toolset;
@@ -46,7 +46,8 @@ async fn thumbnail(call: Call<'_>, input: GetThumbnail) -> Result<Reply, Problem
         dataset: input.dataset,
         item: input.item,
     };
-    let rows = kept_of(call, &input, "SELECT jpeg FROM photo_thumbnails").await?;
+    seen(call, &input).await?;
+    let rows = kept_of(call, &input.item, "SELECT jpeg FROM photo_thumbnails").await?;
     Ok(Reply::Bytes(Original {
         media_type: "image/jpeg".to_owned(),
         name: "thumbnail.jpg".to_owned(),

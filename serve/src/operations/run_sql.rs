@@ -1,4 +1,4 @@
-//! `run_sql`: one read-only statement, in a process of its own.
+//! `run_sql`: one read-only statement, in a process apart.
 
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Reply, Rows, parse};
 use crate::problem::{Kind, Problem};

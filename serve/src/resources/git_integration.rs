@@ -1,4 +1,4 @@
-//! `dkc://git-integration`: commits, and how files evolved.
+//! `dkc://git-integration`: commits, what they changed, and how files evolved.
 //!
 //! - In: the operations of this family. Out: the addresses of what they answer. Not here: what they do (`operations`).
 
@@ -41,6 +41,19 @@ pub(crate) const RESOURCE: Resource = Resource {
             variables: &[
                 Variable::free("q"),
                 Variable::of("repository", "git_commits", "repository"),
+            ],
+        },
+        Entry {
+            uri: "dkc://git-integration/commit{?repository,commit,path}",
+            name: "git-integration-commit",
+            title: "Commit",
+            about: "A commit with its message, its files and its patch.",
+            operation: "get_commit",
+            fixed: &[],
+            variables: &[
+                Variable::of("repository", "git_commits", "repository"),
+                Variable::of("commit", "git_commits", "commit"),
+                Variable::of("path", "git_file_changes", "path"),
             ],
         },
         Entry {

@@ -14,6 +14,7 @@ pub(super) const FORMATS: &[(Format, &str)] = &[
     (Format::ArrowStream, "application/vnd.apache.arrow.stream"),
     (Format::Arrow, "application/vnd.apache.arrow.file"),
     (Format::Parquet, "application/vnd.apache.parquet"),
+    (Format::Js, "text/javascript"),
 ];
 
 /// The media type of a format.

@@ -3,6 +3,7 @@
 //! - A page of another site can send requests to this machine through its user's browser; their `Host` or `Origin` tells.
 //! - Not here: what a caller may do (`dispatcher`).
 
+use super::encryption::is_certified;
 use super::pulse::Pulse;
 use super::reply;
 use crate::caller::Caller;
@@ -140,7 +141,11 @@ async fn of_request(gateway: &Gateway, request: &Parts) -> Result<Caller, Proble
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let more = headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some();
         return match token.filter(|_| !more) {
-            Some((_, token)) => gateway.callers.of_token(token.trim()).await,
+            Some((_, token)) => {
+                let caller = gateway.callers.of_token(token.trim()).await?;
+                check_certificate(gateway, &caller, request)?;
+                Ok(caller)
+            }
             None => Err(Problem::new(
                 Kind::Unauthorized,
                 "`Authorization` must be `Bearer TOKEN`",
@@ -160,6 +165,20 @@ async fn of_request(gateway: &Gateway, request: &Parts) -> Result<Caller, Proble
         Kind::Unauthorized,
         "send `Authorization: Bearer TOKEN`; `dkc token create NAME` makes one",
     ))
+}
+
+/// Refuses programs that come without a certificate where they need one: a token may have been read where it was kept, a
+/// key cannot be read off the network.
+fn check_certificate(gateway: &Gateway, caller: &Caller, request: &Parts) -> Result<(), Problem> {
+    let tls = gateway.config.tls.as_ref();
+    let is_needed = caller.role == Role::Automated && tls.is_some_and(|tls| tls.clients.is_some());
+    match is_needed && !is_certified(&request.extensions) {
+        true => Err(Problem::new(
+            Kind::Unauthorized,
+            "a token of the role `automated` needs a certificate here too, signed by an authority that `clients` of [serve.tls] names",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Who a trusted proxy says somebody is.

@@ -38,7 +38,11 @@ pub(super) async fn of(
     let properties = properties(operation);
     let mut input = Map::new();
     for (name, text) in path {
-        input.insert(name, Value::String(text));
+        let value = match properties.get(&name) {
+            Some(schema) => of_text(&name, text, schema)?,
+            None => Value::String(text),
+        };
+        input.insert(name, value);
     }
     let query = query.unwrap_or_default();
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&query)

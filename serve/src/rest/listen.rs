@@ -1,9 +1,11 @@
 //! Listening, until told to stop.
 
+use super::encryption::Encryption;
 use super::pulse::{Pulse, look};
 use super::{health, router};
 use crate::dispatcher::Gateway;
 use axum_server::Handle;
+use axum_server::tls_rustls::RustlsAcceptor;
 use hyper_util::rt::TokioTimer;
 use sd_notify::NotifyState;
 use std::io;
@@ -21,11 +23,17 @@ const HEAD_BYTES: usize = 64 << 10;
 /// How long answers that are under way may take once it is to stop.
 const LAST: Duration = Duration::from_secs(8);
 
-/// Serves a gateway on a listener until `stop`; then answers what was asked, and ends.
+/// Serves a gateway on a listener until `stop`, encrypted if there is something to do it with; then answers what was asked,
+/// and ends.
 ///
 /// # Errors
 /// [`io::Error`] when the listener fails.
-pub async fn listen(gateway: Arc<Gateway>, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+pub async fn listen(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    encryption: Option<Encryption>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     health::begin();
     listener.set_nonblocking(true)?;
     let handle = Handle::new();
@@ -51,7 +59,16 @@ pub async fn listen(gateway: Arc<Gateway>, listener: TcpListener, stop: Cancella
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         handle.graceful_shutdown(Some(LAST));
     });
-    let served = server.serve(router).await;
+    let served = match encryption {
+        None => server.serve(router).await,
+        Some(encryption) => {
+            let server = server.acceptor(RustlsAcceptor::new(encryption.config()));
+            tokio::select! {
+                served = server.serve(router) => served,
+                () = encryption.follow() => Ok(()),
+            }
+        }
+    };
     gateway.close();
     // It panics nowhere; if it did, the log says so.
     let _ = kept.await;

@@ -25,8 +25,8 @@ use utoipa::openapi::path::{
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, HeaderBuilder, InfoBuilder, OpenApiBuilder, Ref, Required, ResponseBuilder,
-    ResponsesBuilder,
+    ComponentsBuilder, HeaderBuilder, InfoBuilder, ObjectBuilder, OpenApiBuilder, Ref, Required,
+    ResponseBuilder, ResponsesBuilder, Type,
 };
 
 /// The name of the way to say who asks.
@@ -219,7 +219,31 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
                 .schema(schema),
         );
     }
+    for (header, about) in headers(operation) {
+        described = described.parameter(
+            ParameterBuilder::new()
+                .name(header)
+                .parameter_in(ParameterIn::Header)
+                .description(Some(about))
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String))),
+        );
+    }
     described.responses(responses(operation, types))
+}
+
+/// The headers of a request that an operation hears, beside those that all do.
+fn headers(operation: &Operation) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of_cacheable = (
+        "If-None-Match",
+        "The `ETag` of an answer that the client has: if it is still the same, it is not sent again.",
+    );
+    let of_events = (
+        "Last-Event-ID",
+        "With `Accept: text/event-stream`, the event that came last: those after it come. It says the same as `after`.",
+    );
+    let of_cacheable = operation.is_cacheable.then_some(of_cacheable);
+    let of_events = matches!(operation.output, Output::Events(_)).then_some(of_events);
+    of_cacheable.into_iter().chain(of_events)
 }
 
 /// The schema of a body: that of the input, without what stands in the path.
@@ -298,6 +322,10 @@ fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBui
         }
         Output::Bytes => good = good.content("*/*", ContentBuilder::new().build()),
     }
+    if operation.is_cacheable {
+        let about = "The name of exactly this answer, for `If-None-Match`.";
+        good = good.header("ETag", HeaderBuilder::new().description(Some(about)).build());
+    }
     let mut responses = ResponsesBuilder::new().response("200", good);
     if operation.plan.is_some() {
         types.subschema_for::<Planned>();
@@ -342,4 +370,59 @@ fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBui
         seen.push(status);
     }
     responses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_are_heard_are_told_and_no_others() {
+        let document = of(registry::ALL.iter().copied()).unwrap();
+        for operation in registry::ALL {
+            let method = format!("{:?}", operation.method).to_lowercase();
+            let told = &document["paths"][operation.path][method];
+            let headers: Vec<&Value> = told["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|parameter| parameter["in"] == "header")
+                .collect();
+            // Any text is taken: one that names nothing is as none.
+            assert!(
+                headers
+                    .iter()
+                    .all(|header| header["schema"] == json!({ "type": "string" }))
+            );
+            assert!(headers.iter().all(|header| header["required"] != true));
+            let has = |name: &str| headers.iter().any(|header| header["name"] == name);
+            let name = operation.name;
+            assert_eq!(has("If-None-Match"), operation.is_cacheable, "{name}");
+            assert_eq!(
+                told["responses"].get("304").is_some(),
+                operation.is_cacheable,
+                "{name}"
+            );
+            assert_eq!(
+                told["responses"]["200"]["headers"].get("ETag").is_some(),
+                operation.is_cacheable,
+                "{name}"
+            );
+            let is_of_events = matches!(operation.output, Output::Events(_));
+            assert_eq!(has("Last-Event-ID"), is_of_events, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_attachment_is_named_by_a_number() {
+        let document = of(registry::ALL.iter().copied()).unwrap();
+        let path = "/api/v1/datasets/{dataset}/items/{item}/attachments/{ordinal}";
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        let places: Vec<_> = parameters.iter().map(|one| (&one["name"], &one["in"])).collect();
+        assert_eq!(places.len(), 3);
+        assert!(places.iter().all(|(_, place)| *place == "path"), "{places:?}");
+        let ordinal = &document["components"]["schemas"]["GetAttachment"]["properties"]["ordinal"];
+        assert_eq!(ordinal["type"], "integer");
+        assert_eq!(ordinal["minimum"].as_f64(), Some(0.0));
+    }
 }

@@ -4,6 +4,8 @@
 //!   answer, and a client that reads slowly makes the query wait.
 //! - An answer that breaks off ends without its last chunk (RFC 9112 §7.1), so that the client sees it.
 
+mod disposition;
+
 use super::format::media_type;
 use crate::caller::Caller;
 use crate::dispatcher::{Gateway, Ticket};
@@ -14,6 +16,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
+use disposition::disposition;
 use futures::channel::mpsc;
 use futures::{SinkExt as _, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -30,6 +33,9 @@ const PIECES: usize = 4;
 
 /// A client that reads nothing for so long has left: its turn is for others.
 const STALLED: Duration = Duration::from_secs(30);
+
+/// Says which pages may use an answer that they do not read, as a script or a picture (Fetch §3.7).
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The name of exactly this answer (RFC 9110 §8.8.3): of the snapshot, the input, what the caller may see, the format.
 pub(super) fn tag(
@@ -137,6 +143,10 @@ fn waiting(approval: &Approval) -> Problem {
 fn response(status: StatusCode, media_type: Option<&'static str>, body: Body) -> Response {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
+    // A page of another site could have its reader's browser fetch a script, and run it, where a proxy's cookie lets it in.
+    answer
+        .headers_mut()
+        .insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     if let Some(media_type) = media_type {
         answer
             .headers_mut()
@@ -220,6 +230,12 @@ fn url(operation: &Operation, input: &Value, format: Format) -> String {
 async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Response, Problem> {
     let format = rows.format.unwrap_or(format);
     let mut stream = rows.rows;
+    // So that it is not begun in vain: some columns have no form in some formats.
+    if let Err(error) = encode(&RecordBatch::new_empty(stream.schema()), format) {
+        let problem = Problem::unprocessable(error.to_string());
+        ticket.fail(problem.kind.name());
+        return Err(problem);
+    }
     // Until its first rows are there, it can still be refused with a status.
     let first = match stream.next().await {
         Some(Ok(batch)) => Some(batch),
@@ -236,12 +252,17 @@ async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Respo
         _ => Default::default(),
     };
     let runtime = Handle::current();
+    let name = format!("{}.{}", rows.name, format.name());
     tokio::task::spawn_blocking(move || {
         let out = Pieces {
             sender,
             piece: BytesMut::with_capacity(PIECE),
         };
-        runtime.block_on(pour(first, stream, format, ends, out, ticket));
+        let form = Form {
+            name: &rows.name,
+            ..Form::from(format)
+        };
+        runtime.block_on(pour(first, stream, form, ends, out, ticket));
     });
     let mut answer = response(
         StatusCode::OK,
@@ -249,8 +270,11 @@ async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Respo
         Body::from_stream(receiver),
     );
     if !matches!(format, Format::Json) {
-        let name = format!("attachment; filename=\"{}.{}\"", rows.name, format.name());
-        insert(&mut answer, header::CONTENT_DISPOSITION, &name);
+        insert(
+            &mut answer,
+            header::CONTENT_DISPOSITION,
+            &disposition("attachment", &name),
+        );
     }
     Ok(answer)
 }
@@ -259,14 +283,14 @@ async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Respo
 async fn pour(
     first: Option<RecordBatch>,
     rest: SendableRecordBatchStream,
-    format: Format,
+    form: Form<'_>,
     (before, after): (Vec<u8>, Vec<u8>),
     mut out: Pieces,
     mut ticket: Ticket,
 ) {
     let poured = async {
         out.write_all(&before)?;
-        let written = write_stream(chained(first, rest), Form::from(format), &mut out).await?;
+        let written = write_stream(chained(first, rest), form, &mut out).await?;
         out.write_all(&after)?;
         out.flush()?;
         Ok::<_, ExportError>((written.rows, written.bytes + (before.len() + after.len()) as u64))
@@ -343,7 +367,41 @@ fn bytes_as(original: Original) -> Response {
     insert(
         &mut answer,
         header::CONTENT_DISPOSITION,
-        &format!("{how}; filename=\"{}\"", original.name),
+        &disposition(how, &original.name),
     );
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+
+    #[test]
+    fn no_page_runs_or_shows_what_somebody_sent() {
+        for (media_type, told, how) in [
+            ("text/html", "text/html", "attachment"),
+            ("image/svg+xml", "image/svg+xml", "attachment"),
+            ("text/javascript", "text/javascript", "attachment"),
+            ("application/pdf", "application/pdf", "attachment"),
+            ("image/png", "image/png", "inline"),
+            (
+                "text/html\r\nX-Other: a",
+                "application/octet-stream",
+                "attachment",
+            ),
+            ("nonsense", "application/octet-stream", "attachment"),
+        ] {
+            let answer = bytes_as(Original {
+                media_type: media_type.to_owned(),
+                name: "größe".to_owned(),
+                bytes: Bytes::from_static(b"<script>"),
+            });
+            let header = |name: HeaderName| answer.headers()[name].to_str().unwrap();
+            assert_eq!(header(CONTENT_TYPE), told);
+            assert!(header(CONTENT_DISPOSITION).starts_with(how), "{media_type}");
+            assert!(header(CONTENT_SECURITY_POLICY).starts_with("sandbox;"));
+            assert_eq!(header(RESOURCE_POLICY), "same-origin");
+        }
+    }
 }

@@ -18,6 +18,8 @@ const BYTES: usize = 4;
 pub struct Tokens {
     name: String,
     tokenizer: Option<Tokenizer>,
+    /// Where the tokenizer counts printable ASCII as [`count_plain`] does: whether it makes letters small.
+    plain: Option<bool>,
 }
 
 impl Tokens {
@@ -28,10 +30,12 @@ impl Tokens {
         match opened {
             Ok((name, tokenizer)) => Self {
                 name,
+                plain: plainly(&tokenizer),
                 tokenizer: Some(tokenizer),
             },
             Err(_) => Self {
                 name: format!("{BYTES} bytes"),
+                plain: None,
                 tokenizer: None,
             },
         }
@@ -46,21 +50,25 @@ impl Tokens {
     pub fn count(&self, text: &str) -> usize {
         match &self.tokenizer {
             // A text that cannot be cut into tokens is not known to tokenizers of this kind.
-            Some(tokenizer) => count_plain(tokenizer, text).unwrap_or_else(|| {
-                tokenizer
-                    .encode_fast(text, false)
-                    .map_or(0, |tokens| tokens.len())
-            }),
+            Some(tokenizer) => {
+                let plain = self
+                    .plain
+                    .and_then(|lowercase| count_plain(tokenizer, lowercase, text));
+                plain.unwrap_or_else(|| {
+                    tokenizer
+                        .encode_fast(text, false)
+                        .map_or(0, |tokens| tokens.len())
+                })
+            }
             None => text.len().div_ceil(BYTES),
         }
     }
 }
 
-/// The tokens of printable ASCII by a tokenizer of BERT's kind, as `encode_fast` counts them. Of its steps only the
-/// cutting of words does anything to such a text but change its case, and the others take five times as long as that.
-fn count_plain(tokenizer: &Tokenizer, text: &str) -> Option<usize> {
+/// Whether a tokenizer is of BERT's kind, for [`count_plain`], and makes letters small.
+fn plainly(tokenizer: &Tokenizer) -> Option<bool> {
     let (
-        ModelWrapper::WordPiece(words),
+        ModelWrapper::WordPiece(_),
         Some(PreTokenizerWrapper::BertPreTokenizer(_)),
         Some(NormalizerWrapper::BertNormalizer(normalizer)),
     ) = (
@@ -71,16 +79,27 @@ fn count_plain(tokenizer: &Tokenizer, text: &str) -> Option<usize> {
     else {
         return None;
     };
+    let mut added = tokenizer
+        .get_added_vocabulary()
+        .get_added_tokens_decoder()
+        .values();
+    added
+        .all(|token| token.content.starts_with('['))
+        .then_some(normalizer.lowercase)
+}
+
+/// The tokens of printable ASCII by a tokenizer of BERT's kind, as `encode_fast` counts them. Of its steps only the
+/// cutting of words does anything to such a text but change its case, and the others take five times as long as that.
+fn count_plain(tokenizer: &Tokenizer, lowercase: bool, text: &str) -> Option<usize> {
+    let ModelWrapper::WordPiece(words) = tokenizer.get_model() else {
+        return None;
+    };
     // Tokens that are looked for before anything else, such as `[SEP]`, begin with a bracket.
     let is_plain = |byte| matches!(byte, b' '..=b'Z' | b'\\'..=b'~' | b'\t' | b'\n' | b'\r');
     if !text.bytes().all(is_plain) {
         return None;
     }
-    let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
-    if !added.values().all(|token| token.content.starts_with('[')) {
-        return None;
-    }
-    match normalizer.lowercase {
+    match lowercase {
         true => count_words(words, &text.to_ascii_lowercase()),
         false => count_words(words, text),
     }
@@ -143,7 +162,7 @@ mod tests {
         ) {
             let tokenizer = bert(lowercase);
             let whole = tokenizer.encode_fast(text.as_str(), false).unwrap().len();
-            let plain = count_plain(&tokenizer, &text);
+            let plain = count_plain(&tokenizer, plainly(&tokenizer).unwrap(), &text);
             prop_assert!(plain.is_none_or(|plain| plain == whole), "{:?} {}", plain, whole);
             let can_be = text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'[');
             prop_assert!(!can_be || plain.is_some());

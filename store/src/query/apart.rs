@@ -1,7 +1,7 @@
 //! Asking the process that runs a query, and ending it.
 //!
-//! - In: queries. Out: streams of batches. A process answers one query and is then killed: at its end, when nobody
-//!   wants the rest, and when it takes too long (F3).
+//! - In: queries. Out: streams of batches. A process that has answered a query to its end may be asked the next; one whose
+//!   query failed, took too long (F3) or was not wanted any more is killed.
 //! - Whatever becomes of the process, here it is an error of that query and nothing else (F1, F2).
 
 use super::worker::Line;
@@ -18,7 +18,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -31,10 +31,13 @@ const PASSED_ON: &[&str] = &["TZ", "TZDIR"];
 /// Longest text that is sent at all; `guard` refuses texts that are much shorter.
 const SENT_BYTES: usize = 1 << 20;
 
+/// Most processes that wait for a query.
+const READY: usize = 2;
+
 /// How often, and after how long, a process that has closed its output is looked after before it is killed.
 const LAST_BREATH: (u32, Duration) = (100, Duration::from_millis(10));
 
-/// Runs readers' queries, each in a process of its own.
+/// Runs readers' queries, each in a process that runs no other meanwhile.
 #[derive(Debug, Clone)]
 pub struct Workers(Arc<Desk>);
 
@@ -45,12 +48,12 @@ struct Desk {
     limits: Limits,
     models: Models,
     keeps_ready: bool,
-    ready: Mutex<Option<Worker>>,
+    ready: Mutex<Vec<Worker>>,
 }
 
 impl Workers {
     /// Who answers queries over the store at `place`, within `limits`. The first process is started at once, and
-    /// is ready when the first query comes; with `keeps_ready` there is always one.
+    /// is ready when the first query comes; with `keeps_ready` there is one after it too.
     ///
     /// `program` is `dkc`: it is started as `dkc --data DATA query-worker`, and calls `worker::serve`.
     pub fn start(
@@ -66,7 +69,7 @@ impl Workers {
             limits,
             models,
             keeps_ready,
-            ready: Mutex::new(None),
+            ready: Mutex::new(Vec::new()),
         }));
         workers.0.make_ready();
         workers
@@ -88,12 +91,12 @@ impl Workers {
         }
         let mut worker = self.0.take()?;
         let (sender, said) = mpsc::channel(1);
-        let (Some(input), Some(output)) = (worker.child.stdin.take(), worker.child.stdout.take()) else {
+        let Some(pipes) = worker.pipes.take() else {
             return Err(QueryError::NoWorker("it has no input or output".to_owned()));
         };
-        tokio::task::spawn_blocking(move || listen(&request, input, output, &sender));
+        tokio::task::spawn_blocking(move || listen(&request, pipes, &sender));
         let mut answer = Answer {
-            worker,
+            worker: Some(worker),
             said,
             left: self.0.limits.time,
             desk: Arc::clone(&self.0),
@@ -108,7 +111,11 @@ impl Workers {
             match answer.next().await? {
                 Said::Rows(batch) => Some((Ok(batch), Some(answer))),
                 Said::Failed(error) => Some((Err(error.within()), None)),
-                Said::Columns(_) | Said::Done => None,
+                Said::Columns(_) => None,
+                Said::Done(pipes) => {
+                    answer.give_back(pipes);
+                    None
+                }
             }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
@@ -118,22 +125,34 @@ impl Workers {
 impl Desk {
     /// A process that waits for its query.
     fn take(&self) -> Result<Worker, QueryError> {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut worker) = ready
+        while let Some(mut worker) = self.ready().pop() {
             // It may have been killed while it waited.
-            && matches!(worker.child.try_wait(), Ok(None))
-        {
-            return Ok(worker);
+            if matches!(worker.child.try_wait(), Ok(None)) {
+                return Ok(worker);
+            }
         }
         self.spawn()
     }
 
     fn make_ready(&self) {
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if ready.is_none() {
+        let mut ready = self.ready();
+        if ready.is_empty() {
             // Where it fails, the next query tries again and says why.
-            *ready = self.spawn().ok();
+            ready.extend(self.spawn());
         }
+    }
+
+    /// Keeps a process for the next query, unless enough wait or it has worked for as long as one query may: its time on the
+    /// processors is limited (`worker::confine`), and what it may have lost of its memory goes with it.
+    fn put_back(&self, worker: Worker) {
+        let mut ready = self.ready();
+        if self.keeps_ready && worker.spent < self.limits.time && ready.len() < READY {
+            ready.push(worker);
+        }
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[expect(clippy::disallowed_methods, reason = "a query runs in a process of its own")]
@@ -170,24 +189,67 @@ impl Desk {
             .map_err(failed)?;
         // What every user of the machine may read of a process are its arguments. One that is gone already is noticed when
         // it is asked.
-        if let Some(input) = &mut child.stdin {
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let pipes = pipes.map(|(mut input, output)| {
             let _ = writeln!(input, "{postgres}");
-        }
-        Ok(Worker { child, spill })
+            Pipes {
+                input,
+                output: BufReader::new(output),
+            }
+        });
+        Ok(Worker {
+            child,
+            pipes,
+            spill,
+            spent: Duration::ZERO,
+        })
     }
 }
 
-/// How jemalloc keeps memory for one query: what is free is used again rather than given back, and comes in huge pages. A
-/// process that lives for a query would spend much of its time on faults of small ones.
+/// How jemalloc keeps memory for queries: in huge pages, and what is free is used again for some seconds before it is given
+/// back. A query would spend much of its time on faults of small pages.
 const ALLOCATOR: &str =
-    "thp:always,metadata_thp:always,narenas:2,dirty_decay_ms:-1,muzzy_decay_ms:-1,background_thread:false";
+    "thp:always,metadata_thp:always,narenas:2,dirty_decay_ms:5000,muzzy_decay_ms:0,background_thread:true";
 
 /// A process, and the folder for what does not fit into its memory. Both go with this.
 #[derive(Debug)]
 struct Worker {
     child: Child,
+    /// Absent while an answer is on its way.
+    pipes: Option<Pipes>,
+    /// How long it has been waited for.
+    spent: Duration,
     #[expect(dead_code, reason = "it is held until it is deleted")]
     spill: TempDir,
+}
+
+impl Worker {
+    /// Why it ended before its last line.
+    async fn cause(&mut self, limits: &Limits) -> QueryError {
+        for _ in 0..LAST_BREATH.0 {
+            match self.child.try_wait() {
+                Ok(Some(status)) => {
+                    let mut words = Vec::new();
+                    if let Some(errors) = self.child.stderr.take() {
+                        let _ = errors.take(1 << 12).read_to_end(&mut words);
+                    }
+                    return QueryError::died(status, &String::from_utf8_lossy(&words), limits);
+                }
+                Ok(None) => tokio::time::sleep(LAST_BREATH.1).await,
+                Err(_) => break,
+            }
+        }
+        QueryError::WorkerDied {
+            how: "it closed its output".to_owned(),
+        }
+    }
+}
+
+/// What a process is asked by, and what it answers by.
+#[derive(Debug)]
+struct Pipes {
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
 }
 
 impl Drop for Worker {
@@ -202,34 +264,35 @@ impl Drop for Worker {
 enum Said {
     Columns(SchemaRef),
     Rows(RecordBatch),
-    Done,
+    /// The answer is whole, and the process waits for the next query.
+    Done(Pipes),
     Failed(QueryError),
 }
 
 /// Sends a request to a process and passes on what it says, until its last line or its end.
-fn listen(request: &str, mut input: ChildStdin, output: ChildStdout, say: &mpsc::Sender<Said>) {
+fn listen(request: &str, mut pipes: Pipes, say: &mpsc::Sender<Said>) {
     // A process that is gone has no reader either; that it is gone is seen below.
-    let _ = writeln!(input, "{request}");
-    let mut output = BufReader::new(output);
+    let _ = writeln!(pipes.input, "{request}");
     // Without the last line the channel just ends: the process died, and whoever waits finds out how.
-    let _ = pass_on(&mut output, say);
+    let _ = pass_on(pipes, say);
 }
 
-fn pass_on(output: &mut BufReader<ChildStdout>, say: &mpsc::Sender<Said>) -> Option<()> {
-    match line(output)? {
+fn pass_on(mut pipes: Pipes, say: &mpsc::Sender<Said>) -> Option<()> {
+    match line(&mut pipes.output)? {
         Line::Rows => {}
-        Line::Done => return say.blocking_send(Said::Done).ok(),
+        Line::Done => return say.blocking_send(Said::Done(pipes)).ok(),
         Line::Failed(error) => return say.blocking_send(Said::Failed(error)).ok(),
     }
-    let mut rows = StreamReader::try_new(output, None).ok()?;
+    let rows = StreamReader::try_new(&mut pipes.output, None).ok()?;
     say.blocking_send(Said::Columns(rows.schema())).ok()?;
-    for batch in rows.by_ref() {
+    for batch in rows {
         say.blocking_send(Said::Rows(batch.ok()?)).ok()?;
     }
-    match line(rows.get_mut())? {
-        Line::Failed(error) => say.blocking_send(Said::Failed(error)).ok(),
-        Line::Rows | Line::Done => say.blocking_send(Said::Done).ok(),
-    }
+    let said = match line(&mut pipes.output)? {
+        Line::Failed(error) => Said::Failed(error),
+        Line::Rows | Line::Done => Said::Done(pipes),
+    };
+    say.blocking_send(said).ok()
 }
 
 fn line(output: &mut impl BufRead) -> Option<Line> {
@@ -238,9 +301,9 @@ fn line(output: &mut impl BufRead) -> Option<Line> {
     serde_json::from_str(&text).ok()
 }
 
-/// An answer on its way. Dropping it kills the process.
+/// An answer on its way. Dropping it kills the process, unless it was given back.
 struct Answer {
-    worker: Worker,
+    worker: Option<Worker>,
     said: mpsc::Receiver<Said>,
     /// How long the rest may be waited for.
     left: Duration,
@@ -255,36 +318,29 @@ impl Answer {
         self.left = self.left.saturating_sub(began.elapsed());
         Some(match said {
             Ok(Some(said)) => said,
-            Ok(None) => Said::Failed(self.cause().await),
+            Ok(None) => {
+                let worker = self.worker.as_mut()?;
+                Said::Failed(worker.cause(&self.desk.limits).await)
+            }
             Err(_) => Said::Failed(QueryError::TooSlow(self.desk.limits.time)),
         })
     }
 
-    /// Why the process ended before its last line.
-    async fn cause(&mut self) -> QueryError {
-        let child = &mut self.worker.child;
-        for _ in 0..LAST_BREATH.0 {
-            match child.try_wait() {
-                Ok(Some(status)) => {
-                    let mut words = Vec::new();
-                    if let Some(errors) = child.stderr.take() {
-                        let _ = errors.take(1 << 12).read_to_end(&mut words);
-                    }
-                    return QueryError::died(status, &String::from_utf8_lossy(&words), &self.desk.limits);
-                }
-                Ok(None) => tokio::time::sleep(LAST_BREATH.1).await,
-                Err(_) => break,
-            }
-        }
-        QueryError::WorkerDied {
-            how: "it closed its output".to_owned(),
+    /// Leaves the process, which has said its last line, to the next query.
+    fn give_back(mut self, pipes: Pipes) {
+        if let Some(mut worker) = self.worker.take() {
+            worker.pipes = Some(pipes);
+            worker.spent += self.desk.limits.time.saturating_sub(self.left);
+            self.desk.put_back(worker);
         }
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        let _ = self.worker.child.kill();
+        if let Some(worker) = &mut self.worker {
+            let _ = worker.child.kill();
+        }
         if self.desk.keeps_ready {
             self.desk.make_ready();
         }

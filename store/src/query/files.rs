@@ -15,8 +15,8 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use std::ops::Range;
 use std::path::PathBuf;
@@ -132,6 +132,22 @@ fn are_whole(read: &[Bytes], ranges: &[Range<u64>]) -> bool {
     pairs.all(|(read, range)| read.len() as u64 == range.end - range.start)
 }
 
+/// What was read of the end of a file, where it ends as Parquet files do.
+async fn with_its_end(read: GetResult) -> Result<GetResult> {
+    let (meta, range) = (read.meta.clone(), read.range.clone());
+    let attributes = read.attributes.clone();
+    let bytes = read.bytes().await?;
+    if !bytes.ends_with(MAGIC) {
+        return Err(cut_off());
+    }
+    Ok(GetResult {
+        payload: GetResultPayload::Stream(futures::stream::once(async { Ok(bytes) }).boxed()),
+        meta,
+        range,
+        attributes,
+    })
+}
+
 fn cut_off() -> Error {
     Error::Generic {
         store: "files of the lake",
@@ -154,9 +170,9 @@ impl ObjectStore for Files {
             _ => None,
         };
         // Whoever asks for it does not know how long the file should be.
-        let is_cut = matches!(options.range, Some(GetRange::Suffix(_))) && !self.has_its_end(&path).await;
+        let is_of_the_end = matches!(options.range, Some(GetRange::Suffix(_)));
         let read = match self.disk.get_opts(&path, options).await {
-            _ if is_cut => Err(cut_off()),
+            Ok(read) if is_of_the_end => with_its_end(read).await,
             // Of what is asked for it gives what there is, here and below, which the engine takes for something else.
             Ok(read) if end.is_some_and(|end| end > read.meta.size) => Err(cut_off()),
             read => read,

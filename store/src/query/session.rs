@@ -1,4 +1,4 @@
-//! What a query sees: the tables of the lake at one snapshot, `runs`, and the allowed functions.
+//! What a query sees: the tables of the lake at one snapshot, those that are not in it, and the allowed functions.
 //!
 //! - In: a place, snapshots. Out: a session with no writer and no way to name a file (F4).
 
@@ -7,8 +7,10 @@ use super::files::{Files, Losses};
 use super::functions::is_allowed;
 use super::information::{INFORMATION_SCHEMA, Information};
 use super::moments::Moments;
+use super::relational::{self, Source};
 use super::scan::Table;
 use super::{Limits, QueryError, past};
+use crate::audit::AuditToRead;
 use crate::database::Place;
 use crate::error::StoreError;
 use crate::lake::as_of::AsOf;
@@ -63,7 +65,8 @@ impl Shares {
 #[derive(Debug, Clone)]
 pub struct Reader {
     catalog: Catalog,
-    runs: Runs,
+    /// The tables that are not in the lake.
+    relational: Vec<Arc<relational::Table>>,
     limits: Limits,
     /// Where sorts and joins put what does not fit into memory.
     spill: PathBuf,
@@ -72,11 +75,17 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of the lake and the history of runs of a store.
+    /// A reader of the lake, the history of runs and the log of what was asked of a store.
     pub fn new(place: Place, catalog: Catalog, runs: Runs, limits: Limits) -> Self {
+        let runs = Source::Open(runs.database().clone());
+        let audit = Source::Audit(AuditToRead::of(place.clone()));
+        let relational = [
+            relational::Table::new(runs, &datasets::runs::DATASET),
+            relational::Table::new(audit, &datasets::audit::DATASET),
+        ];
         Self {
             catalog,
-            runs,
+            relational: relational.map(Arc::new).into(),
             limits,
             spill: std::env::temp_dir(),
             place,
@@ -207,14 +216,14 @@ impl Reader {
         };
         let lake = Tables {
             lake: bound(current)?,
-            runs: Some(self.runs.clone()),
+            relational: self.relational.clone(),
             view: view.clone(),
         };
         context.register_catalog("lake", Arc::new(lake));
         for snapshot in past {
             let lake = Tables {
                 lake: bound(*snapshot)?,
-                runs: None,
+                relational: Vec::new(),
                 view: view.clone(),
             };
             context.register_catalog(past::catalog_of(*snapshot), Arc::new(lake));
@@ -223,11 +232,11 @@ impl Reader {
     }
 }
 
-/// The tables a reader sees: those of the lake, and `runs`.
+/// The tables a reader sees: those of the lake, and those that are not in it, which have no past.
 #[derive(Debug)]
 struct Tables {
     lake: DuckLakeCatalog,
-    runs: Option<Runs>,
+    relational: Vec<Arc<relational::Table>>,
     view: View,
 }
 
@@ -238,7 +247,7 @@ impl CatalogProvider for Tables {
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let tables = Arc::new(TablesOfSchema {
             lake: self.lake.schema(MAIN)?,
-            runs: self.runs.clone(),
+            relational: self.relational.clone(),
             view: self.view.clone(),
         });
         match name {
@@ -253,7 +262,7 @@ impl CatalogProvider for Tables {
 #[derive(Debug)]
 struct TablesOfSchema {
     lake: Arc<dyn SchemaProvider>,
-    runs: Option<Runs>,
+    relational: Vec<Arc<relational::Table>>,
     view: View,
 }
 
@@ -284,8 +293,7 @@ impl TablesOfSchema {
 impl SchemaProvider for TablesOfSchema {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.lake.table_names();
-        let runs = self.runs.as_ref();
-        names.extend(runs.map(|_| datasets::runs::DATASET.name.to_owned()));
+        names.extend(self.relational.iter().map(|table| table.name().to_owned()));
         names.retain(|name| self.view.shows(name));
         names
     }
@@ -294,11 +302,10 @@ impl SchemaProvider for TablesOfSchema {
         if !self.view.shows(name) {
             return Ok(None);
         }
-        let table: Option<Arc<dyn TableProvider>> = match &self.runs {
-            Some(runs) if name == datasets::runs::DATASET.name => {
-                Some(Arc::new(super::runs::Table::new(runs)))
-            }
-            _ => {
+        let relational = self.relational.iter().find(|table| table.name() == name);
+        let table: Option<Arc<dyn TableProvider>> = match relational {
+            Some(table) => Some(Arc::clone(table) as Arc<dyn TableProvider>),
+            None => {
                 let table = self.lake.table(name).await?;
                 table.map(|table| Arc::new(Table(table)) as _)
             }

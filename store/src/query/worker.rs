@@ -1,10 +1,10 @@
-//! The process that runs one query, and what it says.
+//! The process that runs queries one after another, and what it says.
 //!
 //! - In: a data directory and limits, which it puts on itself before it looks at anything; then, as lines of JSON on
-//!   standard input, the address of the Postgres that keeps the tables, or null, and a [`Query`]. It ends when its input
-//!   does, so it cannot outlive whoever asked.
-//! - Out, on standard output: a line that says whether rows follow; the rows as an Arrow IPC stream; a last line. A
-//!   stream without the last line was cut, whatever came before.
+//!   standard input, the address of the Postgres that keeps the tables, or null, and each [`Query`] when the one before
+//!   was answered. It ends when its input does, so it cannot outlive whoever asked.
+//! - Out, for each query, on standard output: a line that says whether rows follow; the rows as an Arrow IPC stream; a
+//!   last line. A stream without the last line was cut, whatever came before.
 //! - Not here: how long it may take. Whoever asked kills it (F3).
 
 use super::{Limits, Query, QueryError, Reader, information};
@@ -21,7 +21,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,10 +56,10 @@ const BLOCKING_THREADS: usize = 8;
 /// Rows go out in pieces of about this size, so that whoever reads them needs no more; a single row may be larger.
 const PIECE_BYTES: usize = 4 << 20;
 
-/// Answers one query that comes on standard input, and ends.
+/// Answers the queries that come on standard input.
 ///
 /// # Errors
-/// When limits cannot be set or whoever asked has gone.
+/// When limits cannot be set or whoever asks has gone.
 pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io::Result<()> {
     confine(&limits)?;
     // Not where in the source it was: whoever asked is shown this.
@@ -75,10 +75,7 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io:
             let mut line = String::new();
             input.read_line(&mut line).is_ok_and(|read| read > 0) && sender.send(line).is_ok()
         };
-        if pass_on() && pass_on() {
-            // Nothing else is said; this waits for the end.
-            let _ = io::copy(&mut input.by_ref(), &mut io::sink());
-        }
+        while pass_on() {}
         // Whoever asked is gone, and cannot clear it away any more.
         let _ = std::fs::remove_dir_all(&left_behind);
         std::process::exit(0);
@@ -101,30 +98,39 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io:
             data,
             postgres: postgres.map(SecretString::from),
         };
-        let early = warmed(&place, limits, &spill, &models).await;
-        let Some(line) = receiver.recv().await else {
-            return Ok(());
-        };
+        let mut kept = Reader::open(place.clone(), limits, spill.clone(), models.clone())
+            .await
+            .ok();
+        if let Some(reader) = &kept
+            // One that is asked already gains nothing.
+            && receiver.is_empty()
+        {
+            warm(reader).await;
+        }
         let mut out = BufWriter::new(out);
-        let reader = match early {
-            Some(reader) => Ok(reader),
-            None => Reader::open(place, limits, spill, models).await,
-        };
-        let said = match (reader, serde_json::from_str::<Query>(&line)) {
-            (Ok(reader), Ok(query)) => {
-                let places = reader.places();
-                let said = answer(&reader, &query, &limits, &mut out).await?;
-                said.map_err(|error| hiding(error, &places))
-            }
-            (Err(error), _) => Err(QueryError::NoWorker(error.to_string())),
-            (_, Err(error)) => Err(QueryError::NoWorker(error.to_string())),
-        };
-        say(&mut out, &said.map_or_else(Line::Failed, |()| Line::Done))
+        while let Some(line) = receiver.recv().await {
+            let reader = match kept.take() {
+                Some(reader) => Ok(reader),
+                None => Reader::open(place.clone(), limits, spill.clone(), models.clone()).await,
+            };
+            let said = match (&reader, serde_json::from_str::<Query>(&line)) {
+                (Ok(reader), Ok(query)) => {
+                    let said = answer(reader, &query, &limits, &mut out).await?;
+                    said.map_err(|error| hiding(error, &reader.places()))
+                }
+                (Err(error), _) => Err(QueryError::NoWorker(error.to_string())),
+                (_, Err(error)) => Err(QueryError::NoWorker(error.to_string())),
+            };
+            say(&mut out, &said.map_or_else(Line::Failed, |()| Line::Done))?;
+            kept = reader.ok();
+        }
+        Ok(())
     });
     runtime.block_on(answered).map_err(io::Error::other)?
 }
 
-/// Puts limits on this process: no query may take more than it was given, nor leave its memory behind in a file.
+/// Puts limits on this process: no query may take more than it was given, nor leave its memory behind in a file. Of the
+/// processors it gets what two may take, since whoever asks leaves it after queries that took as long as one may.
 fn confine(limits: &Limits) -> io::Result<()> {
     let both = |most| Rlimit {
         current: Some(most),
@@ -134,7 +140,7 @@ fn confine(limits: &Limits) -> io::Result<()> {
         .time
         .as_secs()
         .saturating_add(2)
-        .saturating_mul(limits.threads as u64);
+        .saturating_mul(2 * limits.threads as u64);
     setrlimit(
         Resource::As,
         both(BASE_BYTES.saturating_add(limits.memory_bytes as u64)),
@@ -157,15 +163,12 @@ const WARMS: &str = "SELECT a, count(*) AS n, sum(b) AS b, min(c) AS c \
                            SELECT * FROM (SELECT _item, 2, NULL FROM rejects LIMIT 1) AS r) AS t \
                      WHERE a LIKE '%x%' OR b > 0 GROUP BY a ORDER BY n DESC, a LIMIT 1";
 
-/// A reader that has answered once, so that what is made at first use is there when it matters; `None` where there is
-/// no store yet.
-async fn warmed(place: &Place, limits: Limits, spill: &Path, models: &Models) -> Option<Reader> {
-    let reader = Reader::open(place, limits, spill.to_owned(), models.clone())
-        .await
-        .ok()?;
-    let mut rows = reader.answer(&Query::from(WARMS)).await.ok()?;
-    while rows.next().await.is_some() {}
-    Some(reader)
+/// Answers once, so that what is made at first use is there when it matters.
+async fn warm(reader: &Reader) {
+    // What is wrong with the store is told to whoever asks.
+    if let Ok(mut rows) = reader.answer(&Query::from(WARMS)).await {
+        while rows.next().await.is_some() {}
+    }
 }
 
 /// Writes the answer, but for its last line. The outer error says that nobody listens.

@@ -21,6 +21,13 @@ pub(in crate::config) fn settle(serve: &mut Serve, folder: &Path) -> Vec<Finding
         check.name(&["roots", name.as_str()], name);
         check.path(&["roots", name.as_str()], path);
     }
+    if let Some(tls) = &mut serve.tls {
+        check.path(&["tls", "certificate"], &mut tls.certificate);
+        check.path(&["tls", "key"], &mut tls.key);
+        if let Some(clients) = &mut tls.clients {
+            check.path(&["tls", "clients"], clients);
+        }
+    }
     for path in &mut serve.agents.secrets {
         let written = path.display().to_string();
         check.path(&["agents", "secrets", &written], path);

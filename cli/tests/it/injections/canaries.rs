@@ -212,6 +212,7 @@ source = {{ kind = "git", paths = ["code"] }}
 /// What is known of the lab, so that tools have something to answer.
 struct Known {
     item: String,
+    commit: String,
     run: String,
     /// The operations, with examples.
     operations: Vec<Value>,
@@ -222,6 +223,7 @@ impl Known {
         let text = |query: &str| lab.value(query).as_str().unwrap().to_owned();
         Self {
             item: text("SELECT _item FROM emails ORDER BY date LIMIT 1"),
+            commit: text("SELECT \"commit\" FROM git_commits WHERE repository = 'shop' LIMIT 1"),
             run: text("SELECT _run FROM emails ORDER BY date LIMIT 1"),
             operations,
         }
@@ -232,6 +234,7 @@ impl Known {
         match tool {
             "get_email" => json!({ "item": self.item }),
             "get_item" | "get_original" => json!({ "dataset": "emails", "item": self.item }),
+            "get_attachment" => json!({ "item": self.item, "ordinal": 0 }),
             "get_run" => json!({ "run": self.run }),
             "read_file" => json!({ "path": "code/shop/main.txt" }),
             "find_file" => json!({ "name": "*", "limit": 200 }),
@@ -241,6 +244,7 @@ impl Known {
             "list_sections" => json!({}),
             "get_section" => json!({ "path": "plan.md", "line": 1 }),
             "get_commit_history" => json!({ "repository": "shop" }),
+            "get_commit" => json!({ "repository": "shop", "commit": self.commit, "path": "main.txt" }),
             "get_file_blame" => json!({ "repository": "shop", "path": "main.txt" }),
             "semantic_search" => json!({ "q": "boat" }),
             _ => example.clone(),
@@ -249,7 +253,7 @@ impl Known {
 }
 
 /// Calls that ask for what nobody is told.
-fn probes(lab: &Lab) -> Vec<(&'static str, Value)> {
+fn probes(lab: &Lab, known: &Known) -> Vec<(&'static str, Value)> {
     let mut probes = Vec::new();
     for path in [
         "code/shop/.env",
@@ -280,6 +284,11 @@ fn probes(lab: &Lab) -> Vec<(&'static str, Value)> {
         "../../imap.password",
     ] {
         probes.push(("get_file_blame", json!({ "repository": "shop", "path": path })));
+        let commit = &known.commit;
+        probes.push((
+            "get_commit",
+            json!({ "repository": "shop", "commit": commit, "path": path }),
+        ));
     }
     for path in [
         "keys/web/.env",
@@ -335,7 +344,7 @@ fn ask_all(agent: &mut Agent, lab: &Lab, known: &Known) -> (BTreeSet<String>, Va
         }
         said[name] = answer;
     }
-    for (tool, arguments) in probes(lab) {
+    for (tool, arguments) in probes(lab, known) {
         called(agent, tool, &arguments);
     }
     let resources = agent.ask("resources/list", &json!({}))["result"]["resources"].clone();
@@ -352,6 +361,10 @@ fn ask_all(agent: &mut Agent, lab: &Lab, known: &Known) -> (BTreeSet<String>, Va
         .collect();
     assert!(!uris.is_empty());
     uris.push(format!("dkc://emails/message/{}", known.item));
+    uris.push(format!(
+        "dkc://git-integration/commit?repository=shop&commit={}&path=deploy.env",
+        known.commit
+    ));
     for uri in [
         "dkc://emails/search?q=letter",
         "dkc://masterplan-rag/search?q=boat",
@@ -493,6 +506,7 @@ async fn what_secrets_hold_is_told_nowhere() {
     for tool in [
         "export_dataset",
         "find_file",
+        "get_commit",
         "get_commit_history",
         "get_email",
         "get_file_blame",

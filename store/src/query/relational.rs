@@ -1,52 +1,85 @@
-//! The table `runs`, whose rows are in the state database: only what a query wants of them is read.
+//! The tables whose rows are in the database and not in the lake, `runs` and `audit`: only what a query wants of them is
+//! read.
 //!
 //! - In: the columns that are wanted, comparisons, a limit. Out: those rows.
-//! - What compares a column with a value is left to the database, which has indexes; all else is DataFusion's.
+//! - What compares a column with a value is left to the database (`condition`), which has indexes; all else is DataFusion's.
 //! - A statement is read to its end before a row is passed on: a plan that names the table often, and waits for one part
 //!   of it while it holds another, would else wait for a connection that it holds itself.
-//! - Not here: what a run is (`schemas`), who writes it (`crate::runs`, `crate::queue`).
+//! - Not here: what the rows are (`schemas`), who writes them (`crate::runs`, `crate::queue`, `crate::audit`), who may see
+//!   them (`session`).
 
+mod condition;
+
+use crate::audit::AuditToRead;
 use crate::database::Database;
-use crate::runs::Runs;
+use crate::error::StoreError;
 use arrow::datatypes::SchemaRef;
 use arrow_array::builder::{Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
+use condition::{Bound, Condition};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use schemas::datasets::runs::DATASET;
 use schemas::to_arrow::arrow_schema;
-use schemas::{Column, Kind};
+use schemas::{Column, Dataset, Kind};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Row as _};
 use std::sync::Arc;
 
-/// Values of one filter that are given to the database; it takes a limited number, and so deep an expression.
-const MOST_VALUES: usize = 100;
+/// Texts that the database has as bytes, by dataset and column: a query sees their hexadecimal digits.
+const IN_BYTES: &[(&str, &str)] = &[("audit", "hash")];
 
-/// The table.
+fn is_in_bytes(dataset: &Dataset, column: &Column) -> bool {
+    IN_BYTES.contains(&(dataset.name, column.name))
+}
+
+/// Where the rows of a table are.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// In a database that is open.
+    Open(Database),
+    /// In the log of what was asked, which may not be there yet.
+    Audit(AuditToRead),
+}
+
+impl Source {
+    /// The database; `None` where there is none yet.
+    async fn database(&self) -> std::result::Result<Option<Database>, StoreError> {
+        match self {
+            Self::Open(database) => Ok(Some(database.clone())),
+            Self::Audit(audit) => audit.database().await,
+        }
+    }
+}
+
+/// A table. Its rows are looked for when they are wanted, not before.
 #[derive(Debug)]
 pub(super) struct Table {
-    database: Database,
+    source: Source,
+    dataset: &'static Dataset,
     schema: SchemaRef,
 }
 
 impl Table {
-    /// The history of runs as a table.
-    pub(super) fn new(runs: &Runs) -> Self {
+    /// A dataset as a table.
+    pub(super) fn new(source: Source, dataset: &'static Dataset) -> Self {
         Self {
-            database: runs.database().clone(),
-            schema: arrow_schema(&DATASET),
+            source,
+            dataset,
+            schema: arrow_schema(dataset),
         }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &'static str {
+        self.dataset.name
     }
 }
 
@@ -61,7 +94,7 @@ impl TableProvider for Table {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match Condition::default().push(filter) {
+        let support = |filter: &&Expr| match Condition::of(self.dataset).push(filter) {
             Some(()) => TableProviderFilterPushDown::Exact,
             None => TableProviderFilterPushDown::Unsupported,
         };
@@ -75,26 +108,27 @@ impl TableProvider for Table {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut condition = Condition::default();
+        let mut condition = Condition::of(self.dataset);
         for filter in filters {
             condition.push(filter).ok_or_else(|| {
                 DataFusionError::Internal(format!(
-                    "`runs` was given a filter that it does not take: {filter}"
+                    "`{}` was given a filter that it does not take: {filter}",
+                    self.name()
                 ))
             })?;
         }
         let (schema, columns): (SchemaRef, Vec<&'static Column>) = match projection {
-            None => (Arc::clone(&self.schema), DATASET.columns.iter().collect()),
+            None => (Arc::clone(&self.schema), self.dataset.columns.iter().collect()),
             Some(places) => (
                 Arc::new(self.schema.project(places)?),
                 places
                     .iter()
-                    .filter_map(|place| DATASET.columns.get(*place))
+                    .filter_map(|place| self.dataset.columns.get(*place))
                     .collect(),
             ),
         };
         let scan = Scan {
-            database: self.database.clone(),
+            source: self.source.clone(),
             schema: Arc::clone(&schema),
             columns,
             condition,
@@ -108,7 +142,7 @@ impl TableProvider for Table {
 /// What one part of a plan reads.
 #[derive(Debug, Clone)]
 struct Scan {
-    database: Database,
+    source: Source,
     schema: SchemaRef,
     columns: Vec<&'static Column>,
     condition: Condition,
@@ -134,7 +168,11 @@ impl PartitionStream for Scan {
 impl Scan {
     /// All that it is to read, in batches of so many rows.
     async fn read(&self, rows_each: usize) -> Result<Vec<RecordBatch>> {
-        let tell = self.database.failed();
+        let database = self.source.database().await;
+        let Some(database) = database.map_err(|error| DataFusionError::External(Box::new(error)))? else {
+            return Ok(Vec::new());
+        };
+        let tell = database.failed();
         let failed = |error: sqlx::Error| DataFusionError::External(Box::new(tell(error)));
         let sql = self.sql();
         let mut query: Query<'_, Any, AnyArguments> = sqlx::query(AssertSqlSafe(sql));
@@ -145,17 +183,17 @@ impl Scan {
             };
         }
         if self.columns.is_empty() {
-            let row = query.fetch_one(self.database.pool()).await.map_err(failed)?;
+            let row = query.fetch_one(database.pool()).await.map_err(failed)?;
             let rows: i64 = row.try_get(0).map_err(failed)?;
             return self.bare(usize::try_from(rows).unwrap_or(0), rows_each);
         }
         let mut cells: Vec<Cells> = self
             .columns
             .iter()
-            .map(|column| Cells::of(column.kind))
+            .map(|column| Cells::of(self.condition.dataset, column))
             .collect::<Result<_>>()?;
         let (mut batches, mut held) = (Vec::new(), 0);
-        let mut rows = query.fetch(self.database.pool());
+        let mut rows = query.fetch(database.pool());
         while let Some(row) = rows.try_next().await.map_err(failed)? {
             for (place, cells) in cells.iter_mut().enumerate() {
                 cells.push(&row, place).map_err(failed)?;
@@ -175,17 +213,21 @@ impl Scan {
     /// The statement; where no column is wanted, one that counts rows. Names are those of the dataset, and values are
     /// bound.
     fn sql(&self) -> String {
-        let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
+        let names: Vec<String> = self.columns.iter().map(|column| quoted(column)).collect();
         let names = match names.as_slice() {
             [] => "1".to_owned(),
             names => names.join(", "),
         };
+        let table = self.condition.dataset.name;
         let condition = match self.condition.texts.as_slice() {
             [] => String::new(),
             texts => format!(" WHERE {}", texts.join(" AND ")),
         };
         let limit = self.limit.map(|limit| format!(" LIMIT {limit}"));
-        let rows = format!("SELECT {names} FROM runs{condition}{}", limit.unwrap_or_default());
+        let rows = format!(
+            "SELECT {names} FROM {table}{condition}{}",
+            limit.unwrap_or_default()
+        );
         match self.columns.is_empty() {
             true => format!("SELECT count(*) FROM ({rows}) AS counted"),
             false => rows,
@@ -214,21 +256,29 @@ impl Scan {
     }
 }
 
+/// The name of a column: some are words of SQL.
+fn quoted(column: &Column) -> String {
+    format!("\"{}\"", column.name)
+}
+
 /// The cells of a column, as they come.
 enum Cells {
     Text(StringBuilder),
+    /// Of bytes, of which the digits are the text.
+    Digits(StringBuilder),
     Int(Int64Builder),
     Instant(TimestampMicrosecondBuilder),
 }
 
 impl Cells {
-    fn of(kind: Kind) -> Result<Self> {
-        Ok(match kind {
+    fn of(dataset: &Dataset, column: &Column) -> Result<Self> {
+        Ok(match column.kind {
+            Kind::Text if is_in_bytes(dataset, column) => Self::Digits(StringBuilder::new()),
             Kind::Text => Self::Text(StringBuilder::new()),
             Kind::Int => Self::Int(Int64Builder::new()),
             Kind::Instant => Self::Instant(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
-            Kind::TextList | Kind::Float | Kind::Bool | Kind::Bytes => {
-                let words = format!("no column of `runs` is of kind {kind:?}");
+            kind @ (Kind::TextList | Kind::Float | Kind::Bool | Kind::Bytes) => {
+                let words = format!("`{}` of `{}` is of kind {kind:?}", column.name, dataset.name);
                 return Err(DataFusionError::NotImplemented(words));
             }
         })
@@ -238,6 +288,10 @@ impl Cells {
     fn push(&mut self, row: &AnyRow, place: usize) -> std::result::Result<(), sqlx::Error> {
         match self {
             Self::Text(cells) => cells.append_option(row.try_get::<Option<&str>, _>(place)?),
+            Self::Digits(cells) => {
+                let bytes: Option<Vec<u8>> = row.try_get(place)?;
+                cells.append_option(bytes.map(hex::encode));
+            }
             Self::Int(cells) => cells.append_option(row.try_get::<Option<i64>, _>(place)?),
             Self::Instant(cells) => cells.append_option(row.try_get::<Option<i64>, _>(place)?),
         }
@@ -246,123 +300,25 @@ impl Cells {
 
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Text(cells) => Arc::new(cells.finish()),
+            Self::Text(cells) | Self::Digits(cells) => Arc::new(cells.finish()),
             Self::Int(cells) => Arc::new(cells.finish()),
             Self::Instant(cells) => Arc::new(cells.finish()),
         }
     }
 }
 
-/// Which rows are wanted, in the words of the database.
-#[derive(Debug, Clone, Default)]
-struct Condition {
-    /// All of them hold.
-    texts: Vec<String>,
-    /// What is `$1`, `$2` and so on.
-    values: Vec<Bound>,
-}
-
-/// A value.
-#[derive(Debug, Clone)]
-enum Bound {
-    Text(String),
-    Int(i64),
-}
-
-impl Condition {
-    /// Adds a filter, if the database says of each row what DataFusion would; else what it has is of no use any more.
-    fn push(&mut self, filter: &Expr) -> Option<()> {
-        let most = self.values.len() + MOST_VALUES;
-        let text = self.said(filter, most)?;
-        self.texts.push(text);
-        Some(())
-    }
-
-    fn said(&mut self, expression: &Expr, most: usize) -> Option<String> {
-        match expression {
-            Expr::BinaryExpr(BinaryExpr { left, op, right })
-                if matches!(op, Operator::And | Operator::Or) =>
-            {
-                let (left, right) = (self.said(left, most)?, self.said(right, most)?);
-                let word = if *op == Operator::And { "AND" } else { "OR" };
-                Some(format!("({left} {word} {right})"))
-            }
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (left.as_ref(), right.as_ref()) {
-                (Expr::Column(column), Expr::Literal(value, _)) => {
-                    self.compared(&column.name, *op, value, most)
-                }
-                (Expr::Literal(value, _), Expr::Column(column)) => {
-                    self.compared(&column.name, op.swap()?, value, most)
-                }
-                _ => None,
-            },
-            Expr::InList(InList {
-                expr,
-                list,
-                negated: false,
-            }) => {
-                let Expr::Column(column) = expr.as_ref() else {
-                    return None;
-                };
-                let mut texts = Vec::new();
-                for value in list {
-                    let Expr::Literal(value, _) = value else {
-                        return None;
-                    };
-                    texts.push(self.compared(&column.name, Operator::Eq, value, most)?);
-                }
-                (!texts.is_empty()).then(|| format!("({})", texts.join(" OR ")))
-            }
-            _ => None,
-        }
-    }
-
-    /// The comparison of a column with a value that is not null.
-    fn compared(
-        &mut self,
-        name: &str,
-        operator: Operator,
-        value: &ScalarValue,
-        most: usize,
-    ) -> Option<String> {
-        let column = DATASET.columns.iter().find(|column| column.name == name)?;
-        let value = match (column.kind, value) {
-            // How texts are sorted is another matter in each database.
-            (Kind::Text, value) if matches!(operator, Operator::Eq | Operator::NotEq) => {
-                Bound::Text(value.try_as_str()??.to_owned())
-            }
-            (Kind::Int, ScalarValue::Int64(Some(value))) => Bound::Int(*value),
-            (Kind::Instant, ScalarValue::TimestampMicrosecond(Some(value), _)) => Bound::Int(*value),
-            _ => return None,
-        };
-        // Postgres takes no text with NUL.
-        let is_taken = !matches!(&value, Bound::Text(text) if text.contains('\0'));
-        if !is_taken || self.values.len() == most {
-            return None;
-        }
-        let sign = match operator {
-            Operator::Eq => "=",
-            Operator::NotEq => "<>",
-            Operator::Lt => "<",
-            Operator::LtEq => "<=",
-            Operator::Gt => ">",
-            Operator::GtEq => ">=",
-            _ => return None,
-        };
-        self.values.push(value);
-        Some(format!("{} {sign} ${}", column.name, self.values.len()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::{Audit, Entry};
     use crate::database::Place;
     use crate::database::tests::{postgres, sqlite};
+    use crate::runs::Runs;
     use arrow::util::display::array_value_to_string;
     use datafusion::physical_plan::displayable;
     use datafusion::prelude::{SessionContext, col, lit};
-    use schemas::datasets::runs::{Run, RunState, Trigger};
+    use schemas::datasets::audit;
+    use schemas::datasets::runs::{DATASET, Run, RunState, Trigger};
     use schemas::{Cursor, SourceName};
 
     async fn session(place: Place) -> SessionContext {
@@ -388,10 +344,16 @@ mod tests {
             runs.record(&run).await.unwrap();
         }
         let context = SessionContext::new();
+        context.register_table("runs", Arc::new(table_of(&runs))).unwrap();
         context
-            .register_table("runs", Arc::new(Table::new(&runs)))
-            .unwrap();
-        context
+    }
+
+    fn table_of(runs: &Runs) -> Table {
+        Table::new(Source::Open(runs.database().clone()), &DATASET)
+    }
+
+    fn log_of(place: &Place) -> Table {
+        Table::new(Source::Audit(AuditToRead::of(place.clone())), &audit::DATASET)
     }
 
     async fn answer(context: &SessionContext, sql: &str) -> String {
@@ -513,14 +475,14 @@ mod tests {
         }
         // Postgres takes no text with NUL, so nobody is asked about one.
         let nul = col("reason").eq(lit("a\0b"));
-        assert_eq!(Condition::default().push(&nul), None);
+        assert_eq!(Condition::of(&DATASET).push(&nul), None);
         // For a count no column is read, and for two of them no other.
-        let table = Table::new(&Runs::open(place).await.unwrap());
+        let table = table_of(&Runs::open(place).await.unwrap());
         let scan = Scan {
-            database: table.database.clone(),
+            source: table.source.clone(),
             schema: Arc::new(table.schema.project(&[]).unwrap()),
             columns: Vec::new(),
-            condition: Condition::default(),
+            condition: Condition::of(&DATASET),
             limit: Some(7),
         };
         assert_eq!(
@@ -539,6 +501,80 @@ mod tests {
             limit: None,
             ..scan
         };
-        assert_eq!(scan.sql(), "SELECT run, pipeline FROM runs");
+        assert_eq!(scan.sql(), "SELECT \"run\", \"pipeline\" FROM runs");
+    }
+
+    async fn story_of_a_log(place: Place) {
+        let context = SessionContext::new();
+        context.register_table("audit", Arc::new(log_of(&place))).unwrap();
+        // Nobody asked anything yet, and whoever looks makes nothing.
+        assert_eq!(answer(&context, "SELECT count(*) FROM audit").await, "0");
+        assert_eq!(answer(&context, "SELECT who, hash FROM audit").await, "");
+        assert!(!place.data.join("audit.sqlite").exists());
+
+        let log = Audit::open(&place).await.unwrap();
+        let entry = |at: i64, who: &str, operation: &str| Entry {
+            at: at * 1_000_000,
+            who: who.to_owned(),
+            role: "user".to_owned(),
+            operation: operation.to_owned(),
+            face: "rest".to_owned(),
+            input: "00ff".to_owned(),
+            rows: 10 * at,
+            bytes: 100 * at,
+            outcome: "ok".to_owned(),
+            duration_us: 7,
+            request: format!("r{at}"),
+        };
+        let entries = [
+            entry(1, "ann", "run_sql"),
+            entry(2, "bob", "run_sql"),
+            entry(3, "ann", "search"),
+        ];
+        log.append(&entries).await.unwrap();
+        let records = log.page(0, 9).await.unwrap();
+        // The same table has them now, as the log itself tells them.
+        let hashes: Vec<&str> = records.iter().map(|record| record.hash.as_str()).collect();
+        assert_eq!(
+            answer(&context, "SELECT hash FROM audit ORDER BY seq").await,
+            hashes.join("|")
+        );
+        let whole = format!(
+            "2,1970-01-01T00:00:02Z,bob,user,run_sql,rest,00ff,20,200,ok,7,r2,{}",
+            hashes[1]
+        );
+        let by_hash = format!("SELECT * FROM audit WHERE hash = '{}'", hashes[1]);
+        for (sql, rows) in [
+            ("SELECT count(*) FROM audit", "3"),
+            (
+                "SELECT seq FROM audit WHERE who = 'ann' AND operation = 'run_sql'",
+                "1",
+            ),
+            (
+                "SELECT \"rows\" FROM audit WHERE \"rows\" >= 20 ORDER BY 1",
+                "20|30",
+            ),
+            ("SELECT seq FROM audit WHERE \"at\" < '1970-01-01T00:00:02Z'", "1"),
+            (by_hash.as_str(), whole.as_str()),
+        ] {
+            assert_eq!(answer(&context, sql).await, rows, "{sql}");
+        }
+        for (column, is_said) in [("who", true), ("operation", true), ("hash", false)] {
+            let mut condition = Condition::of(&audit::DATASET);
+            let filter = col(column).eq(lit("00"));
+            assert_eq!(condition.push(&filter).is_some(), is_said, "{column}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_log_of_what_was_asked_is_a_table_in_sqlite() {
+        let (_data, place) = sqlite();
+        story_of_a_log(place).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_log_of_what_was_asked_is_a_table_in_postgres() {
+        let (_data, place) = postgres();
+        story_of_a_log(place).await;
     }
 }
