@@ -88,7 +88,7 @@ fn workers(context: &Context, keeps_ready: bool) -> Result<Workers> {
     ))
 }
 
-/// What a query may use, and which model says what texts mean.
+/// What a query may use, and which models search asks.
 ///
 /// # Errors
 /// That the configuration has a mistake.
@@ -97,6 +97,7 @@ fn asking(context: &Context) -> Result<(Limits, Models)> {
     let models = Models {
         folder: context.models()?,
         first: search.model,
+        reranker: search.reranker,
     };
     Ok((limits.of_a_query(), models))
 }
@@ -154,7 +155,7 @@ pub enum Command {
     Approve(approve::Arguments),
     /// Show and check the log of what was asked
     Audit(audit::Arguments),
-    /// Answer one query that comes on standard input, for another dkc
+    /// Answer queries that come on standard input, for another dkc
     #[command(hide = true)]
     QueryWorker(query_worker::Arguments),
     /// Convert documents that come on standard input, for another dkc

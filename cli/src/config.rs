@@ -121,12 +121,16 @@ pub struct Search {
     /// The model by which search by meaning compares texts: one that `dkc index model` lists, the path of a folder, or
     /// a name of fastembed.
     pub model: String,
+    /// The cross-encoder that puts what was found in another order where a search asks for it: a folder among the
+    /// models, the path of one, or a name of fastembed. Without it nothing is reranked.
+    pub reranker: Option<String>,
 }
 
 impl Default for Search {
     fn default() -> Self {
         Self {
             model: store::embedder::DEFAULT_TRANSFORMER.to_owned(),
+            reranker: None,
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Texts → vectors, by a model that lies on this machine.
+//! Texts → vectors, or how well each answers a query, by models that lie on this machine.
 //!
 //! - In: the folder of a model, texts. Out: one vector a text, of length 1, so that the dot product of two is their
-//!   cosine.
+//!   cosine; from a [`Reranker`] one score a text.
 //! - Not here: how texts are cut (`transforms`), where vectors are kept (`vectors`), how models get here
 //!   (`scripts/models.sh`).
 //!
@@ -16,12 +16,14 @@ mod distil;
 mod error;
 mod minilm;
 mod onnx;
+mod reranker;
 mod runtime;
 mod tokens;
 mod transformer;
 
 pub use distil::{STATIC_DIMENSION, distil};
 pub use error::EmbedError;
+pub use reranker::Reranker;
 pub use tokens::Tokens;
 
 use hashbrown::HashMap;

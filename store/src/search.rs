@@ -3,9 +3,11 @@
 //! - In: a query as a person writes it. Out: a tree; hits by words, by meaning, or both, best first; figures of judged
 //!   answers.
 //! - Reading order: `language` reads a query, [`Searcher`] answers it: `words` and `filter` say which part of it an index
-//!   and which a column answers, `ranking` puts lists together, `snippet` shows why a hit is one. `evaluate` judges.
+//!   and which a column answers, `ranking` puts lists together, `rerank` lets a model read the best, `snippet` shows why a
+//!   hit is one. `evaluate` judges.
 //! - Not here: what is indexed, and when (`pipelines::index`); chunks and vectors themselves (`vectors`).
 
+mod answer;
 mod error;
 pub mod evaluate;
 pub mod filter;
@@ -13,13 +15,16 @@ pub mod language;
 mod lists;
 mod opened;
 mod ranking;
+mod rerank;
 mod searcher;
 mod snippet;
 mod words;
 
+pub use answer::{Answer, Hit, Mode, Models};
 pub use error::SearchError;
 pub use ranking::Why;
-pub use searcher::{Answer, Hit, Mode, Models, Searcher};
+pub use rerank::Candidates;
+pub use searcher::Searcher;
 pub use snippet::Snippet;
 
 /// What comes before the name of a column of the row itself among a chunk's columns: what a filter asks for.

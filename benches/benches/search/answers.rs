@@ -14,6 +14,7 @@ impl Bench {
         let models = Models {
             folder: self.models.clone(),
             first: DEFAULT_TRANSFORMER.to_owned(),
+            reranker: None,
         };
         let limits = Limits {
             memory_bytes: 1 << 30,

@@ -227,6 +227,7 @@ pub async fn open(config: Config, settings: Settings, store: Store, context: &Co
     let models = Models {
         folder: context.models()?,
         first: settings.search.model,
+        reranker: settings.search.reranker,
     };
     let program = std::env::current_exe().into_diagnostic()?;
     let workers = Workers::start(&program, context.place()?, limits, models.clone(), true);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use store::query::{Limits, worker};
 use store::search::Models;
 
-/// Answers one query that comes on standard input.
+/// Answers queries that come on standard input.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Where sorts and joins put what does not fit into memory

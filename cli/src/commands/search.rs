@@ -3,15 +3,16 @@
 mod eval;
 
 use super::own::Own;
+use crate::config::Misconfigured;
 use crate::context::Context;
 use crate::print;
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
-use miette::{Diagnostic, IntoDiagnostic, Result, SourceSpan, miette};
+use miette::{Diagnostic, IntoDiagnostic, Report, Result, SourceSpan, miette};
 use serde_json::{Value, json};
 use store::search::language::{Analysis, Query, WrongQuery};
-use store::search::{Hit, Mode, Searcher};
+use store::search::{Answer, Hit, Mode, SearchError, Searcher};
 
 /// Finds rows of mails, documents, photos and commits. See docs/guides/search.md for the language of queries.
 #[derive(Debug, Args)]
@@ -43,6 +44,9 @@ struct Asked {
     /// By both, which is the default
     #[arg(long)]
     best: bool,
+    /// Let the model that is set as `search.reranker` read the best 20 and order them: slow
+    #[arg(long)]
+    rerank: bool,
     /// Datasets to look in, with commas between
     #[arg(long = "in", value_name = "DATASETS", value_delimiter = ',')]
     datasets: Vec<String>,
@@ -85,8 +89,9 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     };
     let searcher = searcher(context).await?;
     let zone = TimeZone::system();
-    let answer = searcher.search(&query, mode, arguments.limit.into(), &zone).await;
-    let answer = answer.into_diagnostic()?;
+    let (most, reranks) = (arguments.limit.into(), arguments.rerank);
+    let answer = found(&searcher, &query, mode, most, &zone, reranks).await;
+    let answer = answer.map_err(told)?;
     for note in &answer.notes {
         print::note(note, context);
     }
@@ -103,6 +108,32 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         .map(|(at, hit)| as_text(at + 1, hit, &zone, arguments.explain))
         .collect();
     print::text(&lines.join("\n"))
+}
+
+/// What a search finds, reranked if that is asked for.
+async fn found(
+    searcher: &Searcher,
+    query: &Query,
+    mode: Mode,
+    most: usize,
+    zone: &TimeZone,
+    reranks: bool,
+) -> Result<Answer, SearchError> {
+    match reranks {
+        true => {
+            let candidates = searcher.candidates(query, mode, most, zone).await?;
+            candidates.reranked().await
+        }
+        false => searcher.search(query, mode, most, zone).await,
+    }
+}
+
+/// Why there is no answer; what only an edit of the configuration helps is told as such.
+fn told(error: SearchError) -> Report {
+    match error {
+        SearchError::NoReranker => Misconfigured::report(error.to_string(), None),
+        error => Report::from_err(error),
+    }
 }
 
 /// The index, opened.
@@ -219,6 +250,7 @@ fn as_text(number: usize, hit: &Hit, zone: &TimeZone, explains: bool) -> String 
         .flatten()
         .collect();
         parts.extend(why.model.clone());
+        parts.extend(why.reranked.map(|score| format!("reranked {score:.3}")));
         lines.push_str(&format!("     score {:.4}: {}\n", hit.score, parts.join(", ")));
     }
     lines

@@ -276,6 +276,23 @@ async fn a_process_answers_query_after_query_until_one_fails_or_is_left() {
     assert_eq!(started(), 3);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_on_after_an_answer_is_not_in_the_way_of_the_next() {
+    let lab = Lab::new(MAIL);
+    let mails = (0..400).map(|n| format!("Message-ID: <{n}@b>\r\nSubject: mail {n}\r\n\r\nbody\r\n"));
+    lab.deliver("", &mails.collect::<Vec<_>>());
+    lab.run();
+    let dkc = assert_cmd::cargo::cargo_bin!("dkc");
+    let workers = Workers::start(dkc, lab.data(), limits(), Models::default(), true);
+    // Its second part compares 64 million pairs, and its first is all that is wanted.
+    let left = "select 1 union all select count(*) from emails a join emails b on a.subject || b.subject like '%x%y%' \
+                join emails c on a.subject || c.subject like '%x%z%' or b.subject = 'mail 1' limit 1";
+    for _ in 0..5 {
+        assert_eq!(end_of(&workers, left).await, Ok(1));
+        assert_eq!(end_of(&workers, "select _item from emails").await, Ok(400));
+    }
+}
+
 #[test]
 fn a_query_that_takes_too_long_or_too_much_says_so_and_leaves_nothing() {
     let lab = Lab::new(&format!(

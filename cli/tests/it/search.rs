@@ -4,6 +4,7 @@
 use crate::it::lab::{self, Lab, MAIL};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -349,6 +350,105 @@ fn sql_joins_what_a_search_finds() {
         let err = said.err.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(err.contains(wanted), "{query}: {err}");
     }
+}
+
+/// Notes, collected, and models with one reranker, `counting`: the score of a text is how often it says `spring`.
+fn with_reranker(named: &str) -> Lab {
+    let lab = Lab::new(&format!("[search]\nreranker = {named:?}\n{NOTES}"));
+    let models = lab.path("models");
+    let lab = lab.with("DKC_MODELS", models.to_str().unwrap());
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/reranker");
+    for file in ["model.onnx", "tokenizer.json"] {
+        let bytes = fs::read(made.join(file)).unwrap();
+        lab.write(format!("models/counting/{file}"), bytes);
+    }
+    let library = "libonnxruntime.so";
+    symlink(fixtures::corpus::models().join(library), models.join(library)).unwrap();
+    lab.write("notes/first.md", "# First\n\nhosting hosting hosting hosting\n");
+    lab.write(
+        "notes/second.md",
+        "# Second\n\nThe hosting moves next spring, or the spring after that, if it moves.\n",
+    );
+    lab.write("notes/third.md", "# Third\n\nSpring is when the hosting ends.\n");
+    lab.runs();
+    lab
+}
+
+#[test]
+fn a_reranker_orders_what_was_found() {
+    let lab = with_reranker("counting");
+    assert_eq!(titles(&lab, &["hosting"])[0], "First");
+    for mode in ["--best", "--words"] {
+        let found = hits(&lab, &["hosting", "--rerank", mode]);
+        let told: Vec<_> = found
+            .iter()
+            .map(|hit| {
+                (
+                    hit["title"].as_str().unwrap(),
+                    hit["why"]["reranked"].as_f64().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(told, [("Second", 2.0), ("Third", 1.0), ("First", 0.0)]);
+    }
+    // The best of all three, and not the best of what would have been listed.
+    assert_eq!(titles(&lab, &["hosting", "--rerank", "--limit", "1"]), ["Second"]);
+    let plain = hits(&lab, &["hosting"]);
+    assert!(
+        plain.iter().all(|hit| hit["why"]["reranked"].is_null()),
+        "{plain:#?}"
+    );
+    let text = lab.output(&["search", "hosting", "--rerank", "--explain"]);
+    assert!(text.contains("reranked 2.000"), "{text}");
+    let operators = lab.json(&["search", "in:documents", "--rerank"]);
+    assert_eq!(operators["hits"].as_array().unwrap().len(), 3);
+    assert!(
+        operators["notes"].to_string().contains("not reranked"),
+        "{operators:#}"
+    );
+
+    lab.write("topics.tsv", "1\thosting\n");
+    lab.write("topics.qrels", "1 0 second 1\n");
+    let rows = lab.json(&["search", "eval", "topics.tsv", "--rerank"]);
+    let rank = |mode: &str| {
+        let mut rows = rows.as_array().unwrap().iter();
+        let row = rows.find(|row| row["mode"] == mode).unwrap();
+        row["reciprocal_rank"].as_f64().unwrap()
+    };
+    assert!(rank("words") < 1.0, "{rows:#}");
+    assert!((rank("reranked") - 1.0).abs() < 1e-9, "{rows:#}");
+}
+
+#[test]
+fn without_a_reranker_or_its_files_what_to_do_is_told() {
+    let lab = collected();
+    lab.write("topics.tsv", "1\tinvoice\n");
+    lab.write("topics.qrels", "1 0 plan 1\n");
+    for arguments in [
+        &["search", "hosting", "--rerank"][..],
+        &["search", "eval", "topics.tsv", "--rerank"],
+    ] {
+        let said = lab.said(arguments);
+        assert_eq!(said.code, Some(2), "{said:#?}");
+        assert!(
+            said.err.contains("reranker") && said.err.contains("[search]"),
+            "{said:#?}"
+        );
+    }
+    let lab = with_reranker("nowhere");
+    let answer = lab.json(&["search", "hosting", "--rerank"]);
+    let found = answer["hits"].as_array().unwrap();
+    assert_eq!((found.len(), &found[0]["title"]), (3, &"First".into()));
+    let notes = answer["notes"].to_string();
+    assert!(
+        notes.contains("not reranked") && notes.contains("nowhere"),
+        "{notes}"
+    );
+    lab.write("topics.tsv", "1\thosting\n");
+    lab.write("topics.qrels", "1 0 second 1\n");
+    let said = lab.said(&["search", "eval", "topics.tsv", "--rerank"]);
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    assert!(said.err.contains("nowhere"), "{said:#?}");
 }
 
 /// The floor of quality: judged answers over a public corpus, with the static model, which reads it in seconds.

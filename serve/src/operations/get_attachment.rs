@@ -20,7 +20,7 @@ pub(crate) const OPERATION: Operation = Operation {
     roles: OWNERS,
     method: Method::Get,
     path: "/api/v1/datasets/{dataset}/items/{item}/attachments/{ordinal}",
-    is_heavy: false,
+    is_heavy: true,
     is_cacheable: false,
     input: |types| types.subschema_for::<GetAttachment>(),
     example: r#"{"dataset": "emails", "item": "the _item of a row", "ordinal": 0}"#,

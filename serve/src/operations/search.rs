@@ -44,6 +44,9 @@ struct Search {
     /// How: by words, by meaning, or by both.
     #[serde(default)]
     mode: How,
+    /// Whether a cross-encoder, if the owner set one, reads the best 20 to 50 hits and orders them: slow, seconds.
+    #[serde(default)]
+    rerank: bool,
     /// Datasets; all that can be searched if absent.
     #[serde(default, rename = "in")]
     #[schemars(length(max = 20))]
@@ -112,7 +115,7 @@ struct FoundRow {
     /// Other parts of the same row that were found, too; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     other_parts: Option<usize>,
-    /// More is better; of the same mode only.
+    /// More is better; of the same mode only, and before reranking.
     score: f64,
     /// How it came to its place.
     why: Ranks,
@@ -131,6 +134,9 @@ struct Ranks {
     cosine: Option<f64>,
     /// The model of both.
     model: Option<String>,
+    /// How well it answers the query, where that was asked for; those with it stand in its order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reranked: Option<f64>,
 }
 
 async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
@@ -160,13 +166,19 @@ async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
             notes: vec!["nothing that this token may read can be searched".to_owned()],
         });
     }
-    let searcher = call.gateway.searcher().await.map_err(problem)?;
     let query = query.within(within);
     let (mode, limit, zone) = (input.mode.into(), input.limit.into(), TimeZone::system());
-    let found = searcher
-        .search(&query, mode, limit, &zone)
-        .await
-        .map_err(problem)?;
+    let searcher = call.gateway.searcher().await.map_err(problem)?;
+    let found = match input.rerank {
+        true => {
+            let candidates = searcher.candidates(&query, mode, limit, &zone).await;
+            // The model reads for long, and who waits to see what was indexed makes all others wait.
+            drop(searcher);
+            candidates.map_err(problem)?.reranked().await
+        }
+        false => searcher.search(&query, mode, limit, &zone).await,
+    };
+    let found = found.map_err(problem)?;
     Ok(Found {
         hits: found.hits.into_iter().map(row).collect(),
         notes: found.notes,
@@ -191,6 +203,7 @@ fn row(hit: Hit) -> FoundRow {
             meaning_rank: hit.why.meaning_rank,
             cosine: hit.why.cosine,
             model: hit.why.model,
+            reranked: hit.why.reranked,
         },
     }
 }
@@ -198,7 +211,14 @@ fn row(hit: Hit) -> FoundRow {
 pub(crate) fn problem(error: SearchError) -> Problem {
     match &error {
         SearchError::Empty => Problem::new(Kind::Unavailable, error.to_string()).after(60),
-        SearchError::TooMany(..) => Problem::unprocessable(error.to_string()),
+        SearchError::TooMany(..) | SearchError::NoReranker => Problem::unprocessable(error.to_string()),
+        SearchError::Rerank(error) => {
+            tracing::warn!(?error, "reranking is off");
+            Problem::new(
+                Kind::Unavailable,
+                "reranking is off: its model cannot be used; `dkc search --rerank` says why",
+            )
+        }
         SearchError::Embed(error) => {
             tracing::warn!(%error, "search by meaning is off");
             Problem::new(

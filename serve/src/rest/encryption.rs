@@ -17,6 +17,7 @@ use rustls::{RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the files are looked at.
@@ -84,12 +85,16 @@ impl Encryption {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            self.look();
+            self.look().await;
         }
     }
 
-    fn look(&mut self) {
-        match read(&self.files) {
+    async fn look(&mut self) {
+        let files = self.files.clone();
+        let Ok(read) = spawn_blocking(move || read(&files)).await else {
+            return;
+        };
+        match read {
             Ok((digest, _)) if digest == self.digest => {}
             Ok((digest, config)) => {
                 tracing::info!("the certificate was read anew");
@@ -213,8 +218,8 @@ mod tests {
         assert!(said(&files).contains("has no private key"));
     }
 
-    #[test]
-    fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
+    #[tokio::test]
+    async fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
         write(&files);
@@ -222,13 +227,13 @@ mod tests {
         let config = encryption.config();
         let first = config.get_inner();
         fs::write(&files.certificate, "broken").unwrap();
-        encryption.look();
+        encryption.look().await;
         assert!(Arc::ptr_eq(&first, &config.get_inner()));
         write(&files);
-        encryption.look();
+        encryption.look().await;
         let second = config.get_inner();
         assert!(!Arc::ptr_eq(&first, &second));
-        encryption.look();
+        encryption.look().await;
         assert!(Arc::ptr_eq(&second, &config.get_inner()));
     }
 }

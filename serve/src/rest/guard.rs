@@ -159,6 +159,7 @@ async fn of_request(gateway: &Gateway, request: &Parts) -> Result<Caller, Proble
     if let (Some(proxy), Some(peer)) = (&gateway.config.proxy, peer)
         && let Some(caller) = of_proxy(proxy, peer, headers)
     {
+        check_certificate(gateway, &caller, request)?;
         return Ok(caller);
     }
     Err(Problem::new(
@@ -167,18 +168,18 @@ async fn of_request(gateway: &Gateway, request: &Parts) -> Result<Caller, Proble
     ))
 }
 
-/// Refuses programs that come without a certificate where they need one: a token may have been read where it was kept, a
-/// key cannot be read off the network.
+/// Refuses programs that come without a certificate where they need one beside what they say of themselves.
 fn check_certificate(gateway: &Gateway, caller: &Caller, request: &Parts) -> Result<(), Problem> {
     let tls = gateway.config.tls.as_ref();
     let is_needed = caller.role == Role::Automated && tls.is_some_and(|tls| tls.clients.is_some());
-    match is_needed && !is_certified(&request.extensions) {
-        true => Err(Problem::new(
-            Kind::Unauthorized,
-            "a token of the role `automated` needs a certificate here too, signed by an authority that `clients` of [serve.tls] names",
-        )),
-        false => Ok(()),
+    if !is_needed || is_certified(&request.extensions) {
+        return Ok(());
     }
+    tracing::warn!(who = %caller.who, "a program came without a certificate");
+    Err(Problem::new(
+        Kind::Unauthorized,
+        "the role `automated` needs a certificate here too, signed by an authority that `clients` of [serve.tls] names",
+    ))
 }
 
 /// Who a trusted proxy says somebody is.

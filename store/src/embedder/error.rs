@@ -1,9 +1,9 @@
-//! What can go wrong between a text and its vector.
+//! What can go wrong between a text and its vector, or its score.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no vector.
+/// Why there is no vector, or no score.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
     /// There is no such model.
@@ -12,6 +12,16 @@ pub enum EmbedError {
         path.display()
     )]
     Absent {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// There is no such reranker.
+    #[error(
+        "there is no reranker in `{}`; put `model.onnx` and `tokenizer.json` of a cross-encoder there, or name another \
+         as `reranker` under `[search]`",
+        path.display()
+    )]
+    NoReranker {
         /// Where it would be.
         path: PathBuf,
     },

@@ -2,7 +2,7 @@
 //! nothing here reads are skipped.
 //!
 //! - In, out: bytes of a `model.onnx`.
-//! - Not here: what the nodes mean (`minilm`).
+//! - Not here: what the nodes mean (`minilm`), which outputs a model needs (`reranker`).
 
 use std::collections::HashMap;
 
@@ -26,6 +26,20 @@ pub(super) struct Model {
     pub(super) graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     pub(super) operators: Vec<Operators>,
+}
+
+/// A [`Model`] of which only the outputs are read: its weights are skipped.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Outside {
+    #[prost(message, optional, tag = "7")]
+    pub(super) graph: Option<Outputs>,
+}
+
+/// A [`Graph`] of which only the outputs are read.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Outputs {
+    #[prost(message, repeated, tag = "12")]
+    pub(super) outputs: Vec<Value>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -7,7 +7,7 @@
 //! another within a matrix, and a text's vector does not depend on its neighbours; batches were no faster
 //! (docs/decisions/0007).
 
-use super::{EmbedError, ModelStamp, digest, minilm, name_of, read, tokenizer};
+use super::{EmbedError, ModelStamp, digest, minilm, name_of, read, reranker, tokenizer};
 use fastembed::{
     EmbeddingModel, InitOptionsUserDefined, Pooling, TextEmbedding, TextInitOptions, TokenizerFiles,
     UserDefinedEmbeddingModel,
@@ -27,7 +27,7 @@ const MOST_TOKENS: usize = 256;
 
 /// Settings of ONNX Runtime: fusing the sum before a normalisation costs ten times what it saves, and processors
 /// without AVX-512 VNNI would cut off sums of products of bytes.
-const SETTINGS: [(&str, &str); 2] = [
+pub(super) const SETTINGS: [(&str, &str); 2] = [
     ("optimization.disable_specified_optimizers", "SkipLayerNormFusion"),
     ("session.x64quantprecision", "1"),
 ];
@@ -57,8 +57,16 @@ impl Transformer {
     ) -> Result<(Self, ModelStamp, Tokenizer), EmbedError> {
         let weights = read(&folder.join("model.onnx"))?;
         let tokens = read(&folder.join("tokenizer.json"))?;
+        if reranker::is_cross_encoder(&weights).unwrap_or_default() {
+            return Err(EmbedError::Unfit {
+                reason: format!(
+                    "the model in `{}` is a cross-encoder: it can be `search.reranker` and makes no vectors",
+                    folder.display()
+                ),
+            });
+        }
         let pooling = pooling(folder)?;
-        let most_tokens = most_tokens(folder)?;
+        let most_tokens = most_tokens(folder)?.unwrap_or(MOST_TOKENS);
         let is_known = minilm::knows(&format!("{:x}", Sha256::digest(&weights)));
         let recipe = if is_known { minilm::RECIPE } else { "" };
         let how = format!("{pooling:?} {most_tokens} {recipe}").into_bytes();
@@ -68,14 +76,7 @@ impl Transformer {
         } else {
             weights
         };
-        // Small ones suffice: everything else is in `tokenizer.json`.
-        let files = TokenizerFiles {
-            tokenizer_file: tokens.clone(),
-            config_file: b"{}".to_vec(),
-            special_tokens_map_file: b"{}".to_vec(),
-            tokenizer_config_file: format!(r#"{{"model_max_length":{most_tokens},"pad_token":"[PAD]"}}"#)
-                .into_bytes(),
-        };
+        let files = tokenizer_files(tokens.clone(), most_tokens);
         let sessions = (0..threads.get())
             .map(|_| {
                 let model = UserDefinedEmbeddingModel::new(weights.clone(), files.clone())
@@ -229,14 +230,25 @@ pub(super) fn pooling(folder: &Path) -> Result<Pooling, EmbedError> {
     })
 }
 
+/// The files of a tokenizer, of which fastembed wants four. Small ones suffice: everything else is in `tokenizer.json`.
+pub(super) fn tokenizer_files(tokens: Vec<u8>, most_tokens: usize) -> TokenizerFiles {
+    TokenizerFiles {
+        tokenizer_file: tokens,
+        config_file: b"{}".to_vec(),
+        special_tokens_map_file: b"{}".to_vec(),
+        tokenizer_config_file: format!(r#"{{"model_max_length":{most_tokens},"pad_token":"[PAD]"}}"#)
+            .into_bytes(),
+    }
+}
+
 /// How many tokens a model sees, as sentence-transformers writes it down.
-fn most_tokens(folder: &Path) -> Result<usize, EmbedError> {
+pub(super) fn most_tokens(folder: &Path) -> Result<Option<usize>, EmbedError> {
     #[derive(serde::Deserialize)]
     struct Config {
         max_seq_length: usize,
     }
     let config = config::<Config>(&folder.join("sentence_bert_config.json"))?;
-    Ok(config.map_or(MOST_TOKENS, |config| config.max_seq_length))
+    Ok(config.map(|config| config.max_seq_length))
 }
 
 fn config<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, EmbedError> {

@@ -89,29 +89,36 @@ impl Workers {
                 most: SENT_BYTES,
             });
         }
-        let mut worker = self.0.take()?;
-        let (sender, said) = mpsc::channel(1);
-        let Some(pipes) = worker.pipes.take() else {
-            return Err(QueryError::NoWorker("it has no input or output".to_owned()));
-        };
-        tokio::task::spawn_blocking(move || listen(&request, pipes, &sender));
-        let mut answer = Answer {
-            worker: Some(worker),
-            said,
-            left: self.0.limits.time,
-            desk: Arc::clone(&self.0),
-        };
-        let schema = match answer.next().await {
-            Some(Said::Columns(schema)) => schema,
-            Some(Said::Failed(error)) => return Err(error),
-            _ => return Err(QueryError::NoWorker("it said nothing of columns".to_owned())),
+        let request: Arc<str> = request.into();
+        let (schema, answer) = loop {
+            let mut worker = self.0.take()?;
+            let (sender, said) = mpsc::channel(1);
+            let Some(pipes) = worker.pipes.take() else {
+                return Err(QueryError::NoWorker("it has no input or output".to_owned()));
+            };
+            let asked = Arc::clone(&request);
+            tokio::task::spawn_blocking(move || listen(&asked, pipes, &sender));
+            let mut answer = Answer {
+                worker: Some(worker),
+                said,
+                began: Instant::now(),
+                left: self.0.limits.time,
+                desk: Arc::clone(&self.0),
+            };
+            match answer.next().await {
+                Some(Said::Columns(schema)) => break (schema, answer),
+                // One that was never asked before does not say so.
+                Some(Said::Leaving) => {}
+                Some(Said::Failed(error)) => return Err(error),
+                _ => return Err(QueryError::NoWorker("it said nothing of columns".to_owned())),
+            }
         };
         let rows = futures::stream::unfold(Some(answer), async |answer| {
             let mut answer = answer?;
             match answer.next().await? {
                 Said::Rows(batch) => Some((Ok(batch), Some(answer))),
                 Said::Failed(error) => Some((Err(error.within()), None)),
-                Said::Columns(_) => None,
+                Said::Columns(_) | Said::Leaving => None,
                 Said::Done(pipes) => {
                     answer.give_back(pipes);
                     None
@@ -142,7 +149,7 @@ impl Desk {
         }
     }
 
-    /// Keeps a process for the next query, unless enough wait or it has worked for as long as one query may: its time on the
+    /// Keeps a process for the next query, unless enough wait or its answers took as long as one may: its time on the
     /// processors is limited (`worker::confine`), and what it may have lost of its memory goes with it.
     fn put_back(&self, worker: Worker) {
         let mut ready = self.ready();
@@ -155,7 +162,7 @@ impl Desk {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a query runs in a process of its own")]
+    #[expect(clippy::disallowed_methods, reason = "queries run in processes apart")]
     fn spawn(&self) -> Result<Worker, QueryError> {
         let failed = |error: io::Error| QueryError::NoWorker(error.to_string());
         let spill = tempfile::Builder::new()
@@ -178,7 +185,7 @@ impl Desk {
             .arg(models)
             .env_clear()
             .envs(passed_on)
-            .env("_RJEM_MALLOC_CONF", ALLOCATOR)
+            .env("MALLOC_CONF", ALLOCATOR)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -217,7 +224,7 @@ struct Worker {
     child: Child,
     /// Absent while an answer is on its way.
     pipes: Option<Pipes>,
-    /// How long it has been waited for.
+    /// How long its answers took.
     spent: Duration,
     #[expect(dead_code, reason = "it is held until it is deleted")]
     spill: TempDir,
@@ -266,6 +273,8 @@ enum Said {
     Rows(RecordBatch),
     /// The answer is whole, and the process waits for the next query.
     Done(Pipes),
+    /// The process ends itself.
+    Leaving,
     Failed(QueryError),
 }
 
@@ -281,6 +290,7 @@ fn pass_on(mut pipes: Pipes, say: &mpsc::Sender<Said>) -> Option<()> {
     match line(&mut pipes.output)? {
         Line::Rows => {}
         Line::Done => return say.blocking_send(Said::Done(pipes)).ok(),
+        Line::Leaving => return say.blocking_send(Said::Leaving).ok(),
         Line::Failed(error) => return say.blocking_send(Said::Failed(error)).ok(),
     }
     let rows = StreamReader::try_new(&mut pipes.output, None).ok()?;
@@ -290,7 +300,8 @@ fn pass_on(mut pipes: Pipes, say: &mpsc::Sender<Said>) -> Option<()> {
     }
     let said = match line(&mut pipes.output)? {
         Line::Failed(error) => Said::Failed(error),
-        Line::Rows | Line::Done => Said::Done(pipes),
+        Line::Done => Said::Done(pipes),
+        Line::Rows | Line::Leaving => return None,
     };
     say.blocking_send(said).ok()
 }
@@ -305,6 +316,7 @@ fn line(output: &mut impl BufRead) -> Option<Line> {
 struct Answer {
     worker: Option<Worker>,
     said: mpsc::Receiver<Said>,
+    began: Instant,
     /// How long the rest may be waited for.
     left: Duration,
     desk: Arc<Desk>,
@@ -330,7 +342,8 @@ impl Answer {
     fn give_back(mut self, pipes: Pipes) {
         if let Some(mut worker) = self.worker.take() {
             worker.pipes = Some(pipes);
-            worker.spent += self.desk.limits.time.saturating_sub(self.left);
+            // Also while nobody took what it had.
+            worker.spent += self.began.elapsed();
             self.desk.put_back(worker);
         }
     }

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use condition::{Bound, Condition};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -157,17 +158,24 @@ impl PartitionStream for Scan {
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (scan, schema) = (self.clone(), Arc::clone(&self.schema));
         let rows_each = context.session_config().batch_size();
+        let held = MemoryConsumer::new(scan.condition.dataset.name).register(context.memory_pool());
         // Nothing is read before somebody asks for the first row.
-        let batches = stream::once(async move { scan.read(rows_each).await })
-            .map_ok(|batches| stream::iter(batches).map(Ok::<_, DataFusionError>))
-            .try_flatten();
+        let batches =
+            stream::once(async move { Ok::<_, DataFusionError>((scan.read(rows_each, &held).await?, held)) })
+                .map_ok(|(batches, held)| {
+                    stream::iter(batches).map(move |batch| {
+                        held.shrink(batch.get_array_memory_size());
+                        Ok::<_, DataFusionError>(batch)
+                    })
+                })
+                .try_flatten();
         Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     }
 }
 
 impl Scan {
     /// All that it is to read, in batches of so many rows.
-    async fn read(&self, rows_each: usize) -> Result<Vec<RecordBatch>> {
+    async fn read(&self, rows_each: usize, held: &MemoryReservation) -> Result<Vec<RecordBatch>> {
         let database = self.source.database().await;
         let Some(database) = database.map_err(|error| DataFusionError::External(Box::new(error)))? else {
             return Ok(Vec::new());
@@ -192,20 +200,24 @@ impl Scan {
             .iter()
             .map(|column| Cells::of(self.condition.dataset, column))
             .collect::<Result<_>>()?;
-        let (mut batches, mut held) = (Vec::new(), 0);
+        let (mut batches, mut taken) = (Vec::new(), 0);
         let mut rows = query.fetch(database.pool());
         while let Some(row) = rows.try_next().await.map_err(failed)? {
             for (place, cells) in cells.iter_mut().enumerate() {
                 cells.push(&row, place).map_err(failed)?;
             }
-            held += 1;
-            if held == rows_each {
-                batches.push(self.batch(&mut cells)?);
-                held = 0;
+            taken += 1;
+            if taken == rows_each {
+                let batch = self.batch(&mut cells)?;
+                held.try_grow(batch.get_array_memory_size())?;
+                batches.push(batch);
+                taken = 0;
             }
         }
-        if held > 0 {
-            batches.push(self.batch(&mut cells)?);
+        if taken > 0 {
+            let batch = self.batch(&mut cells)?;
+            held.try_grow(batch.get_array_memory_size())?;
+            batches.push(batch);
         }
         Ok(batches)
     }

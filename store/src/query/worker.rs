@@ -5,6 +5,8 @@
 //!   was answered. It ends when its input does, so it cannot outlive whoever asked.
 //! - Out, for each query, on standard output: a line that says whether rows follow; the rows as an Arrow IPC stream; a
 //!   last line. A stream without the last line was cut, whatever came before.
+//! - A part of a plan whose rows nobody wants any more may go on for long (F3). With such a one it ends itself, and leaves
+//!   the next query to another process.
 //! - Not here: how long it may take. Whoever asked kills it (F3).
 
 use super::{Limits, Query, QueryError, Reader, information};
@@ -25,7 +27,11 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{sleep, timeout};
 
 /// A line that stands before and after the rows.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +42,8 @@ pub(super) enum Line {
     Done,
     /// The query was refused, or broke off.
     Failed(QueryError),
+    /// The query before is still at work in this process: another one must answer.
+    Leaving,
 }
 
 /// What stands before the words of a panic.
@@ -44,7 +52,13 @@ const ENGINE_BUG: &str = "the engine has a bug there: ";
 /// Address space beside the memory of the query: the program itself, stacks, pages of files, rows on their way out.
 const BASE_BYTES: u64 = 1280 << 20;
 
-/// Open files: two databases, and a data file for each thread, whose spilled parts are merged many at once.
+/// How long what is left of a query may take to end, and how often that is looked at.
+const ENDING: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(1));
+
+/// Whether something panicked, whose words would be taken for those of the next query.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// Open files: three databases, and a data file for each thread, whose spilled parts are merged many at once.
 const FILES: u64 = 512;
 
 /// Stack of a thread. Deep plans recurse (F1).
@@ -66,6 +80,7 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io:
     std::panic::set_hook(Box::new(|panic| {
         let words = panic.payload_as_str().unwrap_or("it panicked");
         let _ = writeln!(io::stderr(), "{ENGINE_BUG}{words}");
+        PANICKED.store(true, Ordering::Relaxed);
     }));
     let (sender, mut receiver) = unbounded_channel();
     let left_behind = spill.clone();
@@ -113,6 +128,7 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io:
                 Some(reader) => Ok(reader),
                 None => Reader::open(place.clone(), limits, spill.clone(), models.clone()).await,
             };
+            let before = Handle::current().metrics().num_alive_tasks();
             let said = match (&reader, serde_json::from_str::<Query>(&line)) {
                 (Ok(reader), Ok(query)) => {
                     let said = answer(reader, &query, &limits, &mut out).await?;
@@ -123,6 +139,11 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io:
             };
             say(&mut out, &said.map_or_else(Line::Failed, |()| Line::Done))?;
             kept = reader.ok();
+            if !has_ended(before).await {
+                say(&mut out, &Line::Leaving)?;
+                // Not by waiting for threads that may not end.
+                std::process::exit(0);
+            }
         }
         Ok(())
     });
@@ -162,6 +183,17 @@ const WARMS: &str = "SELECT a, count(*) AS n, sum(b) AS b, min(c) AS c \
                      FROM (SELECT 'x' AS a, 1 AS b, TIMESTAMP '2000-01-01' AS c UNION ALL \
                            SELECT * FROM (SELECT _item, 2, NULL FROM rejects LIMIT 1) AS r) AS t \
                      WHERE a LIKE '%x%' OR b > 0 GROUP BY a ORDER BY n DESC, a LIMIT 1";
+
+/// Whether nothing of a query is at work any more, before which there were so many tasks.
+async fn has_ended(before: usize) -> bool {
+    let (most, between) = ENDING;
+    let ended = timeout(most, async {
+        while Handle::current().metrics().num_alive_tasks() > before {
+            sleep(between).await;
+        }
+    });
+    ended.await.is_ok() && !PANICKED.load(Ordering::Relaxed)
+}
 
 /// Answers once, so that what is made at first use is there when it matters.
 async fn warm(reader: &Reader) {

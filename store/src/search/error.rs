@@ -13,6 +13,14 @@ pub enum SearchError {
     /// Search by meaning was asked for, and there is no model.
     #[error(transparent)]
     Embed(#[from] EmbedError),
+    /// Reranking was asked for, and the configuration names no model that does it.
+    #[error(
+        "no reranker is set; name a cross-encoder as `reranker` under `[search]` in the configuration: docs/guides/models.md"
+    )]
+    NoReranker,
+    /// The model that reranks cannot be opened, or failed.
+    #[error("cannot rerank")]
+    Rerank(#[source] EmbedError),
     /// The lake cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),

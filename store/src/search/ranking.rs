@@ -40,6 +40,8 @@ pub struct Why {
     pub cosine: Option<f64>,
     /// The model of both.
     pub model: Option<String>,
+    /// How well it answers the query, where a cross-encoder read both; rows with it stand in its order.
+    pub reranked: Option<f64>,
 }
 
 /// A row with its score by words and its rank, from 1, and the same by meaning.

@@ -1,11 +1,12 @@
 //! Answers queries from the index.
 
+use super::answer::{Answer, Hit, Mode, Models};
 use super::language::Query;
 use super::lists::{CHUNKS_A_ROW, Found, Scope, best_of_rows, needed, refused, texts};
 use super::opened::Opened;
 use super::ranking::{Fused, READ, STATIC, Why, fuse, least};
-use super::snippet::{Finder, Snippet};
-use super::{SearchError, words};
+use super::snippet::Finder;
+use super::{SearchError, rerank, words};
 use crate::database::Place;
 use crate::embedder::Embedder;
 use crate::query::{Limits, Reader};
@@ -15,81 +16,25 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, StringArray};
 use arrow_buffer::BooleanBuffer;
 use jiff::tz::TimeZone;
-use schemas::{Dataset, datasets};
+use schemas::datasets;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// What separates the values of a row's key.
 const SEPARATOR: char = '\u{1f}';
 
-/// How to look for rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// By their words.
-    Words,
-    /// By what they mean.
-    Meaning,
-    /// By both.
-    #[default]
-    Best,
-}
-
-/// A row that was found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hit {
-    /// Its dataset.
-    pub dataset: &'static Dataset,
-    /// The values of its key columns.
-    pub key: Vec<String>,
-    /// Its title.
-    pub title: Option<String>,
-    /// When it was: microseconds since 1970, UTC, or as the clock there showed it where the dataset says so.
-    pub date: Option<i64>,
-    /// The heading of the section that was found.
-    pub heading: Option<String>,
-    /// What part of it was found: body, quoted, signature.
-    pub part: String,
-    /// Some of what it says.
-    pub snippet: Snippet,
-    /// Other parts of the same row that were found, too.
-    pub others: usize,
-    /// More is better; of the same mode only.
-    pub score: f64,
-    /// How it came to its place.
-    pub why: Why,
-}
-
-/// What was found.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Answer {
-    /// Rows, best first.
-    pub hits: Vec<Hit>,
-    /// What the asker should know of how it was found.
-    pub notes: Vec<String>,
-}
-
-/// Which model is asked what texts mean, and where it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Models {
-    /// The folder of models.
-    pub folder: PathBuf,
-    /// The one that is asked first.
-    pub first: String,
-}
-
 /// Answers queries over one store.
 #[derive(Debug)]
 pub struct Searcher {
     vectors: Vectors,
-    opened: Vec<Opened>,
+    pub(super) opened: Vec<Opened>,
     reader: Reader,
     models: Models,
     threads: NonZeroUsize,
     embedders: Mutex<HashMap<String, Arc<Embedder>>>,
+    pub(super) reranker: Option<Arc<rerank::Named>>,
 }
 
 impl Searcher {
@@ -109,13 +54,15 @@ impl Searcher {
                 opened.extend(Opened::open(&vectors, dataset, search).await?);
             }
         }
+        let threads = NonZeroUsize::new(limits.threads).unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             vectors,
             opened,
             reader: Reader::open(place, limits, std::env::temp_dir(), models.clone()).await?,
             models: models.clone(),
-            threads: NonZeroUsize::new(limits.threads).unwrap_or(NonZeroUsize::MIN),
+            threads,
             embedders: Mutex::default(),
+            reranker: rerank::Named::of(models, threads),
         })
     }
 
@@ -353,7 +300,7 @@ impl Searcher {
             let dates = known
                 .column_by_name("date")
                 .and_then(|dates| dates.as_primitive_opt::<TimestampMicrosecondType>());
-            for (row, place) in of.into_iter().enumerate().take(rows.num_rows()) {
+            for ((row, place), address) in of.into_iter().enumerate().zip(addresses).take(rows.num_rows()) {
                 let Some(Fused { score, ranks, .. }) = fused.get(place) else {
                     continue;
                 };
@@ -386,7 +333,9 @@ impl Searcher {
                         meaning_rank: meaning,
                         cosine,
                         model: by_meaning.and_then(|found| Some(found.model?.to_string())),
+                        reranked: None,
                     },
+                    address,
                 };
                 if let Some(place) = hits.get_mut(place) {
                     *place = Some(hit);

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use store::Store;
+use store::embedder::Reranker;
 use store::lake::index::texts;
 use store::search::evaluate::{CUT, Figures, Judgements, Topic};
 use store::search::language::Query;
@@ -38,11 +39,44 @@ pub struct Arguments {
     /// The dataset that was judged
     #[arg(long = "in", value_name = "DATASET", default_value = "documents")]
     dataset: String,
+    /// Measure what `dkc search --rerank` finds, too: slow
+    #[arg(long)]
+    rerank: bool,
+}
+
+/// A way to search.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Way {
+    Words,
+    Meaning,
+    Best,
+    Reranked,
+}
+
+impl Way {
+    fn mode(self) -> Mode {
+        match self {
+            Self::Words => Mode::Words,
+            Self::Meaning => Mode::Meaning,
+            Self::Best | Self::Reranked => Mode::Best,
+        }
+    }
+
+    /// Rows that are asked for: more than are judged by their place, for the rank of the first that is relevant. When
+    /// reranked, those that the model reads for a usual search, as each takes long.
+    fn most(self) -> usize {
+        match self {
+            Self::Words | Self::Meaning | Self::Best => CUT * 10,
+            Self::Reranked => CUT * 2,
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct Row {
-    mode: Mode,
+    #[serde(rename = "mode")]
+    way: Way,
     topics: usize,
     #[serde(flatten)]
     figures: Figures,
@@ -66,11 +100,20 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let judgements = Judgements::read(&read(&judged)?)
         .into_diagnostic()
         .wrap_err_with(|| format!("`{}`", judged.display()))?;
+    let mut ways = vec![Way::Words, Way::Meaning, Way::Best];
+    if arguments.rerank {
+        // A search would go on without it, and its figures be those of another way.
+        let (_, models) = commands::asking(context)?;
+        let name = models.reranker.ok_or(SearchError::NoReranker);
+        let name = name.map_err(super::told)?;
+        Reranker::look_for(&models.folder, &name).into_diagnostic()?;
+        ways.push(Way::Reranked);
+    }
     let names = names(dataset, context).await?;
     let searcher = super::searcher(context).await?;
     let mut rows = Vec::new();
-    for mode in [Mode::Words, Mode::Meaning, Mode::Best] {
-        match measure(&searcher, mode, dataset, &topics, &judgements, &names).await {
+    for way in ways {
+        match measure(&searcher, way, dataset, &topics, &judgements, &names).await {
             Ok(row) => rows.push(row),
             Err(SearchError::Embed(error)) => print::note(&format!("{error}"), context),
             Err(error) => return Err(error).into_diagnostic(),
@@ -82,7 +125,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let rows = rows.into_iter().map(|row| {
         let figures = row.figures;
         [
-            format!("{:?}", row.mode).to_lowercase(),
+            format!("{:?}", row.way).to_lowercase(),
             row.topics.to_string(),
             format!("{:.4}", figures.ndcg_at_10),
             format!("{:.4}", figures.recall_at_10),
@@ -127,7 +170,7 @@ async fn names(dataset: &'static Dataset, context: &Context) -> Result<HashMap<V
 
 async fn measure(
     searcher: &Searcher,
-    mode: Mode,
+    way: Way,
     dataset: &'static Dataset,
     topics: &[Topic],
     judgements: &Judgements,
@@ -142,8 +185,9 @@ async fn measure(
         };
         let query = query.within(vec![dataset]);
         let began = Instant::now();
-        // More than are judged by their place, for the rank of the first that is relevant.
-        let answer = searcher.search(&query, mode, CUT * 10, &TimeZone::UTC).await?;
+        let reranks = matches!(way, Way::Reranked);
+        let zone = TimeZone::UTC;
+        let answer = super::found(searcher, &query, way.mode(), way.most(), &zone, reranks).await?;
         times.push(began.elapsed());
         // By that of its names which the judgements use.
         let found = answer.hits.iter().filter_map(|hit| {
@@ -158,7 +202,7 @@ async fn measure(
     times.sort_unstable();
     let median = times.get(times.len() / 2).copied().unwrap_or_default();
     Ok(Row {
-        mode,
+        way,
         topics: figures.len(),
         figures: Figures::mean(&figures),
         p50_ms: median.as_secs_f64() * 1e3,
