@@ -213,10 +213,9 @@ impl Desk {
     }
 }
 
-/// How jemalloc keeps memory for queries: in huge pages, and what is free is used again for some seconds before it is given
-/// back. A query would spend much of its time on faults of small pages.
-const ALLOCATOR: &str =
-    "thp:always,metadata_thp:always,narenas:2,dirty_decay_ms:5000,muzzy_decay_ms:0,background_thread:true";
+/// How jemalloc keeps memory for queries: what is free is used again for some seconds, since a query would spend much of
+/// its time on faults of pages, and is then given back with its addresses, which are limited.
+const ALLOCATOR: &str = "narenas:2,dirty_decay_ms:5000,muzzy_decay_ms:0,background_thread:true,retain:false";
 
 /// A process, and the folder for what does not fit into its memory. Both go with this.
 #[derive(Debug)]

@@ -5,8 +5,8 @@
 //!   was answered. It ends when its input does, so it cannot outlive whoever asked.
 //! - Out, for each query, on standard output: a line that says whether rows follow; the rows as an Arrow IPC stream; a
 //!   last line. A stream without the last line was cut, whatever came before.
-//! - A part of a plan whose rows nobody wants any more may go on for long (F3). With such a one it ends itself, and leaves
-//!   the next query to another process.
+//! - A part of a plan whose rows nobody wants any more may go on for long (F3). With such a one, or when a query has left
+//!   much of its memory behind, it ends itself, and leaves the next query to another process.
 //! - Not here: how long it may take. Whoever asked kills it (F3).
 
 use super::{Limits, Query, QueryError, Reader, information};
@@ -42,7 +42,7 @@ pub(super) enum Line {
     Done,
     /// The query was refused, or broke off.
     Failed(QueryError),
-    /// The query before is still at work in this process: another one must answer.
+    /// The query before is still at work in this process, or has left too much behind: another one must answer.
     Leaving,
 }
 
@@ -54,6 +54,9 @@ const BASE_BYTES: u64 = 1280 << 20;
 
 /// How long what is left of a query may take to end, and how often that is looked at.
 const ENDING: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(1));
+
+/// Address space that queries may leave behind: the next one has so much less of [`BASE_BYTES`].
+const LEFT_BYTES: u64 = 512 << 20;
 
 /// Whether something panicked, whose words would be taken for those of the next query.
 static PANICKED: AtomicBool = AtomicBool::new(false);
@@ -123,6 +126,7 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io:
             warm(reader).await;
         }
         let mut out = BufWriter::new(out);
+        let own = address_space();
         while let Some(line) = receiver.recv().await {
             let reader = match kept.take() {
                 Some(reader) => Ok(reader),
@@ -139,7 +143,7 @@ pub fn serve(data: &Path, spill: PathBuf, limits: Limits, models: Models) -> io:
             };
             say(&mut out, &said.map_or_else(Line::Failed, |()| Line::Done))?;
             kept = reader.ok();
-            if !has_ended(before).await {
+            if !has_ended(before).await || address_space() > own.saturating_add(LEFT_BYTES) {
                 say(&mut out, &Line::Leaving)?;
                 // Not by waiting for threads that may not end.
                 std::process::exit(0);
@@ -193,6 +197,14 @@ async fn has_ended(before: usize) -> bool {
         }
     });
     ended.await.is_ok() && !PANICKED.load(Ordering::Relaxed)
+}
+
+/// Bytes of the address space of this process, where the system tells (proc(5)).
+fn address_space() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let kibibytes = size.and_then(|size| size.trim().strip_suffix(" kB")?.parse().ok());
+    kibibytes.map_or(0, |kibibytes: u64| kibibytes << 10)
 }
 
 /// Answers once, so that what is made at first use is there when it matters.
