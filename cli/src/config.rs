@@ -17,7 +17,7 @@ mod secret;
 mod timing;
 
 pub use alerts::{Alerts, Tls};
-pub use gateway::Serve;
+pub use gateway::{Certificates, Serve};
 pub use length::Length;
 pub use mistake::{Misconfigured, is_mistake, nearest};
 pub use runs::Runs;

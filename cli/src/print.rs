@@ -214,12 +214,14 @@ pub fn start_log(context: &Context) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("DKC_LOG");
     let mut filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     // At `trace` the one prints what is sent to the server, and so the password. The other prints what it finds wrong
-    // with a video, which is in `rejects`. The last warns of each table that it makes.
+    // with a video, which is in `rejects`. Lance warns of each table that it makes, rmcp of each mistake of an agent, which is
+    // told it.
     for silent in [
         "async_imap::imap_stream=info",
         "nom_exif=off",
         "lance=error",
         "bollard=info",
+        "rmcp=error",
     ] {
         if let Ok(silent) = silent.parse() {
             filter = filter.add_directive(silent);

@@ -1,8 +1,9 @@
 //! The index of search, opened once and kept as new as it is on the disk.
 
 use crate::Gateway;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use store::search::{SearchError, Searcher};
+use store::search::{Models, SearchError, Searcher};
 use tokio::sync::RwLockReadGuard;
 
 /// How often it is looked at anew.
@@ -50,5 +51,29 @@ impl Gateway {
         };
         RwLockReadGuard::try_map(current, |searcher| searcher.as_ref().map(|(opened, _)| opened))
             .map_err(|_| SearchError::Empty)
+    }
+
+    /// What a search notes, without where on this machine models are: it goes to others.
+    pub(crate) fn told(&self, notes: Vec<String>) -> Vec<String> {
+        let Models {
+            folder,
+            first,
+            reranker,
+        } = &self.models;
+        let named = [Some(first), reranker.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(Path::new);
+        let places: Vec<&Path> = named
+            .chain([folder.as_path()])
+            .filter(|path| path.is_absolute())
+            .collect();
+        let hidden = |note: String| {
+            places.iter().fold(note, |note, place| {
+                let name = place.file_name().unwrap_or_default();
+                note.replace(&place.display().to_string(), &name.to_string_lossy())
+            })
+        };
+        notes.into_iter().map(hidden).collect()
     }
 }

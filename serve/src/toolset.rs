@@ -76,7 +76,7 @@ pub const DATA: Toolset = Toolset {
 /// More of datasets: rows page by page, originals, queries with a name.
 pub const ROWS: Toolset = Toolset {
     name: "rows",
-    about: "Rows page by page, originals as they were collected, queries with a name.",
+    about: "Rows page by page, queries with a name.",
     is_default: false,
     dataset: None,
     is_on: |_| true,

@@ -4,7 +4,8 @@
 
 mod service;
 
-use crate::config::{Config, Pipeline};
+use super::gateway::files_of;
+use crate::config::{self, Config, Pipeline};
 use crate::context::Context;
 use crate::print;
 use clap::Args;
@@ -12,6 +13,7 @@ use miette::IntoDiagnostic;
 use miette::Result;
 use schemas::datasets::runs::{Run, RunState};
 use serde::Serialize;
+use serve::rest::Encryption;
 use std::os::unix::fs::PermissionsExt;
 use store::{Place, Store, StoreError};
 
@@ -74,6 +76,8 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         .map_or(&[][..], |config| config.pipelines.as_slice());
     checks.extend(pipelines.iter().map(source));
     checks.extend(config.as_ref().map(service::channels));
+    let tls = config.as_ref().and_then(|config| config.serve.tls.as_ref());
+    checks.extend(tls.map(encryption));
     checks.extend(kept(config.as_ref(), context).await?);
     let failures = checks
         .iter()
@@ -93,6 +97,15 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         miette::bail!("{} failed", print::counted(failures, "check"));
     }
     Ok(())
+}
+
+/// Whether connections can be encrypted with what is configured.
+fn encryption(tls: &config::Certificates) -> Check {
+    let fix = "correct `[serve.tls]`: certificate and key are files in PEM that belong together";
+    match Encryption::open(&files_of(tls)) {
+        Ok(_) => check("serve.tls", Status::Ok, tls.certificate.display().to_string(), ""),
+        Err(error) => check("serve.tls", Status::Failure, error.to_string(), fix),
+    }
 }
 
 /// Whether the source of a pipeline can be reached, and when it is due.

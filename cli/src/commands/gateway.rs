@@ -104,11 +104,7 @@ impl Settings {
             remote,
             hosts,
             origins,
-            tls: tls.map(|tls| Tls {
-                certificate: tls.certificate,
-                key: tls.key,
-                clients: tls.clients,
-            }),
+            tls: tls.as_ref().map(files_of),
             pipelines: self.pipelines.clone(),
             saved: saved.collect(),
             roots: roots
@@ -179,6 +175,15 @@ impl Settings {
 
     fn secret(&self, key: &str, text: &str) -> Result<SecretString> {
         config::look_up(key, text, &self.folder)
+    }
+}
+
+/// What connections are encrypted with.
+pub fn files_of(tls: &config::Certificates) -> Tls {
+    Tls {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        clients: tls.clients.clone(),
     }
 }
 

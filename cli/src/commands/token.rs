@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::{commands, print};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jiff::{Span, Timestamp, Zoned, civil};
 use miette::{IntoDiagnostic, Result};
@@ -43,6 +43,7 @@ pub enum Action {
 #[derive(Debug, Args)]
 pub struct Create {
     /// What to call it, such as the device or program that gets it
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub name: String,
     /// What it may do
     #[arg(long, default_value = "user", value_parser = PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|name| name.parse::<Role>()))]
@@ -85,7 +86,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
 
 async fn create(arguments: Create, context: &Context) -> Result<()> {
     for name in arguments.datasets.iter().flatten() {
-        commands::dataset(name)?;
+        commands::table(name)?;
     }
     let tokens = Tokens::open(context.own_place().await?).await.into_diagnostic()?;
     let new = NewToken {

@@ -34,7 +34,7 @@ pub struct Serve {
     /// A proxy that has asked who somebody is (forward authentication), such as Authelia behind nginx.
     pub proxy: Option<Proxy>,
     /// Encryption of connections.
-    pub tls: Option<Tls>,
+    pub tls: Option<Certificates>,
     /// Queries with a name, for whoever knows no SQL.
     pub queries: BTreeMap<String, SavedQuery>,
     /// Folders, each with a name, whose files agents may find and read.
@@ -103,7 +103,7 @@ fn remote_groups() -> String {
 /// Encryption of connections. The files are in PEM, and read again when they change.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub struct Certificates {
     /// The file of the certificate, with those between it and its authority.
     pub certificate: PathBuf,
     /// The file of its private key.

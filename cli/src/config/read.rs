@@ -5,9 +5,11 @@
 mod pipeline;
 mod source;
 
+use super::finding::Finding;
 use super::mistake::{Mistake, Mistakes, Place, nearest};
 use super::secret::{FORMS, Reference};
-use super::{Alerts, Config, Secret, Serve, alerts, gateway, redact, schema};
+use super::{Alerts, Config, Search, Secret, Serve, alerts, gateway, redact, schema};
+use crate::context::expand;
 use schemars::{JsonSchema, schema_for};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use std::ops::Range;
@@ -61,7 +63,7 @@ impl Reader<'_> {
         self.only_keys(top, "at the top", &TOP);
         let postgres = top.get("store").and_then(|store| self.store(store));
         let limits = self.table(top, "limits");
-        let search = self.table(top, "search");
+        let search = self.search(top);
         let serve = self.serve(top);
         let runs = self.table(top, "runs");
         let alerts = self.alerts(top);
@@ -109,6 +111,28 @@ impl Reader<'_> {
             );
         }
         self.secret("store.postgres", table.get("postgres")?)
+    }
+
+    fn search(&mut self, top: &Table) -> Search {
+        let mut search: Search = self.table(top, "search");
+        let names = [
+            ("model", Some(&mut search.model)),
+            ("reranker", search.reranker.as_mut()),
+        ];
+        for (key, name) in names {
+            // Else it is a name, of a folder among the models maybe.
+            let Some(name) = name.filter(|name| name.is_empty() || name.starts_with(['~', '.'])) else {
+                continue;
+            };
+            match expand(name, self.folder) {
+                Ok(path) => *name = path.display().to_string(),
+                Err(reason) => {
+                    let finding = Finding::new("search", &[key], format!("`search.{key}`: {reason}"), "");
+                    self.wrong(finding.span(top), finding.message, finding.help);
+                }
+            }
+        }
+        search
     }
 
     fn serve(&mut self, top: &Table) -> Serve {

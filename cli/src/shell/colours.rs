@@ -2,7 +2,6 @@
 
 use nu_ansi_term::{Color, Style};
 use reedline::{Highlighter, StyledText};
-use schemas::datasets;
 use store::query::FUNCTIONS;
 use store::query::text::{Part, parts};
 
@@ -41,7 +40,7 @@ fn style(part: Part, words: &str) -> Style {
 }
 
 fn is_column(word: &str) -> bool {
-    let mut columns = datasets::ALL.iter().flat_map(|dataset| dataset.all_columns());
+    let mut columns = crate::commands::tables().flat_map(|dataset| dataset.all_columns());
     columns.any(|column| column.name == word)
 }
 

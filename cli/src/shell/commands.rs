@@ -7,7 +7,7 @@
 use super::{Next, Shell, saved};
 use crate::config;
 use miette::{IntoDiagnostic, Result, WrapErr, bail, miette};
-use schemas::{Dataset, Kind, datasets};
+use schemas::{Dataset, Kind};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -117,9 +117,7 @@ impl Shell<'_> {
             ("schema", name) => self.show(&schema(name)?)?,
             ("tables", part) => {
                 let part = part.trim_matches('%').to_lowercase();
-                let named = datasets::ALL
-                    .iter()
-                    .filter(|dataset| dataset.name.contains(&part));
+                let named = crate::commands::tables().filter(|table| table.name.contains(&part));
                 let lines = named.map(|dataset| format!("{:<18} {}\n", dataset.name, dataset.about));
                 self.show(&lines.collect::<String>())?;
             }
@@ -246,8 +244,8 @@ fn mode_name(format: Format) -> &'static str {
 /// Tables as statements that would make them, with what their columns mean.
 fn schema(name: &str) -> Result<String> {
     let tables = match name {
-        "" => datasets::ALL.to_vec(),
-        name => vec![crate::commands::dataset(name)?],
+        "" => crate::commands::tables().collect(),
+        name => vec![crate::commands::table(name)?],
     };
     Ok(tables.into_iter().map(statement).collect())
 }

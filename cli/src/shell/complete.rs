@@ -4,7 +4,7 @@
 use super::commands::COMMANDS;
 use super::saved;
 use reedline::{Span, Suggestion};
-use schemas::{Dataset, datasets};
+use schemas::Dataset;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use store::export::Format;
@@ -146,9 +146,8 @@ fn of_command(typed: &str, data: &Path) -> (usize, Vec<Found>) {
         Some("timer") => ["on", "off"].map(str::to_owned).to_vec(),
         Some("parameter") => ["clear", "list", "set", "unset"].map(str::to_owned).to_vec(),
         Some("help") => COMMANDS.iter().map(|command| command.name.to_owned()).collect(),
-        Some("schema") => datasets::ALL
-            .iter()
-            .map(|dataset| dataset.name.to_owned())
+        Some("schema") => crate::commands::tables()
+            .map(|table| table.name.to_owned())
             .collect(),
         Some("run") => saved::names(data),
         Some(_) => Vec::new(),
@@ -197,9 +196,7 @@ fn of_query(line: &str, before: &str) -> (usize, Vec<Found>) {
 }
 
 fn tables() -> Vec<Found> {
-    let tables = datasets::ALL
-        .iter()
-        .map(|dataset| (dataset.name.to_owned(), Some(dataset.about.to_owned())));
+    let tables = crate::commands::tables().map(|table| (table.name.to_owned(), Some(table.about.to_owned())));
     tables
         .chain(TABLE_FUNCTIONS.iter().map(|&function| bare(function)))
         .collect()
@@ -207,7 +204,7 @@ fn tables() -> Vec<Found> {
 
 fn words() -> Vec<Found> {
     let functions = FUNCTIONS.iter().map(|name| bare(format!("{name}(")));
-    let tables = datasets::ALL.iter().map(|dataset| bare(dataset.name));
+    let tables = crate::commands::tables().map(|table| bare(table.name));
     let keywords = KEYWORDS.iter().map(|&keyword| bare(keyword));
     keywords.chain(functions).chain(tables).collect()
 }
@@ -229,7 +226,7 @@ impl Read {
                 Part::Text => (word.trim_matches('\''), n + 1),
                 _ => continue,
             };
-            let Some(dataset) = datasets::by_name(name) else {
+            let Some(dataset) = crate::commands::tables().find(|table| table.name == name) else {
                 continue;
             };
             read.insert(dataset.name.to_owned(), dataset);
@@ -255,7 +252,7 @@ impl Read {
         let named = whose.and_then(|name| self.0.get(&name.to_lowercase()));
         let mut tables: Vec<&Dataset> = match named {
             Some(dataset) => vec![dataset],
-            None if self.0.is_empty() => datasets::ALL.to_vec(),
+            None if self.0.is_empty() => crate::commands::tables().collect(),
             None => self.0.values().copied().collect(),
         };
         tables.dedup_by_key(|dataset| dataset.name);

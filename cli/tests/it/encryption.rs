@@ -87,4 +87,7 @@ fn a_certificate_that_cannot_be_used_is_told_before_anything_is_made() {
         said.err
     );
     assert!(!said.out.contains("dkc_"), "{}", said.out);
+    let checked = lab.said(&["doctor"]);
+    assert_eq!(checked.code, Some(1), "{}", checked.out);
+    assert!(checked.out.contains("serve.tls"), "{}", checked.out);
 }

@@ -376,6 +376,8 @@ fn with_reranker(named: &str) -> Lab {
 
 #[test]
 fn a_reranker_orders_what_was_found() {
+    let by_path = with_reranker("./models/counting");
+    assert_eq!(titles(&by_path, &["hosting", "--rerank"])[0], "Second");
     let lab = with_reranker("counting");
     assert_eq!(titles(&lab, &["hosting"])[0], "First");
     for mode in ["--best", "--words"] {

@@ -38,11 +38,15 @@ impl Options {
             }
             let known = toolset::by_name(name).filter(|toolset| toolset.is_for_agents());
             let names = || for_agents().map(|toolset| toolset.name).chain([ALL]);
-            chosen.push(
-                known
-                    .ok_or_else(|| Problem::no_such(Kind::BadRequest, "toolset", name, names()))?
-                    .name,
-            );
+            let unknown = || {
+                let problem = Problem::no_such(Kind::BadRequest, "toolset", name, names());
+                let all: Vec<&str> = names().collect();
+                Problem::new(
+                    problem.kind,
+                    format!("{}; there are: {}", problem.detail, all.join(", ")),
+                )
+            };
+            chosen.push(known.ok_or_else(unknown)?.name);
         }
         Ok(Self {
             toolsets: Some(chosen),

@@ -181,7 +181,7 @@ async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
     let found = found.map_err(problem)?;
     Ok(Found {
         hits: found.hits.into_iter().map(row).collect(),
-        notes: found.notes,
+        notes: call.gateway.told(found.notes),
     })
 }
 

@@ -120,7 +120,7 @@ async fn search(call: Call<'_>, input: SearchCommits) -> Result<FoundCommits, Pr
     let hits: Vec<FoundCommit> = found.hits.into_iter().filter_map(shown).collect();
     Ok(FoundCommits {
         hits: with_authors(call, hits).await?,
-        notes: found.notes,
+        notes: call.gateway.told(found.notes),
     })
 }
 

@@ -175,7 +175,7 @@ async fn search(call: Call<'_>, input: SearchPhotos) -> Result<FoundPhotos, Prob
     let answer = found(call, dataset, query, input.limit.into()).await?;
     Ok(FoundPhotos {
         hits: shown(call, answer.hits).await?,
-        notes: answer.notes,
+        notes: call.gateway.told(answer.notes),
     })
 }
 

@@ -128,7 +128,7 @@ async fn search(call: Call<'_>, input: SemanticSearch) -> Result<Passages, Probl
         .map(|hit| passage(call, hit, &documents, &sections));
     Ok(Passages {
         hits: try_join_all(hits).await?,
-        notes: answer.notes,
+        notes: call.gateway.told(answer.notes),
     })
 }
 

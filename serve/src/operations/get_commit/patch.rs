@@ -102,6 +102,13 @@ pub(super) fn patch(asked: &Asked, cancel: &CancellationToken) -> Result<Patch, 
     let id = ObjectId::from_hex(asked.commit.as_bytes()).map_err(|_| gone())?;
     let (before, after) = trees(&objects, id).map_err(failed)?.ok_or_else(gone)?;
     let mut changes = joined(changes(&objects, before, after).map_err(failed)?, &asked.renames);
+    let withheld = Withheld::of(&asked.repository, &asked.secret_folders);
+    let secrets = changes.iter().filter(|change| change.is_in(&withheld));
+    let secrets: HashSet<ObjectId> = secrets
+        .flat_map(|change| [change.before, change.after])
+        .flatten()
+        .map(|file| file.id)
+        .collect();
     if let Some(file) = &asked.file {
         changes.retain(|change| change.paths().any(|path| path == file.as_str()));
         if changes.is_empty() {
@@ -113,7 +120,8 @@ pub(super) fn patch(asked: &Asked, cancel: &CancellationToken) -> Result<Patch, 
     }
     let writer = Writer {
         objects: &objects,
-        withheld: Withheld::of(&asked.repository, &asked.secret_folders),
+        withheld,
+        secrets,
         algorithm: repository.diff_algorithm().unwrap_or(Algorithm::Myers),
     };
     let mut text = Text::new(asked.lines, MOST_TEXT);
@@ -251,6 +259,12 @@ impl Change {
         paths.into_iter().flatten().map(ToString::to_string)
     }
 
+    /// Whether it is withheld by one of its paths.
+    fn is_in(&self, withheld: &Withheld) -> bool {
+        let mut paths = [Some(&self.path), self.old_path.as_ref()].into_iter().flatten();
+        paths.any(|path| withheld.has(Path::new(OsStr::from_bytes(path))))
+    }
+
     /// Whether it became another kind of thing: a link, a submodule, a file.
     fn is_other_type(&self) -> bool {
         self.before.zip(self.after).is_some_and(|(before, after)| {
@@ -264,6 +278,8 @@ impl Change {
 struct Writer<'a> {
     objects: &'a Objects<'a>,
     withheld: Withheld,
+    /// What is in the files that are withheld: by another name it is no less a secret, and of a merge no renames are known.
+    secrets: HashSet<ObjectId>,
     algorithm: Algorithm,
 }
 
@@ -283,12 +299,8 @@ impl Writer<'_> {
             return self.write(&came, text);
         }
         text.begin(change);
-        let paths = [Some(&change.path), change.old_path.as_ref()];
-        let is_withheld = paths.into_iter().flatten().any(|path| {
-            let path = Path::new(OsStr::from_bytes(path));
-            self.withheld.has(path)
-        });
-        if is_withheld {
+        let mut files = [change.before, change.after].into_iter().flatten();
+        if change.is_in(&self.withheld) || files.any(|file| self.secrets.contains(&file.id)) {
             text.say(
                 "withheld: it looks like a secret, or is in a folder of credentials; those are never read",
             );

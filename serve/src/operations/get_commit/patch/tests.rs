@@ -369,6 +369,27 @@ fn secrets_are_named_and_never_shown() {
     let text = ask(&with_folder(&id)).unwrap().text;
     assert!(text.contains("rename to settings\nwithheld: "), "{text}");
     assert!(!text.contains("hush"), "{text}");
+
+    // Also where no renames are known, as of a merge.
+    write(path, ".env", "TOKEN=hush3\n");
+    commit(path);
+    git(path, &["switch", "--quiet", "-c", "side"]);
+    git(path, &["mv", ".env", "moved"]);
+    commit(path);
+    git(path, &["switch", "--quiet", "main"]);
+    git(path, &["merge", "--quiet", "--no-ff", "-m", "Merge", "side"]);
+    let of_merge = Asked {
+        renames: HashMap::new(),
+        ..with_folder(&head(path))
+    };
+    let of_file = Asked {
+        file: Some("moved".to_owned()),
+        ..of_merge.clone()
+    };
+    for asked in [of_merge, of_file] {
+        let text = ask(&asked).unwrap().text;
+        assert!(text.contains("b/moved") && !text.contains("hush"), "{text}");
+    }
 }
 
 #[test]
