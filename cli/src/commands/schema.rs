@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::{commands, config, print};
 use clap::Args;
 use miette::Result;
-use schemas::{Dataset, Operator, Search, to_arrow};
+use schemas::{Dataset, Operator, Search, datasets, to_arrow};
 
 /// Prints every column of every dataset, or of one; with `--json` the JSON Schema of a row.
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub struct Arguments {
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let chosen: Vec<&'static Dataset> = match arguments.dataset.as_deref() {
-        None => commands::tables().collect(),
+        None => datasets::ALL.to_vec(),
         Some("config") => return print::json(&config::json_schema()),
         Some(name) => vec![commands::table(name)?],
     };
