@@ -120,7 +120,6 @@ pub(super) fn patch(asked: &Asked, cancel: &CancellationToken) -> Result<Patch, 
     }
     let writer = Writer {
         objects: &objects,
-        withheld,
         secrets,
         algorithm: repository.diff_algorithm().unwrap_or(Algorithm::Myers),
     };
@@ -277,7 +276,6 @@ impl Change {
 /// Writes changes of files.
 struct Writer<'a> {
     objects: &'a Objects<'a>,
-    withheld: Withheld,
     /// What is in the files that are withheld: by another name it is no less a secret, and of a merge no renames are known.
     secrets: HashSet<ObjectId>,
     algorithm: Algorithm,
@@ -300,7 +298,7 @@ impl Writer<'_> {
         }
         text.begin(change);
         let mut files = [change.before, change.after].into_iter().flatten();
-        if change.is_in(&self.withheld) || files.any(|file| self.secrets.contains(&file.id)) {
+        if files.any(|file| self.secrets.contains(&file.id)) {
             text.say(
                 "withheld: it looks like a secret, or is in a folder of credentials; those are never read",
             );
