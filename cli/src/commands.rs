@@ -110,12 +110,19 @@ fn workers(context: &Context, keeps_ready: bool) -> Result<Workers> {
 /// That the configuration has a mistake.
 fn asking(context: &Context) -> Result<(Limits, Models)> {
     let (limits, search) = config::settings(context)?;
-    let models = Models {
+    Ok((limits.of_a_query(), models(context, search)?))
+}
+
+/// Which models search asks, and where they are.
+///
+/// # Errors
+/// That there is no folder for them.
+fn models(context: &Context, search: config::Search) -> Result<Models> {
+    Ok(Models {
         folder: context.models()?,
         first: search.model,
         reranker: search.reranker,
-    };
-    Ok((limits.of_a_query(), models))
+    })
 }
 
 /// What dkc can be asked to do.

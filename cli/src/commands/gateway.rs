@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
 use store::query::Workers;
-use store::search::Models;
 use tokio::runtime::Runtime;
 
 /// Threads for queries of dkc's own making.
@@ -229,11 +228,7 @@ pub async fn open(config: Config, settings: Settings, store: Store, context: &Co
     let mut limits = settings.limits.of_a_query();
     limits.rows = Some(settings.serve.answer_rows.get());
     limits.bytes = Some(settings.serve.answer_mb.get().saturating_mul(1 << 20));
-    let models = Models {
-        folder: context.models()?,
-        first: settings.search.model,
-        reranker: settings.search.reranker,
-    };
+    let models = super::models(context, settings.search)?;
     let program = std::env::current_exe().into_diagnostic()?;
     let workers = Workers::start(&program, context.place()?, limits, models.clone(), true);
     let queries = tokio::runtime::Builder::new_multi_thread()
