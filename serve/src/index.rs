@@ -40,7 +40,7 @@ impl Gateway {
                         None => {
                             let place = self.lake.store().place();
                             let opened = Searcher::open(place, &self.models, self.limits).await?;
-                            opened.keep_facts().await?;
+                            opened.keep_in_memory().await?;
                             opened
                         }
                     };

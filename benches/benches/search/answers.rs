@@ -24,7 +24,7 @@ impl Bench {
             bytes: None,
         };
         let searcher = Searcher::open(&PathBuf::from(data), &models, limits).await?;
-        searcher.keep_facts().await?;
+        searcher.keep_in_memory().await?;
         let now = Zoned::now();
         for mode in [Mode::Words, Mode::Meaning, Mode::Best] {
             for operator in ["", " after:2002-08 before:2002-09"] {

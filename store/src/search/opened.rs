@@ -63,6 +63,7 @@ impl Opened {
         };
         if is_new {
             facts.refresh().await?;
+            self.chunks.keep_words();
         }
         // Tables are opened to tell how many models there are.
         if let Some(opened) = self.hots.get().map(Vec::len).filter(|opened| *opened < MODELS)

@@ -66,13 +66,15 @@ impl Searcher {
         })
     }
 
-    /// Keeps in memory what is known of the chunks, for whoever answers more than one query.
+    /// Keeps in memory what is known of the chunks, and the indexes of their words, for whoever answers more than one
+    /// query.
     ///
     /// # Errors
     /// [`SearchError`] when the index cannot be read.
-    pub async fn keep_facts(&self) -> Result<(), SearchError> {
+    pub async fn keep_in_memory(&self) -> Result<(), SearchError> {
         for opened in &self.opened {
             opened.facts().await?;
+            opened.chunks.keep_words();
         }
         Ok(())
     }

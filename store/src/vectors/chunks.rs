@@ -8,7 +8,8 @@
 //! at all. Any others are kept for filters and snippets. `digest`, of what a model reads of a chunk, is added here.
 
 use super::digest::{add_digest, with_digest};
-use super::{VectorError, collect};
+use super::words::Words;
+use super::{INDEX_CACHE, VectorError, collect};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float32Type, UInt64Type};
 use arrow_array::{RecordBatch, RecordBatchIterator};
@@ -21,6 +22,7 @@ use lancedb::query::{QueryBase as _, Select};
 use lancedb::table::{Duration, NativeTable, OptimizeAction, OptimizeOptions};
 use lancedb::{Connection, Table};
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// Bytes of an id or digest.
 pub const DIGEST_BYTES: i32 = 32;
@@ -50,6 +52,7 @@ const ELSEWHERE: &str = "it is not on this machine";
 #[derive(Clone, Debug)]
 pub struct Chunks {
     table: Table,
+    words: Arc<Mutex<Option<Arc<Words>>>>,
 }
 
 /// A chunk that has words of a query.
@@ -88,7 +91,10 @@ impl Chunks {
             .execute()
             .await
             .map_err(VectorError::of(dataset))?;
-        Ok(Self { table })
+        Ok(Self {
+            table,
+            words: Arc::default(),
+        })
     }
 
     pub(super) async fn create(
@@ -104,6 +110,7 @@ impl Chunks {
             .await;
         Ok(Self {
             table: made.map_err(VectorError::of(dataset))?,
+            words: Arc::default(),
         })
     }
 
@@ -117,10 +124,7 @@ impl Chunks {
         let there = self.table.schema().await.map_err(self.failed())?;
         match kinds(&there) == kinds(&with_digest(columns)) {
             true => Ok(()),
-            false => Err(VectorError::Outdated {
-                table: self.table.name().to_owned(),
-                reason: "it has other columns".to_owned(),
-            }),
+            false => Err(self.outdated("it has other columns")),
         }
     }
 
@@ -216,6 +220,13 @@ impl Chunks {
     /// # Errors
     /// [`VectorError`] when the table cannot be read, or the query asks for a column that has no index.
     pub async fn words(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
+        if let FtsQuery::MultiMatch(query) = &query {
+            let words = self.opened_words().await?;
+            let found = words.find(query, most).await;
+            if let Some(found) = found.map_err(|error| self.failed()(error.into()))? {
+                return Ok(found);
+            }
+        }
         let query = self
             .table
             .query()
@@ -239,17 +250,51 @@ impl Chunks {
         Ok(hits)
     }
 
+    /// The indexes of words of the version that this sees.
+    async fn opened_words(&self) -> Result<Arc<Words>, VectorError> {
+        let table = self.table.dataset().ok_or_else(|| self.outdated(ELSEWHERE))?;
+        let dataset = table.get().await.map_err(self.failed())?;
+        let mut opened = self.words.lock().await;
+        if let Some(words) = opened.as_ref().filter(|words| words.are_of(&dataset)) {
+            return Ok(Arc::clone(words));
+        }
+        let words = Words::open(&dataset, &WORDS).await;
+        let words = Arc::new(words.map_err(|error| self.failed()(error.into()))?);
+        Ok(Arc::clone(opened.insert(words)))
+    }
+
+    /// Begins to read the indexes of words into memory, for whoever answers more than one query. A query that comes
+    /// meanwhile reads what it needs.
+    pub fn keep_words(&self) {
+        let chunks = self.clone();
+        tokio::spawn(async move {
+            let kept = match chunks.opened_words().await {
+                Ok(words) => words
+                    .keep(INDEX_CACHE as u64)
+                    .await
+                    .map_err(|error| chunks.failed()(error.into())),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = kept {
+                tracing::debug!(%error, "words are read when they are asked for");
+            }
+        });
+    }
+
+    fn outdated(&self, reason: &str) -> VectorError {
+        VectorError::Outdated {
+            table: self.table.name().to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
     /// Columns of the chunks at these addresses, in that order, of the version that this sees.
     ///
     /// # Errors
     /// [`VectorError`] when the table cannot be read, or has no chunk at one of them.
     pub async fn at(&self, addresses: &[u64], columns: &[&str]) -> Result<RecordBatch, VectorError> {
-        let outdated = |reason: &str| VectorError::Outdated {
-            table: self.table.name().to_owned(),
-            reason: reason.to_owned(),
-        };
         // A query would be planned first, which takes longer than to read a few.
-        let table = self.table.dataset().ok_or_else(|| outdated(ELSEWHERE))?;
+        let table = self.table.dataset().ok_or_else(|| self.outdated(ELSEWHERE))?;
         let dataset = table.get().await.map_err(self.failed())?;
         let columns = dataset.schema().project(columns);
         let columns = columns.map_err(|error| self.failed()(error.into()))?;
@@ -261,7 +306,7 @@ impl Chunks {
             .map_err(|error| self.failed()(error.into()))?;
         match found.num_rows() == addresses.len() {
             true => Ok(found),
-            false => Err(outdated("it was written meanwhile")),
+            false => Err(self.outdated("it was written meanwhile")),
         }
     }
 

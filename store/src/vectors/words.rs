@@ -1,0 +1,145 @@
+//! Which chunks have words, asked of their index itself.
+//!
+//! - In: the index of one version of a table, words. Out: chunks with their BM25.
+//! - LanceDB has each query planned and optimised by DataFusion first, which takes longer than to answer one. Here the
+//!   index that it keeps is asked as its own plan asks it (`MatchQueryExec` in lance 14). What else a plan is needed for,
+//!   phrases and chunks that the index does not know yet, is left to it.
+
+use super::chunks::WordHit;
+use futures::future::try_join_all;
+use lance::dataset::Dataset;
+use lance::index::prefilter::DatasetPreFilter;
+use lance::index::{DatasetIndexExt as _, DatasetIndexInternalExt as _};
+use lance_index::Index as _;
+use lance_index::metrics::NoOpMetricsCollector;
+use lance_index::prefilter::PreFilter;
+use lance_index::scalar::inverted::InvertedIndex;
+use lance_index::scalar::inverted::query::{FtsSearchParams, try_collect_query_tokens};
+use lancedb::index::scalar::MultiMatchQuery;
+use std::collections::HashMap;
+use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+
+/// The indexes of words of one version of a table, opened.
+pub(super) struct Words {
+    version: u64,
+    columns: HashMap<String, Column>,
+}
+
+struct Column {
+    index: InvertedIndex,
+    /// Its size in files.
+    bytes: u64,
+    /// The chunks that are there still.
+    there: Arc<dyn PreFilter>,
+}
+
+impl Debug for Words {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let mut debug = formatter.debug_struct("Words");
+        debug.field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl Words {
+    /// Opens the indexes of those columns whose index is of one piece and knows all chunks.
+    pub(super) async fn open(dataset: &Arc<Dataset>, names: &[&str]) -> lance::Result<Self> {
+        let mut columns = HashMap::new();
+        let all = dataset.load_indices().await?;
+        for name in names {
+            let Some(field) = dataset.schema().field(name) else {
+                continue;
+            };
+            let mut segments = all.iter().filter(|segment| segment.fields == [field.id]);
+            let (Some(segment), None) = (segments.next(), segments.next()) else {
+                continue;
+            };
+            let knows = |fragment| {
+                let known = segment.fragment_bitmap.as_ref();
+                known.is_some_and(|known| u32::try_from(fragment).is_ok_and(|id| known.contains(id)))
+            };
+            if !dataset.fragments().iter().all(|fragment| knows(fragment.id)) {
+                continue;
+            }
+            let index = dataset
+                .open_scalar_index(name, &segment.uuid, &NoOpMetricsCollector)
+                .await?;
+            let Some(index) = index.as_any().downcast_ref::<InvertedIndex>().cloned() else {
+                continue;
+            };
+            let mut there = DatasetPreFilter::new(dataset.clone(), std::slice::from_ref(segment), None);
+            if !index.deleted_fragments().is_empty() {
+                there.set_deleted_fragments(index.deleted_fragments().clone());
+            }
+            there.wait_for_ready().await?;
+            let column = Column {
+                index,
+                bytes: segment.total_size_bytes().unwrap_or(u64::MAX),
+                there: Arc::new(there),
+            };
+            columns.insert((*name).to_owned(), column);
+        }
+        Ok(Self {
+            version: dataset.version().version,
+            columns,
+        })
+    }
+
+    /// Whether these are of that version.
+    pub(super) fn are_of(&self, dataset: &Dataset) -> bool {
+        self.version == dataset.version().version
+    }
+
+    /// Reads them into memory, if all have room in so many bytes.
+    pub(super) async fn keep(&self, most: u64) -> lance::Result<()> {
+        let sizes = self.columns.values().map(|column| column.bytes);
+        if sizes.fold(0, u64::saturating_add) <= most {
+            try_join_all(self.columns.values().map(|column| column.index.prewarm())).await?;
+        }
+        Ok(())
+    }
+
+    /// The chunks with words in any of some columns, best first, at most `most`; `None` where a plan is needed.
+    pub(super) async fn find(
+        &self,
+        query: &MultiMatchQuery,
+        most: usize,
+    ) -> lance::Result<Option<Vec<WordHit>>> {
+        let mut asked = Vec::new();
+        for query in &query.match_queries {
+            let column = query.column.as_ref().and_then(|name| self.columns.get(name));
+            let Some(Column { index, there, .. }) = column.filter(|_| query.fuzziness == Some(0)) else {
+                return Ok(None);
+            };
+            let tokens = try_collect_query_tokens(&query.terms, &mut index.tokenizer())?;
+            asked.push(async move {
+                let limit = FtsSearchParams::new().with_limit(Some(most));
+                let (there, metrics) = (Arc::clone(there), Arc::new(NoOpMetricsCollector));
+                let found = index.bm25_search(
+                    Arc::new(tokens),
+                    Arc::new(limit),
+                    query.operator,
+                    there,
+                    metrics,
+                    None,
+                );
+                found.await.map(|found| (found, query.boost))
+            });
+        }
+        let mut best: HashMap<u64, f32> = HashMap::new();
+        for ((addresses, scores), boost) in try_join_all(asked).await? {
+            for (address, score) in addresses.into_iter().zip(scores) {
+                let known = best.entry(address).or_insert(f32::NEG_INFINITY);
+                *known = known.max(score * boost);
+            }
+        }
+        let found = best
+            .into_iter()
+            .map(|(address, score)| WordHit { address, score });
+        let mut found: Vec<WordHit> = found.collect();
+        let order = |a: &WordHit, b: &WordHit| b.score.total_cmp(&a.score).then(a.address.cmp(&b.address));
+        found.sort_unstable_by(order);
+        found.truncate(most);
+        Ok(Some(found))
+    }
+}
