@@ -55,20 +55,12 @@ pub fn dataset(name: &str) -> Result<&'static Dataset> {
     })
 }
 
-/// The tables that the owner has in SQL: the datasets, and the log of what was asked of the gateway.
-pub fn tables() -> impl Iterator<Item = &'static Dataset> {
-    datasets::ALL.iter().copied().chain([&datasets::audit::DATASET])
-}
-
 /// The table that the user named.
 ///
 /// # Errors
 /// That there is none, with the nearest name.
 pub fn table(name: &str) -> Result<&'static Dataset> {
-    match name == datasets::audit::DATASET.name {
-        true => Ok(&datasets::audit::DATASET),
-        false => dataset(name),
-    }
+    datasets::table(name).map_or_else(|| dataset(name), Ok)
 }
 
 /// The dataset that the user named to search it.

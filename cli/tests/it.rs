@@ -44,6 +44,8 @@ mod it {
     mod originals;
     mod photos;
     mod power;
+    mod public;
+    mod roots;
     mod search;
     mod serve_openapi;
     mod service;

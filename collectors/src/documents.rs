@@ -14,6 +14,7 @@ use crate::collect::{
 };
 use crate::error::{CollectError, ConfigError};
 use crate::file_run::{FileRun, Outcome};
+use crate::local_files::is_known;
 use async_trait::async_trait;
 use bytes::Bytes;
 use find::File;
@@ -21,7 +22,7 @@ use schemars::JsonSchema;
 use schemas::{Attributes, Cursor, Digest, Original, RawItem};
 use serde::Deserialize;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// `kind = "documents"`.
@@ -88,7 +89,8 @@ impl Collector for Documents {
             max_document_bytes,
         } = self.config.clone();
         on_own_thread(move || {
-            let tree = find::find(&roots, &include, &exclude)
+            let is_known = |root: &Path| is_known(&known.locations, root);
+            let tree = find::find(&roots, &include, &exclude, is_known)
                 .map_err(|(path, source)| CollectError::Unreadable { path, source })?;
             FileRun::begin(from, false, &known, sink).all(
                 tree,

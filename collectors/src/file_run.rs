@@ -2,11 +2,12 @@
 //!
 //! - In: the files below the roots, what the lake has of them, how to read one. Out: batches, each with a cursor.
 //! - Cursor: the number of files. It says that `known` may be trusted; a file with the version it had is not opened.
+//! - A root, or a folder, that cannot be read is a reject, and all that is known of it stays.
 //! - Not here: finding files, what is in one, what becomes of it.
 
 use crate::collect::{Batch, Known, Sink};
 use crate::error::CollectError;
-use crate::local_files::{Listed, Tree};
+use crate::local_files::{Listed, Tree, look_at_root};
 use crate::places::{Meaning, Places};
 use rayon::prelude::*;
 use schemas::{Cursor, Digest, Location, Reject};
@@ -44,13 +45,17 @@ struct State {
     /// A run that trusts nothing is under way: if it is killed, the next one must not trust either.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rereading: bool,
+    /// Beginnings of the locations that could not be read when all others were read again. They are to be, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<String>,
 }
 
 /// One run over all files.
 pub(crate) struct FileRun {
     pub sink: Sink,
     places: Places,
-    trusts: bool,
+    /// Beginnings of the locations whose files are read whatever versions they have.
+    untrusted: Vec<String>,
     state: State,
     /// Places that were rejected in earlier runs.
     rejected: Vec<String>,
@@ -59,17 +64,23 @@ pub(crate) struct FileRun {
 impl FileRun {
     /// Starts a run.
     pub fn begin(from: Option<Cursor>, thorough: bool, known: &Known, sink: Sink) -> Self {
-        let from = from.map(|Cursor(value)| serde_json::from_value(value).unwrap_or_default());
-        let trusts = from.is_some_and(|state: State| !state.rereading && state.thorough >= thorough);
+        let before: Option<State> =
+            from.map(|Cursor(value)| serde_json::from_value(value).unwrap_or_default());
+        let before = before.filter(|state| !state.rereading && state.thorough >= thorough);
+        let state = State {
+            files: 0,
+            thorough,
+            rereading: before.is_none() && !known.locations.is_empty(),
+            unread: before
+                .as_ref()
+                .map(|state| state.unread.clone())
+                .unwrap_or_default(),
+        };
         Self {
             sink,
             places: Places::new(&known.locations),
-            trusts,
-            state: State {
-                files: 0,
-                thorough,
-                rereading: !trusts && !known.locations.is_empty(),
-            },
+            untrusted: before.map_or_else(|| vec![String::new()], |state| state.unread),
+            state,
             rejected: known.rejected.clone(),
         }
     }
@@ -81,7 +92,7 @@ impl FileRun {
     /// Those of `read`, and [`CollectError::Stopped`] when nobody takes the batches.
     pub fn all<F: Listed>(
         mut self,
-        tree: Tree<F>,
+        mut tree: Tree<F>,
         group: impl Fn(&[F]) -> usize,
         read: impl Fn(&mut Self, &[F], &mut Batch) -> Result<(), CollectError>,
     ) -> Result<(), CollectError> {
@@ -92,11 +103,12 @@ impl FileRun {
         for reject in &tree.rejects {
             self.places.keep(&reject.item);
         }
-        let (unchanged, to_read) = self.compare(tree.files);
+        self.places.keep_below(&tree.unread);
+        let (unchanged, to_read) = self.compare(std::mem::take(&mut tree.files));
         self.sink.progress().add_seen(unchanged);
         let mut batch = Batch::at(self.cursor());
         batch.unchanged = unchanged;
-        batch.rejects = tree.rejects;
+        batch.rejects = std::mem::take(&mut tree.rejects);
         let mut rest = to_read.as_slice();
         while !rest.is_empty() {
             let (files, later) = rest.split_at(group(rest).clamp(1, rest.len()));
@@ -108,12 +120,28 @@ impl FileRun {
                 self.sink.push_blocking(std::mem::replace(&mut batch, next))?;
             }
         }
-        let is_unread = |place: &str| tree.unread.iter().any(|prefix| place.starts_with(prefix));
-        self.places.remove_missing(|place| !is_unread(place));
+        // A disk may be taken away while it is read.
+        for root in std::mem::take(&mut tree.roots) {
+            if let Err(error) = look_at_root(&root, |root| self.places.has_below(root)) {
+                tree.miss_root(&root, &error);
+            }
+        }
+        tree.sort();
+        batch.rejects.append(&mut tree.rejects);
+        self.places.keep_below(&tree.unread);
+        self.places.remove_missing();
         self.places.drain_into(&mut batch);
+        let is_unread = |place: &str| tree.unread.iter().any(|prefix| place.starts_with(prefix));
         batch.forgiven = std::mem::take(&mut self.rejected);
         batch.forgiven.retain(|place| !is_unread(place));
         self.state.rereading = false;
+        let untrusted = std::mem::take(&mut self.untrusted);
+        let was_untrusted = |place: &String| {
+            let mut untrusted = untrusted.iter();
+            untrusted.any(|of| place.starts_with(of.as_str()) || of.starts_with(place.as_str()))
+        };
+        self.state.unread = std::mem::take(&mut tree.unread);
+        self.state.unread.retain(was_untrusted);
         batch.cursor = self.cursor();
         self.sink.push_blocking(batch)
     }
@@ -124,13 +152,13 @@ impl FileRun {
 
     /// How many files are as they were, and the others.
     fn compare<F: Listed>(&mut self, files: Vec<F>) -> (u64, Vec<F>) {
-        if !self.trusts {
-            return (0, files);
-        }
         let all = files.len();
-        let (same, mut to_read): (Vec<F>, Vec<F>) = files
-            .into_iter()
-            .partition(|file| self.places.unchanged_if(&file.local().location, &file.version()));
+        let untrusted = &self.untrusted;
+        let (same, mut to_read): (Vec<F>, Vec<F>) = files.into_iter().partition(|file| {
+            let location = &file.local().location;
+            let is_trusted = !untrusted.iter().any(|of| location.starts_with(of.as_str()));
+            is_trusted && self.places.unchanged_if(location, &file.version())
+        });
         let orphans: HashSet<String> = self.places.orphans();
         to_read.extend(
             same.into_iter()

@@ -5,6 +5,7 @@
 //!   each repository in `git_repositories` and `git_branches`. Commits that nothing leads to any more vanish.
 //! - Cursor: by repository, digests of its references and state, and the newest commits. While commits are on their
 //!   way it says so: a run that was killed goes on with those that are not stored.
+//! - A path, or a repository, that cannot be read is a reject, and all that is stored of it stays.
 //! - Not here: fetching. What is not on this machine is not seen.
 
 mod changes;
@@ -17,6 +18,7 @@ mod recent;
 mod renames;
 mod similarity;
 mod state;
+mod stored;
 
 use crate::collect::{Batch, Collector, Descriptor, Known, Sink, on_own_thread};
 use crate::error::{CollectError, ConfigError};
@@ -32,11 +34,12 @@ use schemas::datasets::{git_branches, git_commits, git_file_changes, git_reposit
 use schemas::{Cursor, Dataset, Digest, Reject, Row, Rows};
 use serde::Deserialize;
 use state::{References, Seen, State};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use stored::Stored;
 
 /// `kind = "git"`.
 pub const DESCRIPTOR: Descriptor = Descriptor {
@@ -140,18 +143,13 @@ impl<'a> Run<'a> {
     }
 
     fn all(mut self, config: &GitConfig) -> Result<(), CollectError> {
-        let repositories =
-            find::find(&config.paths).map_err(|(path, source)| CollectError::Unreadable { path, source })?;
+        let stored = Stored::look_up(&self.state, self.known, self.trusts)?;
+        let repositories = find::find(&config.paths, &stored)
+            .map_err(|(path, source)| CollectError::Unreadable { path, source })?;
         self.sink.progress().add_expected(repositories.found.len() as u64);
-        // What cannot be looked at may still be there.
-        let is_whole = repositories.rejects.is_empty();
+        let absent = stored.absent(&repositories);
         self.rejects = repositories.rejects;
-        let mut gone: BTreeSet<String> = self.state.repositories.keys().cloned().collect();
-        if !self.trusts {
-            gone.extend(self.known.stored.of(&git_repositories::DATASET)?);
-        }
         for found in &repositories.found {
-            gone.remove(&found.name);
             match self.repository(found) {
                 Ok(()) => {}
                 Err(Stop::Run(error)) => return Err(error),
@@ -160,15 +158,16 @@ impl<'a> Run<'a> {
             self.sink.progress().add_seen(1);
         }
         let mut vanished = Vec::new();
-        for name in gone.into_iter().filter(|_| is_whole) {
-            self.state.repositories.remove(&name);
-            let commits = self.take_stored(&name)?;
-            vanished.extend(commits.iter().map(|id| commit::item(&name, id)));
+        for name in &absent.gone {
+            self.state.repositories.remove(name);
+            let commits = self.take_stored(name)?;
+            vanished.extend(commits.iter().map(|id| commit::item(name, id)));
             vanished.push(name.clone());
-            self.walked.insert(name);
+            self.walked.insert(name.clone());
         }
-        let looked_at = |item: &&String| {
-            commit::split_item(item).is_none_or(|(repository, _)| self.walked.contains(repository))
+        let looked_at = |item: &&String| match commit::split_item(item) {
+            Some((repository, _)) => self.walked.contains(repository),
+            None => absent.is_looked_at(item),
         };
         let forgiven = self.known.rejected.iter().filter(looked_at).cloned().collect();
         self.sink.push_blocking(Batch {
@@ -201,6 +200,7 @@ impl<'a> Run<'a> {
         let mut seen = Seen {
             rules: state::rules(&repository)?,
             references: Some(references.digest()),
+            path: found.path.to_string_lossy().into_owned(),
             ..before.clone()
         };
         let mut vanished = Vec::new();

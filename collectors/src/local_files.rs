@@ -1,7 +1,7 @@
 //! Files in folders on this machine: what a collector needs to know of them before it reads one.
 
 use crate::maildir::{escape, modified_ns};
-use schemas::Reject;
+use schemas::{Location, Reject};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -32,17 +32,21 @@ pub(crate) trait Listed: Sync {
 /// What lies below the roots of a collector.
 #[derive(Debug)]
 pub(crate) struct Tree<F> {
+    /// The roots that were there.
+    pub roots: Vec<PathBuf>,
     /// In the order of their locations, each once.
     pub files: Vec<F>,
     /// What could not be looked at.
     pub rejects: Vec<Reject>,
-    /// Beginnings of the locations in folders that could not be read; nothing is known of what is there.
+    /// Beginnings of the locations, and of the rejects, in folders that could not be read; nothing is known of what is
+    /// there.
     pub unread: Vec<String>,
 }
 
 impl<F> Default for Tree<F> {
     fn default() -> Self {
         Self {
+            roots: Vec::new(),
             files: Vec::new(),
             rejects: Vec::new(),
             unread: Vec::new(),
@@ -53,9 +57,21 @@ impl<F> Default for Tree<F> {
 impl<F: Listed> Tree<F> {
     /// Notes a folder that could not be read.
     pub fn miss(&mut self, folder: &Path, error: &dyn std::fmt::Display) {
-        let missed = reject(folder, format!("cannot be read: {error}"));
-        self.unread.push(format!("{}/", missed.item));
-        self.rejects.push(missed);
+        self.leave(folder, format!("cannot be read: {error}"));
+    }
+
+    /// Notes a root that is not there.
+    pub fn miss_root(&mut self, root: &Path, error: &io::Error) {
+        self.leave(root, missing_root(root, error));
+    }
+
+    fn leave(&mut self, folder: &Path, reason: String) {
+        let below = folder.join("");
+        // A location is a path as it is; what is rejected is named with escapes.
+        self.unread.push(below.to_string_lossy().into_owned());
+        self.unread
+            .push(escape(below.as_os_str().as_bytes()).into_owned());
+        self.rejects.push(reject(folder, reason));
     }
 
     /// Brings it into its order. One root may lie in another, so what is there twice is left out.
@@ -66,7 +82,74 @@ impl<F: Listed> Tree<F> {
             .dedup_by(|one, other| one.local().location == other.local().location);
         self.rejects.sort_by(|one, other| one.item.cmp(&other.item));
         self.rejects.dedup_by(|one, other| one.item == other.item);
+        self.unread.sort_unstable();
+        self.unread.dedup();
     }
+}
+
+/// The roots of a collector.
+#[derive(Debug, Default)]
+pub(crate) struct Roots<'a> {
+    /// Those that can be read.
+    pub there: Vec<&'a PathBuf>,
+    /// The others, and why.
+    pub missing: Vec<(&'a PathBuf, io::Error)>,
+}
+
+impl<'a> Roots<'a> {
+    /// Looks at them. `is_known` says whether the lake has anything of a root.
+    ///
+    /// # Errors
+    /// The first one, and why, when none of them can be read.
+    pub fn look_at(
+        roots: &'a [PathBuf],
+        is_known: impl Fn(&Path) -> bool,
+    ) -> Result<Self, (PathBuf, io::Error)> {
+        let mut looked = Self::default();
+        for root in roots {
+            match look_at_root(root, &is_known) {
+                Ok(()) => looked.there.push(root),
+                Err(error) => looked.missing.push((root, error)),
+            }
+        }
+        if !looked.there.is_empty() {
+            return Ok(looked);
+        }
+        match looked.missing.into_iter().next() {
+            Some((root, error)) => Err((root.clone(), error)),
+            None => Ok(Self::default()),
+        }
+    }
+}
+
+/// Looks whether a root is there. Where a disk is not mounted there is no folder, or an empty one: that must not look
+/// like one from which all was deleted.
+///
+/// # Errors
+/// Why it is not.
+pub(crate) fn look_at_root(root: &Path, is_known: impl Fn(&Path) -> bool) -> io::Result<()> {
+    if fs::read_dir(root)?.next().is_none() && is_known(root) {
+        let cause = "it is empty, and was not; is its disk mounted?";
+        return Err(io::Error::new(io::ErrorKind::NotFound, cause));
+    }
+    Ok(())
+}
+
+/// Whether any of the places that the lake has lies below a root.
+pub(crate) fn is_known(places: &[Location], root: &Path) -> bool {
+    places
+        .iter()
+        .any(|place| Path::new(&place.location).starts_with(root))
+}
+
+/// Why a root was left out, what that means, and what to do. Whoever looks on is told at once.
+pub(crate) fn missing_root(root: &Path, error: &io::Error) -> String {
+    let reason = format!(
+        "cannot be read: {error}; the other roots were read, and what was collected from this one stays as it is. Mount \
+         its disk, or let dkc read it; if it is gone for good, take it out of the configuration"
+    );
+    tracing::warn!(root = %root.display(), reason);
+    reason
 }
 
 impl LocalFile {

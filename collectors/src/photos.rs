@@ -23,6 +23,7 @@ mod xmp;
 use crate::collect::{Batch, Collector, Descriptor, Known, Sink, now, on_own_thread};
 use crate::error::{CollectError, ConfigError};
 use crate::file_run::{FileRun, Told};
+use crate::local_files::is_known;
 use async_trait::async_trait;
 use files::File;
 use read::Looked;
@@ -98,8 +99,9 @@ impl Collector for Photos {
     ) -> Result<(), CollectError> {
         let PhotosConfig { roots, thumbnails } = self.config.clone();
         on_own_thread(move || {
-            let tree =
-                files::find(&roots).map_err(|(path, source)| CollectError::Unreadable { path, source })?;
+            let is_known = |root: &Path| is_known(&known.locations, root);
+            let tree = files::find(&roots, is_known)
+                .map_err(|(path, source)| CollectError::Unreadable { path, source })?;
             FileRun::begin(from, thumbnails, &known, sink).all(
                 tree,
                 |_| BATCH_FILES,

@@ -10,6 +10,7 @@
 use crate::collect::Batch;
 use schemas::{Digest, Location};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
 /// Which file holds which item.
 #[derive(Debug, Default)]
@@ -124,6 +125,25 @@ impl Places {
         }
     }
 
+    /// Marks all places whose locations begin so as still there, unless more is known of them.
+    pub fn keep_below(&mut self, beginnings: &[String]) {
+        if beginnings.is_empty() {
+            return;
+        }
+        for (location, place) in &mut self.stored {
+            let is_below = |beginning: &String| location.starts_with(beginning.as_str());
+            if place.state == State::Unseen && beginnings.iter().any(is_below) {
+                place.state = State::Kept;
+            }
+        }
+    }
+
+    /// Whether any place lies below a folder.
+    pub fn has_below(&self, folder: &Path) -> bool {
+        let mut locations = self.stored.keys();
+        locations.any(|location| Path::new(location).starts_with(folder))
+    }
+
     /// The first place of an item that is still there.
     fn first(&self, item: &str) -> Option<&String> {
         let mut places = self.of_item.get(item)?.iter();
@@ -176,12 +196,12 @@ impl Places {
         }
     }
 
-    /// Removes the places that were not seen and for which `gone` says true. Only once all files are placed.
-    pub fn remove_missing(&mut self, gone: impl Fn(&str) -> bool) {
+    /// Removes the places that were not seen. Only once all files are placed.
+    pub fn remove_missing(&mut self) {
         let missing = self
             .stored
             .iter()
-            .filter(|(location, place)| place.state == State::Unseen && gone(location));
+            .filter(|(_, place)| place.state == State::Unseen);
         let mut missing: Vec<String> = missing.map(|(location, _)| location.clone()).collect();
         missing.sort_unstable();
         for location in missing {
@@ -250,7 +270,7 @@ mod tests {
                 }
                 self.drain(&mut places);
             }
-            places.remove_missing(|_| true);
+            places.remove_missing();
             self.drain(&mut places);
         }
 
@@ -293,6 +313,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_still_tells_of_its_item() {
+        let mut lake = Lake::default();
+        let files = [("away/a", "x"), ("away/b", "y"), ("here/c", "x")];
+        let files = files.map(|(place, content)| (place.to_owned(), content.to_owned()));
+        lake.run(&BTreeMap::from(files), true, usize::MAX);
+        let mut places = Places::new(&lake.known());
+        let digest = Digest::of(b"x");
+        places.keep_below(&["away/".to_owned()]);
+        assert!(places.has_below(Path::new("away")) && !places.has_below(Path::new("awa")));
+        assert!(places.unchanged_if("here/c", &digest.to_string()));
+        assert!(places.orphans().is_empty(), "`away/a` tells of it");
+        assert!(!places.place("here/d", &digest.to_string(), digest).tells);
+        places.remove_missing();
+        let mut batch = Batch::at(Cursor(serde_json::Value::Null));
+        places.drain_into(&mut batch);
+        assert_eq!((batch.unlocated, batch.vanished), (Vec::new(), Vec::new()));
     }
 
     #[test]

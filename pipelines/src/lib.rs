@@ -12,6 +12,7 @@ pub mod error;
 pub mod index;
 mod landing;
 pub mod originals;
+pub mod reading;
 pub mod rebuild;
 pub mod retry;
 mod rows;

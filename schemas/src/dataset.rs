@@ -3,6 +3,7 @@
 //! REST, MCP, exports, reference pages and the Parquet metadata print these sentences; nobody writes
 //! them twice.
 
+use crate::datasets::rejects;
 use crate::search::Search;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ impl Dataset {
     /// All columns as the table has them: [`PROVENANCE`] first (lake tables only), then its own.
     pub fn all_columns(&self) -> impl Iterator<Item = &'static Column> {
         let first: &'static [Column] = match self.home {
+            // What was rejected may be no item: then a place stands for it.
+            Home::Lake if self.name == rejects::DATASET.name => rejects::PROVENANCE,
             Home::Lake => PROVENANCE,
             Home::Relational => &[],
         };
@@ -71,7 +74,7 @@ pub enum Kind {
 pub enum Privacy {
     /// For whoever may see the dataset.
     Open,
-    /// What a person wrote, or is known by.
+    /// What a person wrote or is known by, and where on their machine something lies.
     Private,
     /// What may hold a password or a key.
     Secret,
@@ -133,16 +136,22 @@ impl Column {
 }
 
 /// The columns that every lake row starts with: where it came from and which run made it.
-pub const PROVENANCE: &[Column] = &[
-    Column::new("_source", Kind::Text, "Name of the pipeline that collected it."),
-    Column::new(
-        "_item",
-        Kind::Text,
-        "Stable id of the item within its source; the same in every dataset made from it.",
-    ),
-    Column::new(
-        "_run",
-        Kind::Text,
-        "Id of the run that wrote the row, as in `runs`.",
-    ),
-];
+pub const PROVENANCE: &[Column] = &[SOURCE, ITEM, RUN];
+
+/// `_source`.
+pub(crate) const SOURCE: Column =
+    Column::new("_source", Kind::Text, "Name of the pipeline that collected it.");
+
+/// `_item`.
+pub(crate) const ITEM: Column = Column::new(
+    "_item",
+    Kind::Text,
+    "Stable id of the item within its source; the same in every dataset made from it.",
+);
+
+/// `_run`.
+pub(crate) const RUN: Column = Column::new(
+    "_run",
+    Kind::Text,
+    "Id of the run that wrote the row, as in `runs`.",
+);

@@ -38,6 +38,16 @@ pub const ALL: &[&Dataset] = &[
     &runs::DATASET,
 ];
 
+/// The tables that SQL has: [`ALL`], and [`audit`], which most readers are not told of.
+pub fn tables() -> impl Iterator<Item = &'static Dataset> {
+    ALL.iter().copied().chain([&audit::DATASET])
+}
+
+/// The table of that name.
+pub fn table(name: &str) -> Option<&'static Dataset> {
+    tables().find(|table| table.name == name)
+}
+
 /// The dataset of that name.
 pub fn by_name(name: &str) -> Option<&'static Dataset> {
     ALL.iter().copied().find(|dataset| dataset.name == name)

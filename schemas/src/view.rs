@@ -51,6 +51,50 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datasets;
+
+    #[test]
+    fn where_something_lies_on_the_machine_is_not_for_the_public() {
+        let public = View {
+            hidden: Some(Privacy::Private),
+            ..View::default()
+        };
+        let hidden: [(&str, &[&str]); 7] = [
+            ("documents", &["path"]),
+            ("git_repositories", &["path", "remote_url", "work_trees"]),
+            ("locations", &["location", "folder"]),
+            ("photos", &["path", "album", "problem"]),
+            ("raw", &["path", "bytes"]),
+            ("rejects", &["_item", "item", "reason", "raw"]),
+            ("runs", &["cursor_after", "error", "reason"]),
+        ];
+        for (dataset, columns) in hidden {
+            let all = datasets::by_name(dataset).unwrap().all_columns();
+            let read: Vec<&str> = all
+                .filter(|column| public.reads(column))
+                .map(|column| column.name)
+                .collect();
+            for column in columns {
+                assert!(!read.contains(column), "{dataset}.{column}");
+            }
+            assert!(!read.is_empty(), "{dataset}");
+        }
+        // Any other column whose words speak of a path must be looked at, and named above or here.
+        let known = [
+            "document_links.kind",
+            "git_file_changes",
+            "git_repositories.repository",
+        ];
+        for dataset in datasets::ALL {
+            for column in dataset.all_columns().filter(|column| public.reads(column)) {
+                let is_known = known.iter().any(|known| {
+                    *known == dataset.name || *known == format!("{}.{}", dataset.name, column.name)
+                });
+                let speaks = column.doc.to_lowercase().contains("path");
+                assert!(is_known || !speaks, "{}.{}", dataset.name, column.name);
+            }
+        }
+    }
 
     #[test]
     fn the_audit_is_there_for_its_owner_and_absent_where_it_is_withheld_even_if_named() {

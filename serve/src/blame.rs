@@ -3,14 +3,15 @@
 //! - In: a repository on this machine, a revision, the path of a file in it. Out: runs of lines, each with its commit.
 //! - The file is looked up in the tree of the commit; work tree and index are not read. Nothing is run: no hooks, no
 //!   filters, no programs that configuration names, and only the repository's own configuration counts.
-//! - A file that looks like a secret, or is in a folder of credentials, is refused as it is when files are read.
+//! - A file that looks like a secret, or is in a folder of credentials, is refused as it is when files are read; so is one
+//!   that was such a file under an earlier name, by the renames that were collected and by those that its lines went through.
 //! - How a repository is opened, and what of it is never read, is said here for others too (`operations::get_commit`).
 //! - Not here: which repositories there are (`operations::get_file_blame`).
 
 pub(crate) mod objects;
+mod withheld;
 
 use crate::problem::{Kind, Problem};
-use crate::roots::is_secret;
 use gix::Repository;
 use gix::blame::{BlameEntry, BlameRanges, Options, Outcome, Start};
 use gix::bstr::{BStr, ByteSlice as _};
@@ -22,9 +23,12 @@ use objects::Objects;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+pub(crate) use withheld::{Rename, Withheld};
 
 /// How long it may take.
 pub(crate) const TIME: Duration = Duration::from_secs(20);
@@ -52,6 +56,8 @@ pub(crate) struct Asked {
     pub(crate) repository: PathBuf,
     /// Folders of credentials, as they were configured.
     pub(crate) secret_folders: Vec<PathBuf>,
+    /// All renames that were collected of the repository.
+    pub(crate) renames: Vec<Rename>,
     /// The file, from the top of the tree.
     pub(crate) file: String,
     /// A commit, branch or tag; `~n` may follow.
@@ -99,11 +105,15 @@ pub(crate) struct BlamedLines {
 /// # Errors
 /// [`Problem`] when there is no such file at the revision, it may not be read, or it takes too long.
 pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed, Problem> {
-    if Withheld::of(&asked.repository, &asked.secret_folders).has(Path::new(&asked.file)) {
-        return Err(Problem::new(
+    let withheld = Withheld::of(&asked.repository, &asked.secret_folders, &asked.renames);
+    let refused = || {
+        Problem::new(
             Kind::Forbidden,
             "the file looks like a secret, or is in a folder of credentials; those are never read",
-        ));
+        )
+    };
+    if withheld.has(Path::new(&asked.file)) {
+        return Err(refused());
     }
     let mut repository = open(&asked.repository)?;
     repository.object_cache_size(CACHE_BYTES);
@@ -129,38 +139,19 @@ pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed,
         ),
         false => damaged(&error),
     })?;
+    // What merges renamed is not collected; what became of these lines is known here.
+    let steps = outcome.blame_path.iter().flatten();
+    let mut names = steps.flat_map(|step| {
+        let before = step.previous_source_file_path.as_ref();
+        [Some(&step.source_file_path), before].into_iter().flatten()
+    });
+    if names.any(|name| withheld.has(Path::new(OsStr::from_bytes(name)))) {
+        return Err(refused());
+    }
     Ok(Blamed {
         commit: id.to_string(),
         ..told(&repository, &outcome, asked)
     })
-}
-
-/// Which files of a repository must not be read, by their own path or by that to which links lead.
-pub(crate) struct Withheld {
-    places: Vec<PathBuf>,
-    folders: Vec<PathBuf>,
-}
-
-impl Withheld {
-    /// Those of a repository, with folders of credentials as they were configured.
-    pub(crate) fn of(repository: &Path, secret_folders: &[PathBuf]) -> Self {
-        let with_real = |path: &Path| std::fs::canonicalize(path).into_iter().chain([path.to_owned()]);
-        Self {
-            places: with_real(repository).collect(),
-            folders: secret_folders
-                .iter()
-                .flat_map(|folder| with_real(folder))
-                .collect(),
-        }
-    }
-
-    /// Whether a file, named from the top of the repository, is one of them.
-    pub(crate) fn has(&self, file: &Path) -> bool {
-        self.places.iter().any(|place| {
-            let file = place.join(file);
-            is_secret(&file) || self.folders.iter().any(|folder| file.starts_with(folder))
-        })
-    }
 }
 
 /// Opens a repository: none but its own configuration counts.
@@ -252,7 +243,7 @@ fn walk(
             limit: MOST_COMPARED,
             ..Default::default()
         }),
-        debug_track_path: false,
+        debug_track_path: true,
     };
     // It knows nothing of the border of a shallow clone.
     let graph = match objects.has_border() {

@@ -68,6 +68,13 @@ impl Caller {
         }
     }
 
+    /// The same who asks through an agent: the log of what was asked is for people.
+    #[must_use]
+    pub fn by_agent(mut self) -> Self {
+        Arc::make_mut(&mut self.view).hides_audit = true;
+        self
+    }
+
     /// Counts a request.
     ///
     /// # Errors
@@ -206,6 +213,9 @@ mod tests {
             assert_eq!(of(None), is_dev, "{role}");
             assert_eq!(of(Some(&["audit", "photos"])), is_dev, "{role}");
             assert!(!of(Some(&["photos"])), "{role}");
+            let agent = Caller::new("x", role, None, None).by_agent();
+            assert!(!agent.view.shows("audit"), "{role}");
+            assert!(agent.view.shows("photos"), "{role}");
         }
     }
 }

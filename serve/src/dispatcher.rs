@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::lake::Lake;
 use crate::operation::{APPLY, Call, DEV, Effect, Face, Operation, Reply};
 use crate::problem::{Kind, Problem};
+use bytes::Bytes;
 use schemas::Role;
 use schemas::datasets::email_attachments::EmailAttachment;
 use serde_json::Value;
@@ -45,6 +46,19 @@ const LISTENERS: usize = 1_000;
 /// if it is no mail that can be read. Mails are read below the gateway, by what made their rows.
 pub type CutAttachment = fn(&str, &[u8], i64) -> Result<Option<(EmailAttachment, Vec<u8>)>, String>;
 
+/// Gives the text of a document, of this media type, name and content; none where nothing reads such documents. Why, if
+/// this one cannot be read.
+pub type ReadDocument = fn(&str, &str, Bytes) -> Result<Option<String>, String>;
+
+/// What reads originals for the gateway.
+#[derive(Clone, Copy)]
+pub struct Readers {
+    /// Mails.
+    pub cut: CutAttachment,
+    /// Documents.
+    pub read: ReadDocument,
+}
+
 /// The gateway.
 pub struct Gateway {
     /// How it listens and what it allows.
@@ -79,7 +93,7 @@ pub struct Gateway {
     pub(crate) asking: Semaphore,
     pub(crate) limits: Limits,
     pub(crate) models: Models,
-    pub(crate) cut: CutAttachment,
+    pub(crate) readers: Readers,
     pub(crate) searcher: RwLock<Option<(Searcher, Instant)>>,
     heavy: Arc<Semaphore>,
     pub(crate) records: mpsc::UnboundedSender<Entry>,
@@ -137,7 +151,7 @@ impl Gateway {
         limits: Limits,
         models: Models,
         queries: Handle,
-        cut: CutAttachment,
+        readers: Readers,
     ) -> Result<Self, store::StoreError> {
         crate::operations::get_uptime_status::begin();
         let place = store.place().clone();
@@ -166,7 +180,7 @@ impl Gateway {
             queue,
             limits,
             models,
-            cut,
+            readers,
             searcher: RwLock::default(),
             records,
             unwritten: Mutex::new(unwritten),

@@ -267,11 +267,26 @@ impl Lake {
 /// # Errors
 /// [`crate::problem::Kind::NotFound`], the same for one that is not there and one that may not be seen.
 pub fn visible(name: &str, view: &View) -> Result<&'static Dataset, Problem> {
-    let found = datasets::by_name(name).filter(|dataset| view.shows(dataset.name));
+    let found = datasets::table(name).filter(|dataset| view.shows(dataset.name));
     found.ok_or_else(|| {
-        let names = datasets::ALL.iter().map(|dataset| dataset.name);
+        let names = datasets::tables().map(|dataset| dataset.name);
         Problem::not_found("dataset", name, names.filter(|name| view.shows(name)))
     })
+}
+
+/// The dataset of a name whose rows are given in pages and files, if a caller may see it.
+///
+/// # Errors
+/// As [`visible`]; that `audit` is not one: each request makes it longer, also that which reads it, so no page or file of it
+/// is of a snapshot.
+pub fn readable(name: &str, view: &View) -> Result<&'static Dataset, Problem> {
+    let dataset = visible(name, view)?;
+    match dataset.name == datasets::audit::DATASET.name {
+        true => Err(Problem::unprocessable(format!(
+            "`{name}` is read in SQL, and newest first by GET /api/v1/audit"
+        ))),
+        false => Ok(dataset),
+    }
 }
 
 #[cfg(test)]

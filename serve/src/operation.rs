@@ -70,7 +70,8 @@ pub struct Operation {
     pub path: &'static str,
     /// What it costs: heavy ones wait for one another.
     pub is_heavy: bool,
-    /// Whether its answer is a function of input, snapshot and view, so that a client need not fetch it twice.
+    /// Whether a client need not fetch an answer twice: it is a function of input, snapshot and view, or bytes, which are
+    /// known by their digest.
     pub is_cacheable: bool,
     /// The type of its input, an object.
     pub input: fn(&mut SchemaGenerator) -> Schema,
@@ -237,8 +238,20 @@ pub struct Original {
     pub media_type: String,
     /// The name of a file for them.
     pub name: String,
+    /// Their SHA-256, hexadecimal.
+    pub sha256: String,
     /// The bytes.
     pub bytes: Bytes,
+}
+
+impl Original {
+    /// Whether it is a picture that agents can be shown.
+    pub(crate) fn is_picture(&self) -> bool {
+        matches!(
+            self.media_type.as_str(),
+            "image/jpeg" | "image/png" | "image/webp" | "image/gif"
+        )
+    }
 }
 
 /// The typed input of an operation.

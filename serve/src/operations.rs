@@ -49,6 +49,7 @@ pub(crate) mod list_sections;
 pub(crate) mod list_tokens;
 pub(crate) mod list_tools;
 pub(crate) mod list_workflow_runs;
+pub(crate) mod read_attachment;
 pub(crate) mod read_file;
 pub(crate) mod read_rows;
 pub(crate) mod refuse_act;

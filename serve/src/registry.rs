@@ -22,6 +22,7 @@ pub const ALL: &[&Operation] = &[
     &search_emails::OPERATION,
     &get_email::OPERATION,
     &get_attachment::OPERATION,
+    &read_attachment::OPERATION,
     &list_folders::OPERATION,
     &search_photos::OPERATION,
     &get_photo_metadata::OPERATION,

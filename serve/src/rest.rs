@@ -20,7 +20,7 @@ pub use encryption::{Encryption, EncryptionError};
 pub use listen::listen;
 
 use crate::dispatcher::Gateway;
-use crate::operation::{Call, Face, Method, Operation};
+use crate::operation::{Call, Face, Method, Operation, Output, Reply};
 use crate::problem::{Kind, Problem};
 use crate::registry;
 use axum::extract::rejection::PathRejection;
@@ -179,14 +179,13 @@ async fn call(
     }
     let form = format::negotiate(operation, asked.format.as_deref(), &parts.headers)
         .inspect_err(|problem| ticket.fail(problem.kind.name()))?;
-    let tag = operation
-        .is_cacheable
-        .then(|| reply::tag(gateway, &caller, operation, &asked.input, form));
-    if let Some(tag) = &tag
-        && reply::is_known(&parts.headers, tag)
-    {
+    // Bytes are known by their digest once they are there.
+    let is_named = operation.is_cacheable && !matches!(operation.output, Output::Bytes);
+    let mut tag = is_named.then(|| reply::tag(gateway, &caller, operation, &asked.input, form));
+    let known = |tag: Option<&String>| tag.filter(|tag| reply::is_known(&parts.headers, tag)).cloned();
+    if let Some(tag) = known(tag.as_ref()) {
         ticket.fail("not-modified");
-        return Ok(reply::not_modified(tag));
+        return Ok(reply::not_modified(&tag));
     }
     let cancel = CancellationToken::new();
     // Whoever left does not wait for what was begun.
@@ -205,6 +204,13 @@ async fn call(
         None => pulse.beside(performed).await,
     };
     let answer = performed.inspect_err(|problem| ticket.fail(problem.kind.name()))?;
+    if let Reply::Bytes(original) = &answer {
+        tag = Some(reply::tag_of(original));
+        if let Some(tag) = known(tag.as_ref()) {
+            ticket.fail("not-modified");
+            return Ok(reply::not_modified(&tag));
+        }
+    }
     let written = reply::write(answer, operation, form, tag, ticket).await;
     written.map_err(|problem| pulse.blame(problem))
 }

@@ -103,7 +103,7 @@ pub const PLANS: Toolset = Toolset {
 /// Mail.
 pub const EMAILS: Toolset = Toolset {
     name: "emails",
-    about: "Mail: search, whole messages, folders.",
+    about: "Mail: search, whole messages, attachments, folders.",
     is_default: false,
     dataset: Some("emails"),
     is_on: |_| true,

@@ -11,7 +11,7 @@ mod tell;
 
 pub use columns::ColumnsChanged;
 pub use facts::{AtWork, Failure, Newest, Standing, Waiting};
-pub use fares::{Expected, Failed, Fares, SCHEDULES, TOLD_AT, Unattended, Wrong, late_since};
+pub use fares::{Expected, Failed, Fares, TOLD_AT, Unattended, Wrong, late_since};
 pub use settle::{EVENT, Looked, Settled};
 pub use tell::News;
 

@@ -141,17 +141,11 @@ impl Store {
             None => is_empty(&lake.join("catalog.sqlite")) && is_empty(&lake.join("catalog.sqlite-wal")),
         };
         directory::make_lake(&place.data, &files, is_new)?;
-        if is_new && has_data_files(&files)? {
-            let data = place.data;
-            return Err(match &connected {
-                Some(catalog) => StoreError::NotMoved {
-                    database: catalog.database().name().to_owned(),
-                    data,
-                },
-                None => StoreError::CatalogLost {
-                    catalog: lake.join("catalog.sqlite"),
-                    data,
-                },
+        // Whose one in Postgres is was checked before, and is again when it is made.
+        if is_new && connected.is_none() && has_data_files(&files)? {
+            return Err(StoreError::CatalogLost {
+                catalog: lake.join("catalog.sqlite"),
+                data: place.data,
             });
         }
         let mut catalog = match connected {

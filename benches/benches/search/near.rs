@@ -33,7 +33,7 @@ impl Bench {
         for model in [DEFAULT_STATIC, DEFAULT_TRANSFORMER] {
             let embedder = Arc::new(self.open(model, 2)?);
             let space = vectors.space_or_new("pieces", embedder.stamp()).await?;
-            let pending = space.pending(&chunks).await?;
+            let pending = space.compared(&chunks).await?.pending;
             let begin = Instant::now();
             for (done, part) in pending.chunks(2_048).enumerate() {
                 let texts = Space::texts(&chunks, part).await?;
@@ -186,7 +186,7 @@ impl Bench {
             let seeds = all_vectors(&vectors, &stamp, "pieces").await?;
             let seeds: Vec<&[f32]> = seeds.chunks_exact(stamp.dimension).collect();
             let mut noise = Noise(7);
-            for part in space.pending(&chunks).await?.chunks(20_000) {
+            for part in space.compared(&chunks).await?.pending.chunks(20_000) {
                 let found = part.iter().flat_map(|_| {
                     let at = (noise.next() * seeds.len() as f32) as usize;
                     let seed = seeds.get(at).or(seeds.last()).copied().unwrap_or_default();

@@ -12,6 +12,7 @@ use pipelines::schedule::When;
 use schemas::Role;
 use secrecy::SecretString;
 use serve::config::{Build, Docker, GitHub, Machine, Pipeline, Proxy, Root, SavedQuery, Tls};
+use serve::dispatcher::Readers;
 use serve::{Config, Gateway};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -238,8 +239,11 @@ pub async fn open(config: Config, settings: Settings, store: Store, context: &Co
         .into_diagnostic()?;
     let handle = queries.handle().clone();
     let queries = Queries(Some(queries));
-    let cut = pipelines::originals::attachment;
-    let gateway = Gateway::open(config, store, workers, limits, models, handle, cut).await;
+    let readers = Readers {
+        cut: pipelines::originals::attachment,
+        read: pipelines::reading::text_of,
+    };
+    let gateway = Gateway::open(config, store, workers, limits, models, handle, readers).await;
     Ok(Opened {
         gateway: Arc::new(gateway.into_diagnostic()?),
         _queries: queries,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::slice;
 use store::Store;
-use store::alerts::{AlertLog, Expected, Unattended};
+use store::alerts::{AlertLog, Unattended};
 use store::queue::{Decided, Queue};
 
 /// What the service has decided, by pipeline and schedule.
@@ -82,7 +82,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         let own = fares.unattended(slice::from_ref(expected), moment);
         listed.push(Listed {
             pipeline,
-            next: next_due(expected, &fares.schedules),
+            next: expected.next_due(&fares.schedules),
             good: fares.collected.get(name.as_str()).copied(),
             last: newest.into_diagnostic()?.into_iter().next(),
             is_failing: fares.failing.contains_key(name.as_str()),
@@ -153,15 +153,6 @@ impl Listed<'_> {
             wrong.join(", "),
         ]
     }
-}
-
-/// When a pipeline is due next, by any of its schedules, as the service has decided: what REST tells as well. What is in the
-/// past stays until a service sees it. Without a service no time is known: that of an interval would move with the clock.
-fn next_due(expected: &Expected, schedules: &Schedules) -> Option<Instant> {
-    let own = schedules.iter().filter(|((pipeline, when), _)| {
-        pipeline.as_str() == expected.pipeline && expected.schedule.iter().any(|own| own == when)
-    });
-    own.filter_map(|(_, decided)| decided.next_due).min()
 }
 
 /// Warns that the times to come will not happen.
@@ -330,11 +321,11 @@ mod tests {
         .into();
         let expected = &alerts::expected(&config);
         assert_eq!(
-            next_due(&expected[0], &schedules),
+            expected[0].next_due(&schedules),
             Some(missed.as_microsecond()),
             "though it is later by now"
         );
-        assert_eq!(next_due(&expected[1], &schedules), None);
+        assert_eq!(expected[1].next_due(&schedules), None);
         for now in ["2026-01-01T09:00:00Z", "2026-01-01T10:29:59Z"] {
             let times = times(slice::from_ref(mail), &schedules, at(now), 2);
             let times: Vec<Timestamp> = times.iter().map(|time| time.at).collect();

@@ -14,19 +14,8 @@ use crate::context::Context;
 use clap::{Args, Subcommand};
 use miette::{IntoDiagnostic, Result, miette};
 use schemas::RunId;
-use schemas::datasets::runs::{Run, RunState};
+use schemas::datasets::runs::Run;
 use store::Store;
-
-/// All states, for `--state`.
-const STATES: [RunState; 7] = [
-    RunState::Queued,
-    RunState::Running,
-    RunState::Succeeded,
-    RunState::PartlySucceeded,
-    RunState::Failed,
-    RunState::Cancelled,
-    RunState::Skipped,
-];
 
 /// Fewer characters could be of any run.
 const LEAST_OF_ID: usize = 4;

@@ -120,11 +120,16 @@ impl Reader<'_> {
             ("reranker", search.reranker.as_mut()),
         ];
         for (key, name) in names {
-            // Else it is a name, of a folder among the models maybe.
-            let Some(name) = name.filter(|name| name.is_empty() || name.starts_with(['~', '.'])) else {
+            let Some(name) = name else {
                 continue;
             };
-            match expand(name, self.folder) {
+            let read = match name.trim() {
+                "" => Err("it is empty; name a model, or remove it".to_owned()),
+                path if path.starts_with(['~', '.']) => expand(path, self.folder),
+                // A name, of a folder among the models maybe.
+                _ => continue,
+            };
+            match read {
                 Ok(path) => *name = path.display().to_string(),
                 Err(reason) => {
                     let finding = Finding::new("search", &[key], format!("`search.{key}`: {reason}"), "");

@@ -292,6 +292,19 @@ fn what_is_wrong_with_a_schedule_is_told_with_what_would_be_right() {
 }
 
 #[test]
+fn a_model_without_a_name_is_told() {
+    for (key, blank) in [
+        ("model", ""),
+        ("model", " "),
+        ("reranker", ""),
+        ("reranker", "  "),
+    ] {
+        let told = mistakes(&format!("[search]\n{key} = \"{blank}\"\n"));
+        assert!(told.contains(&format!("`search.{key}`: it is empty")), "{told}");
+    }
+}
+
+#[test]
 fn pipelines_that_follow_each_other_in_a_circle_are_told_once() {
     let after =
         |name: &str, before: &str| pipeline(name, &format!("schedule = [\"@daily\", \"after {before}\"]"));

@@ -40,7 +40,7 @@ fn style(part: Part, words: &str) -> Style {
 }
 
 fn is_column(word: &str) -> bool {
-    let mut columns = crate::commands::tables().flat_map(|dataset| dataset.all_columns());
+    let mut columns = schemas::datasets::tables().flat_map(|dataset| dataset.all_columns());
     columns.any(|column| column.name == word)
 }
 

@@ -103,8 +103,10 @@ impl Shell<'_> {
                     .wrap_err_with(|| format!("cannot read `{path}`"))?;
                 return Ok(Next::Script(text));
             }
-            ("run", name) => return Ok(Next::Script(saved::text(self.store.data(), name)?)),
-            ("save", name) => {
+            ("run", name) if !name.is_empty() => {
+                return Ok(Next::Script(saved::text(self.store.data(), name)?));
+            }
+            ("save", name) if !name.is_empty() => {
                 let last = self.manner.last.as_deref();
                 let last = last.ok_or_else(|| miette!("there is no query to save yet"))?;
                 let path = saved::save(self.store.data(), name, last)?;
@@ -117,7 +119,7 @@ impl Shell<'_> {
             ("schema", name) => self.show(&schema(name)?)?,
             ("tables", part) => {
                 let part = part.trim_matches('%').to_lowercase();
-                let named = crate::commands::tables().filter(|table| table.name.contains(&part));
+                let named = schemas::datasets::tables().filter(|table| table.name.contains(&part));
                 let lines = named.map(|dataset| format!("{:<18} {}\n", dataset.name, dataset.about));
                 self.show(&lines.collect::<String>())?;
             }
@@ -244,7 +246,7 @@ fn mode_name(format: Format) -> &'static str {
 /// Tables as statements that would make them, with what their columns mean.
 fn schema(name: &str) -> Result<String> {
     let tables = match name {
-        "" => crate::commands::tables().collect(),
+        "" => schemas::datasets::tables().collect(),
         name => vec![crate::commands::table(name)?],
     };
     Ok(tables.into_iter().map(statement).collect())

@@ -146,7 +146,7 @@ fn of_command(typed: &str, data: &Path) -> (usize, Vec<Found>) {
         Some("timer") => ["on", "off"].map(str::to_owned).to_vec(),
         Some("parameter") => ["clear", "list", "set", "unset"].map(str::to_owned).to_vec(),
         Some("help") => COMMANDS.iter().map(|command| command.name.to_owned()).collect(),
-        Some("schema") => crate::commands::tables()
+        Some("schema") => schemas::datasets::tables()
             .map(|table| table.name.to_owned())
             .collect(),
         Some("run") => saved::names(data),
@@ -196,7 +196,8 @@ fn of_query(line: &str, before: &str) -> (usize, Vec<Found>) {
 }
 
 fn tables() -> Vec<Found> {
-    let tables = crate::commands::tables().map(|table| (table.name.to_owned(), Some(table.about.to_owned())));
+    let tables =
+        schemas::datasets::tables().map(|table| (table.name.to_owned(), Some(table.about.to_owned())));
     tables
         .chain(TABLE_FUNCTIONS.iter().map(|&function| bare(function)))
         .collect()
@@ -204,7 +205,7 @@ fn tables() -> Vec<Found> {
 
 fn words() -> Vec<Found> {
     let functions = FUNCTIONS.iter().map(|name| bare(format!("{name}(")));
-    let tables = crate::commands::tables().map(|table| bare(table.name));
+    let tables = schemas::datasets::tables().map(|table| bare(table.name));
     let keywords = KEYWORDS.iter().map(|&keyword| bare(keyword));
     keywords.chain(functions).chain(tables).collect()
 }
@@ -226,7 +227,7 @@ impl Read {
                 Part::Text => (word.trim_matches('\''), n + 1),
                 _ => continue,
             };
-            let Some(dataset) = crate::commands::tables().find(|table| table.name == name) else {
+            let Some(dataset) = schemas::datasets::tables().find(|table| table.name == name) else {
                 continue;
             };
             read.insert(dataset.name.to_owned(), dataset);
@@ -252,7 +253,7 @@ impl Read {
         let named = whose.and_then(|name| self.0.get(&name.to_lowercase()));
         let mut tables: Vec<&Dataset> = match named {
             Some(dataset) => vec![dataset],
-            None if self.0.is_empty() => crate::commands::tables().collect(),
+            None if self.0.is_empty() => schemas::datasets::tables().collect(),
             None => self.0.values().copied().collect(),
         };
         tables.dedup_by_key(|dataset| dataset.name);

@@ -1,43 +1,15 @@
 //! What happens while Postgres is away, or will not have dkc, as those see it who ask, and those who start a service.
 
-use crate::it::gateway::{Served, answer, mail};
-use crate::it::lab::{Lab, MAIL, POSTGRES, program};
+use crate::it::gateway::{Served, answer, answered, mail};
+use crate::it::lab::{Lab, MAIL, PATIENCE, POSTGRES, program, until};
 use fixtures::postgres::{PASSWORD, Postgres, USER, ask, fresh};
 use serde_json::Value;
 use std::fs::File;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longer, and it never comes.
-const PATIENCE: Duration = Duration::from_secs(90);
-
 /// Longer than this nobody waits for an answer; what is left is for a busy machine.
 const ANSWERED: Duration = Duration::from_secs(10);
-
-/// What is found at last.
-fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = find() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: it never came");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// What a service answers on a path, once that is what is waited for.
-async fn answered(served: &Served, token: &str, path: &str, is_it: impl Fn(u16, &Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let (status, told) = answer(served.get(token, path).send().await.unwrap()).await;
-        if is_it(status, &told) {
-            return told;
-        }
-        assert!(Instant::now() < deadline, "{path}: {status} {told:#}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 /// Whether `/readyz` says that it is not ready, for such a reason.
 fn is_unready(status: u16, told: &Value, words: &str) -> bool {

@@ -1,9 +1,10 @@
 //! The gateway over TLS: what it shows, and what it asks programs for beside their token.
 
 use crate::it::gateway::{Served, mail, token};
-use crate::it::lab::{Lab, MAIL};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use crate::it::lab::{Lab, MAIL, until};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use reqwest::{Certificate, Client, Identity};
+use std::fs::{self, File};
 
 /// Somebody who signs certificates.
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
@@ -14,8 +15,14 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 
 /// A certificate for a name, and its key, in PEM.
 fn signed(authority: &CertifiedIssuer<'_, KeyPair>, name: &str) -> (String, String) {
+    signed_until(authority, name, 4096)
+}
+
+/// The same, of one that is no longer valid when that year begins.
+fn signed_until(authority: &CertifiedIssuer<'_, KeyPair>, name: &str, year: i32) -> (String, String) {
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.not_after = date_time_ymd(year, 1, 1);
     let certificate = params.signed_by(&key, authority).unwrap();
     (certificate.pem(), key.serialize_pem())
 }
@@ -44,15 +51,17 @@ async fn programs_need_a_token_and_a_certificate_and_people_a_token() {
     lab.write("server.pem", certificate);
     lab.write("server.key", key);
     lab.write("programs.pem", ours.pem());
-    let (mut served, person) = Served::start(&lab);
+    let log = lab.path("served.err");
+    let (mut served, said) = Served::start_telling(&lab, &[], File::create(&log).unwrap());
+    let person = said["token"].as_str().unwrap();
     let program = token(&lab, "job", &["--role", "automated"]);
     assert!(served.url.starts_with("https://"), "{}", served.url);
     let datasets = "/api/v1/datasets";
     // Nobody takes a certificate from someone they do not know.
-    served.get(&person, datasets).send().await.unwrap_err();
+    served.get(person, datasets).send().await.unwrap_err();
 
     served.client = client(&ours, None);
-    assert_eq!(served.get(&person, datasets).send().await.unwrap().status(), 200);
+    assert_eq!(served.get(person, datasets).send().await.unwrap().status(), 200);
     for path in [datasets, "/metrics", "/openapi.json"] {
         let refused = served.get(&program, path).send().await.unwrap();
         assert_eq!(refused.status(), 401, "{path}");
@@ -72,8 +81,23 @@ async fn programs_need_a_token_and_a_certificate_and_people_a_token() {
     // It does not stand for a token.
     assert_eq!(served.get("", datasets).send().await.unwrap().status(), 401);
 
-    served.client = client(&ours, Some(&signed(&theirs, "job")));
-    served.get(&program, datasets).send().await.unwrap_err();
+    let refusals = || fs::read_to_string(&log).unwrap();
+    let words = "a certificate of a program was refused";
+    assert!(!refusals().contains(words), "{}", refusals());
+    for (shown, reason) in [
+        (signed(&theirs, "job"), "invalid peer certificate"),
+        (signed_until(&ours, "job", 2001), "certificate expired"),
+    ] {
+        served.client = client(&ours, Some(&shown));
+        served.get(&program, datasets).send().await.unwrap_err();
+        // The client may be told before the log is written.
+        until(reason, || {
+            let log = refusals();
+            let told = log.lines().find(|line| line.contains(reason))?;
+            assert!(told.contains(words) && told.contains("127.0.0.1:"), "{told}");
+            Some(())
+        });
+    }
 }
 
 #[test]

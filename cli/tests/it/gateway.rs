@@ -1,6 +1,6 @@
 //! The gateway as its clients meet it: a server that the test starts, asked over HTTP.
 
-use crate::it::lab::{Lab, MAIL};
+use crate::it::lab::{Lab, MAIL, PATIENCE};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, ORIGIN};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -103,6 +103,24 @@ pub async fn answer(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// What a service answers on a path, once that is what is waited for.
+pub async fn answered(
+    served: &Served,
+    token: &str,
+    path: &str,
+    is_it: impl Fn(u16, &Value) -> bool,
+) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (status, told) = answer(served.get(token, path).send().await.unwrap()).await;
+        if is_it(status, &told) {
+            return told;
+        }
+        assert!(Instant::now() < deadline, "{path}: {status} {told:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// A mail with a subject, a sender and a word of its own.
@@ -645,6 +663,43 @@ async fn the_log_of_calls_is_a_table_for_dev_and_for_nobody_else() {
                  UNION ALL SELECT column_name FROM information_schema.columns WHERE table_name = 'audit'";
     let (_, seen) = served.sql(&dev, known).await;
     assert_eq!(seen["rows"].as_array().unwrap().len(), 14, "{seen}");
+    // It is listed to whom it is there for, and said to have no past.
+    let (_, listed) = served.json(&dev, "/api/v1/datasets").await;
+    assert!(listed.to_string().contains(r#""name":"audit""#), "{listed}");
+    let (_, found) = served
+        .json(&dev, "/api/v1/schema?q=hash+of+the+record&limit=200")
+        .await;
+    assert!(found.to_string().contains(r#""dataset":"audit""#), "{found}");
+    let (status, described) = served.json(&dev, "/api/v1/datasets/audit").await;
+    assert_eq!((status, &described["key"]), (200, &json!(["seq"])), "{described}");
+    for path in ["/api/v1/datasets/audit/rows", "/api/v1/exports/audit.csv"] {
+        let (status, told) = served.json(&dev, path).await;
+        assert_eq!(status, 422, "{path}: {told}");
+        assert!(told.to_string().contains("GET /api/v1/audit"), "{path}: {told}");
+    }
+    for query in [
+        "SELECT * FROM as_of('audit', 1)",
+        "SELECT * FROM changes('audit', 1)",
+    ] {
+        let (status, told) = served.sql(&dev, query).await;
+        assert_eq!(status, 422, "{query}: {told}");
+        let told = [told.to_string(), lab.said(&["sql", "-c", query]).err];
+        assert!(
+            told.iter().all(|told| told.contains("has no snapshots")),
+            "{told:?}"
+        );
+    }
+    for call in [
+        json!({ "name": "list_datasets", "arguments": {} }),
+        json!({ "name": "describe_dataset", "arguments": { "dataset": "audit" } }),
+    ] {
+        let asked = crate::it::mcp::request(&served, &dev, "tools/call", call);
+        let told = crate::it::mcp::message(asked.send().await.unwrap()).await;
+        assert!(
+            !told.to_string().contains("One row a request"),
+            "for people: {told}"
+        );
+    }
     let others = [
         user,
         token(&lab, "public", &["--role", "public"]),

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The table of a configuration whose store is in the Postgres of [`Lab::on_postgres`].
@@ -17,7 +17,7 @@ pub const POSTGRES: &str = "[store]\npostgres = \"env:DKC_POSTGRES\"\n\n";
 pub const MAIL: &str = "[[pipeline]]\nname = \"mail\"\nsource = { kind = \"maildir\", path = \"mail\" }\n";
 
 /// Longer, and dkc hangs.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A folder with `dkc.toml` in it, and a data directory.
 #[derive(Clone)]
@@ -279,6 +279,18 @@ pub fn said(command: Command) -> Said {
         code: output.status.code(),
         out: text(&output.stdout),
         err: text(&output.stderr),
+    }
+}
+
+/// What is found at last.
+pub fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: it never came");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -184,7 +184,7 @@ pub fn request(served: &Served, token: &str, method: &str, params: Value) -> Req
 }
 
 /// The same, where the address says which tools are wanted.
-fn request_at(served: &Served, path: &str, token: &str, method: &str, params: Value) -> RequestBuilder {
+pub fn request_at(served: &Served, path: &str, token: &str, method: &str, params: Value) -> RequestBuilder {
     let mut request = served
         .client
         .post(format!("{}{path}", served.url))

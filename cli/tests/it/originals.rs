@@ -1,8 +1,13 @@
 //! Originals and attachments out of the lake again, byte for byte.
 
 use crate::it::gateway::{Served, answer, token};
-use crate::it::lab::{Lab, MAIL};
+use crate::it::lab::{self, Lab, MAIL};
+use crate::it::mcp::Agent;
+use crate::it::photos::sample;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fixtures::corpus;
+use reqwest::header::{ETAG, IF_NONE_MATCH};
 use schemas::Digest;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -159,6 +164,63 @@ fn what_cannot_come_out_is_said_and_the_rest_comes() {
     );
 }
 
+/// Asserts that bytes are named by their digest, and not sent to whom has them.
+async fn is_sent_once(served: &Served, token: &str, path: &str, sha256: &str) {
+    let tag = format!("\"{sha256}\"");
+    let one_of = format!("\"other\", W/{tag}");
+    for (known, status) in [
+        (tag.as_str(), 304_u16),
+        ("\"other\"", 200),
+        (one_of.as_str(), 304),
+    ] {
+        let request = served.get(token, path).header(IF_NONE_MATCH, known);
+        let got = request.send().await.unwrap();
+        assert_eq!(got.status(), status, "{path} {known}");
+        assert_eq!(got.headers()[ETAG], tag.as_str(), "{path} {known}");
+        let bytes = got.bytes().await.unwrap();
+        match status {
+            304 => assert!(bytes.is_empty(), "{path} {known}"),
+            _ => assert_eq!(Digest::of(&bytes).to_string(), sha256, "{path}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn originals_and_small_pictures_that_a_client_has_are_not_sent_again() {
+    let pictures =
+        "[[pipeline]]\nname = \"pictures\"\nsource = { kind = \"photos\", roots = [\"pictures\"] }\n";
+    let lab = Lab::new(&format!("{MAIL}{pictures}"));
+    lab.deliver("", &[WITH_ATTACHMENTS]);
+    lab.write("pictures/Canon.jpg", sample("Canon.jpg"));
+    lab.runs();
+    let (served, dev) = Served::start(&lab);
+    let mail = lab.value("SELECT _item FROM emails");
+    let photo = lab.value("SELECT _item FROM photos");
+    let at = |dataset: &str, item: &Value, part: &str| {
+        format!(
+            "/api/v1/datasets/{dataset}/items/{}/{part}",
+            item.as_str().unwrap()
+        )
+    };
+    let of_mail = Digest::of(WITH_ATTACHMENTS.as_bytes()).to_string();
+    is_sent_once(&served, &dev, &at("emails", &mail, "original"), &of_mail).await;
+    let original = at("photos", &photo, "original");
+    let of_photo = Digest::of(&sample("Canon.jpg")).to_string();
+    is_sent_once(&served, &dev, &original, &of_photo).await;
+    let small = at("photos", &photo, "thumbnail");
+    let got = served.get(&dev, &small).send().await.unwrap();
+    let of_small = Digest::of(&got.bytes().await.unwrap()).to_string();
+    is_sent_once(&served, &dev, &small, &of_small).await;
+
+    // Another file in its place is not the original, whatever a client has.
+    lab.write("pictures/Canon.jpg", sample("Pentax.jpg"));
+    let tag = format!("\"{of_photo}\"");
+    let request = served.get(&dev, &original).header(IF_NONE_MATCH, &tag);
+    let (status, problem) = answer(request.send().await.unwrap()).await;
+    assert_eq!(status, 410, "{problem}");
+    assert!(text(&problem, "detail").contains("another file"), "{problem}");
+}
+
 /// A mail with a page and bytes that are no text, both named by somebody who means harm or writes German.
 const WITH_ATTACHMENTS: &str = "From: a@example.org\r\nTo: me@example.org\r\nDate: Fri, 01 Mar 2024 10:00:00 +0000\r\n\
     Subject: Look\r\nMessage-ID: <look@example.org>\r\nMIME-Version: 1.0\r\n\
@@ -199,6 +261,7 @@ async fn an_attachment_comes_alone_byte_for_byte_and_does_no_harm() {
         let path = at("emails", &ordinal.to_string());
         let got = served.get(&dev, &path).send().await.unwrap();
         assert_eq!(got.status(), 200, "{path}");
+        is_sent_once(&served, &dev, &path, text(&rows[ordinal], "sha256")).await;
         for (header, value) in [
             ("content-type", media_type),
             ("content-disposition", disposition),
@@ -266,4 +329,115 @@ async fn an_attachment_comes_alone_byte_for_byte_and_does_no_harm() {
     )
     .await;
     assert_eq!((found, told.as_str()), (200, Some("<script>alert(1)</script>\n")));
+}
+
+/// A mail with files attached: how each is declared, its name, its bytes.
+fn with_files(files: &[(&str, &str, &[u8])]) -> String {
+    let parts = files.iter().map(|(declared, name, bytes)| {
+        format!(
+            "--x\r\nContent-Type: {declared}\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+            STANDARD.encode(bytes)
+        )
+    });
+    format!(
+        "From: a@example.org\r\nTo: me@example.org\r\nDate: Fri, 01 Mar 2024 10:00:00 +0000\r\n\
+         Subject: Look\r\nMessage-ID: <look@example.org>\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=x\r\n\r\n\
+         --x\r\nContent-Type: text/plain\r\n\r\nLook.\r\n{}--x--\r\n",
+        parts.collect::<String>()
+    )
+}
+
+#[tokio::test]
+async fn an_agent_reads_what_is_attached_and_no_secret_of_it() {
+    let lab = Lab::new(MAIL);
+    let mut generator = corpus::oracle("make_documents.py");
+    generator.arg("good").arg(lab.path("documents"));
+    let made = lab::said(generator);
+    assert_eq!(made.code, Some(0), "{made:#?}");
+    let document = |name: &str| fs::read(lab.path("documents").join(name)).unwrap();
+    let (pdf, docx) = (document("ice.pdf"), document("ice.docx"));
+    let table: String = (0..2_000).map(|n| format!("{n},row {n}\n")).collect();
+    lab.deliver(
+        "",
+        &[with_files(&[
+            ("application/pdf", "ice.pdf", &pdf),
+            ("application/octet-stream", "ICE.DOCX", &docx),
+            ("text/csv", "rows.csv", table.as_bytes()),
+            ("image/png", "dot.png", b"\x89PNG\r\n\x1a\n"),
+            ("text/plain", ".env", b"TOKEN=hush\n"),
+            ("application/octet-stream", "C:/keys/id_rsa", b"hush\n"),
+            ("application/zip", "all.zip", b"PK\x03\x04\x00hush"),
+        ])],
+    );
+    lab.run();
+    let item = lab.value("SELECT _item FROM emails");
+    let mut agent = Agent::start(&lab, &["--toolsets", "emails"]);
+    agent.initialize("2025-11-25");
+    let asked = |ordinal: usize| json!({ "item": item, "ordinal": ordinal });
+    for ordinal in [0, 1] {
+        let told = agent.call("read_attachment", &asked(ordinal));
+        let words = text(&told["content"][0], "text");
+        assert!(words.starts_with("<untrusted "), "{told}");
+        assert!(words.contains("The harbour freezes in February."), "{told}");
+    }
+    let (mut part, mut parts) = (asked(2), Vec::new());
+    part["max_tokens"] = json!(2_000);
+    loop {
+        let told = agent.call("read_attachment", &part);
+        parts.push(text(&told["content"][0], "text").to_owned());
+        match told["structuredContent"]["continue"].as_str() {
+            Some(rest) => part["continue"] = rest.into(),
+            None => break,
+        }
+        assert!(parts.len() < 100, "it goes on and on");
+    }
+    assert!(parts.len() > 2 && parts[0].contains("1,row 1"), "{parts:?}");
+    assert!(!parts[0].contains("1999,row 1999"), "{}", parts[0]);
+    assert!(parts.iter().any(|part| part.contains("1999,row 1999")));
+    let picture = agent.call("read_attachment", &asked(3));
+    assert_eq!(picture["content"][1]["type"], "image", "{picture}");
+    for (ordinal, words) in [
+        (4, "looks like a secret"),
+        (5, "looks like a secret"),
+        (6, "no document that can be read"),
+        (7, "has no attachment 7"),
+    ] {
+        let refused = agent.call("read_attachment", &asked(ordinal));
+        assert_eq!(refused["isError"], true, "{refused}");
+        assert!(text(&refused["content"][0], "text").contains(words), "{refused}");
+        assert!(!refused.to_string().contains("hush"), "{refused}");
+    }
+    let uri = format!(
+        "dkc://emails/attachment?item={}&ordinal=0",
+        item.as_str().unwrap()
+    );
+    let read = agent.ask("resources/read", &json!({ "uri": uri }));
+    assert!(
+        text(&read["result"]["contents"][0], "text").contains("The harbour freezes"),
+        "{read}"
+    );
+
+    // A program may read it over REST as well; the bytes are for people.
+    let (served, _) = Served::start(&lab);
+    let program = token(&lab, "program", &["--role", "automated", "--datasets", "emails"]);
+    let path = |rest: &str| {
+        let item = item.as_str().unwrap();
+        format!("/api/v1/datasets/emails/items/{item}/attachments/{rest}")
+    };
+    for (rest, status) in [
+        ("0/preview", 200),
+        ("4/preview", 403),
+        ("6/preview", 422),
+        ("0", 403),
+    ] {
+        let (found, told) = answer(served.get(&program, &path(rest)).send().await.unwrap()).await;
+        assert_eq!(found, status, "{rest}: {told}");
+        assert_eq!(
+            told.to_string().contains("The harbour freezes"),
+            status == 200,
+            "{told}"
+        );
+    }
 }

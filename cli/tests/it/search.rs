@@ -2,7 +2,7 @@
 //! killed, when files are damaged; what a hostile query gets.
 
 use crate::it::lab::{self, Lab, MAIL};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -379,6 +379,10 @@ fn a_reranker_orders_what_was_found() {
     let by_path = with_reranker("./models/counting");
     assert_eq!(titles(&by_path, &["hosting", "--rerank"])[0], "Second");
     let lab = with_reranker("counting");
+    let listed = json!([
+        { "name": "counting", "kind": "reranker", "dimension": null, "digest": null, "problem": null },
+    ]);
+    assert_eq!(lab.json(&["index", "model"]), listed);
     assert_eq!(titles(&lab, &["hosting"])[0], "First");
     for mode in ["--best", "--words"] {
         let found = hits(&lab, &["hosting", "--rerank", mode]);

@@ -1,9 +1,9 @@
 //! The service that is always on, as its users meet it: `dkc daemon`, the commands that ask it and look at what it did, and
 //! what is true after it was killed.
 
-use crate::it::gateway::{Served, answer};
+use crate::it::gateway::{Served, answered};
 use crate::it::interrupted::Scene;
-use crate::it::lab::{Lab, MAIL, Said, program};
+use crate::it::lab::{Lab, MAIL, Said, program, until};
 use fixtures::imap_server::{ImapServer, Reaction};
 use schemas::SourceName;
 use serde_json::{Value, json};
@@ -13,9 +13,6 @@ use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 use store::queue::{Decided, Queue};
-
-/// Longer, and it never comes.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A `dkc daemon` that is at work; killed when it is dropped.
 struct Daemon {
@@ -79,18 +76,6 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// What is found at last.
-fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = find() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: it never came");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -465,19 +450,6 @@ fn alerts_are_listed_and_a_test_goes_through_each_channel() {
     );
 }
 
-/// What the gateway answers, once it is as it should be.
-async fn answered(served: &Served, token: &str, path: &str, holds: impl Fn(&(u16, Value)) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let told = answer(served.get(token, path).send().await.unwrap()).await;
-        if holds(&told) {
-            return told.1;
-        }
-        assert!(Instant::now() < deadline, "{path}: {told:#?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn that_no_service_is_at_work_and_a_pipeline_fails_is_told_the_same_by_whoever_is_asked() {
     let lab = Lab::new(&maildir("mail", "schedule = \"@daily\"\nfresh_within = \"9h\""));
@@ -518,11 +490,11 @@ async fn that_no_service_is_at_work_and_a_pipeline_fails_is_told_the_same_by_who
     let (served, said) = Served::start_telling(&lab, &["--no-runs"], Stdio::null());
     let token = said["token"].as_str().unwrap();
     // It serves what there is, so it is ready.
-    let ready = answered(&served, "", "/readyz", |told| told.0 == 200).await;
+    let ready = answered(&served, "", "/readyz", |status, _| status == 200).await;
     assert_eq!(ready["reasons"], json!([]));
     let note = ready["notes"][0].as_str().unwrap();
     assert!(note.contains("no service has seen"), "{note}");
-    let told = answered(&served, token, "/api/v1/pipelines", |told| told.0 == 200).await;
+    let told = answered(&served, token, "/api/v1/pipelines", |status, _| status == 200).await;
     assert!(told["unattended"]["since"].is_string(), "{told:#}");
     assert_eq!(
         told["pipelines"][0]["next_due"], told["unattended"]["since"],
@@ -537,24 +509,27 @@ async fn that_no_service_is_at_work_and_a_pipeline_fails_is_told_the_same_by_who
     let listed = lab.json(&["pipelines"]);
     assert_eq!(listed["pipelines"][0]["is_failing"], true, "{listed:#}");
     assert_eq!(listed["pipelines"][0]["is_late"], false, "{listed:#}");
-    let ready = answered(&served, "", "/readyz", |told| told.0 == 503).await;
+    let ready = answered(&served, "", "/readyz", |status, _| status == 503).await;
     assert_eq!(
         ready["reasons"],
         json!(["1 of 1 pipelines failed when they last ran"])
     );
-    let alerts = answered(&served, token, "/api/v1/monitoring/alerts", |told| told.0 == 200).await;
+    let alerts = answered(&served, token, "/api/v1/monitoring/alerts", |status, _| {
+        status == 200
+    })
+    .await;
     let there = keys(&alerts);
     assert!(
         there.contains(&"stalled:schedules".into()) && there.contains(&"failing:mail".into()),
         "{alerts:#}"
     );
-    let told = answered(&served, token, "/api/v1/pipelines", |told| told.0 == 200).await;
+    let told = answered(&served, token, "/api/v1/pipelines", |status, _| status == 200).await;
     assert_eq!(told["pipelines"][0]["is_failing"], true, "{told:#}");
 
     // A good run ends it, whoever began it.
     std::fs::rename(lab.path("gone"), lab.path("mail")).unwrap();
     lab.run();
     assert_eq!(keys(&lab.json(&["alerts"])), ["stalled:schedules"]);
-    answered(&served, "", "/readyz", |told| told.0 == 200).await;
+    answered(&served, "", "/readyz", |status, _| status == 200).await;
     assert_eq!(served.stop(), Some(0));
 }

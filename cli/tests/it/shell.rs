@@ -273,6 +273,8 @@ fn dot_commands_do_what_others_have_taught() {
         "SELECT subject FROM emails WHERE from_addr = :from;",
         &["subject\nmail 001"],
     );
+    says(".save", &["write .save NAME"]);
+    says(".run", &["write .run NAME"]);
     says(".save by-sender", &["queries/by-sender.sql"]);
     says(".save by-sender", &["is there already"]);
     says(".saved", &["by-sender"]);

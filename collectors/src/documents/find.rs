@@ -6,7 +6,7 @@
 //! - Not here: what is in a file.
 
 use super::project::Projects;
-use crate::local_files::{Listed, LocalFile, Tree, leads_out, reject};
+use crate::local_files::{Listed, LocalFile, Roots, Tree, leads_out, reject};
 use ignore::overrides::OverrideBuilder;
 use ignore::{DirEntry, WalkBuilder};
 use std::io;
@@ -73,20 +73,26 @@ impl Listed for File {
 }
 
 /// Finds all documents below `roots`. `include` adds text files by their names, `exclude` leaves paths out, as
-/// `.gitignore` would.
+/// `.gitignore` would. `is_known` says whether the lake has anything of a root: a disk that is not there must not look
+/// like one that is empty.
 ///
 /// # Errors
-/// A root that cannot be read, with the cause: a disk that is not there must not look like one that is empty.
+/// The first root, with the cause, when none can be read, or a mistake in `exclude`.
 pub(super) fn find(
     roots: &[PathBuf],
     include: &[String],
     exclude: &[String],
+    is_known: impl Fn(&Path) -> bool,
 ) -> Result<Tree<File>, (PathBuf, io::Error)> {
     let include: Vec<WildMatch> = include.iter().map(|pattern| WildMatch::new(pattern)).collect();
     let mut tree = Tree::default();
-    for root in roots {
+    let looked = Roots::look_at(roots, is_known)?;
+    for (root, error) in &looked.missing {
+        tree.miss_root(root, error);
+    }
+    for root in looked.there {
+        tree.roots.push(root.clone());
         let failed = |error: io::Error| (root.clone(), error);
-        std::fs::read_dir(root).map_err(failed)?;
         let mut excluded = OverrideBuilder::new(root);
         for pattern in exclude {
             let added = excluded.add(&format!("!{pattern}"));
@@ -214,6 +220,7 @@ mod tests {
             std::slice::from_ref(&root),
             &["Makefile".to_owned()],
             &["old.md".to_owned()],
+            |_| false,
         )
         .unwrap();
         let names: Vec<_> = found
@@ -236,6 +243,9 @@ mod tests {
             ]
         );
         assert_eq!(found.rejects.len(), 1, "{:?}", found.rejects);
-        assert!(find(&[root.join("gone")], &[], &[]).is_err());
+        assert!(find(&[root.join("gone")], &[], &[], |_| true).is_err());
+        let some = find(&[root.join("gone"), root.join("lib")], &[], &[], |_| true).unwrap();
+        assert_eq!((some.files.len(), some.unread.len()), (2, 1), "{some:?}");
+        assert_eq!(some.roots, [root.join("lib")]);
     }
 }

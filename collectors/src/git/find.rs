@@ -1,13 +1,16 @@
 //! Repositories in folders: with a work tree, bare, linked work trees, submodules.
 //!
-//! - In: paths. Out: each repository once, with a name; places that could not be looked at.
+//! - In: paths, and what is stored. Out: each repository once, with a name; places that could not be looked at.
+//! - A repository keeps its name while another of the same name cannot be looked at.
 //! - Links are not followed. Below a work tree only submodules are looked for.
 
+use super::stored::Stored;
+use crate::local_files::{Roots, missing_root};
 use schemas::Reject;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A repository.
 #[derive(Debug, Clone)]
@@ -29,19 +32,28 @@ pub(super) struct Repositories {
     pub(super) found: Vec<Found>,
     /// What could not be looked at.
     pub(super) rejects: Vec<Reject>,
+    /// Where that is.
+    pub(super) unread: Vec<PathBuf>,
 }
 
 /// Finds the repositories at and below some paths.
 ///
 /// # Errors
-/// The first path that cannot be read, and why.
-pub(super) fn find(paths: &[PathBuf]) -> Result<Repositories, (PathBuf, io::Error)> {
+/// The first path, and why, when none can be read.
+pub(super) fn find(paths: &[PathBuf], stored: &Stored) -> Result<Repositories, (PathBuf, io::Error)> {
     let mut repositories = Repositories::default();
-    for root in paths {
-        fs::read_dir(root).map_err(|error| (root.clone(), error))?;
+    let roots = Roots::look_at(paths, |root| stored.is_any_in(root))?;
+    for (root, error) in &roots.missing {
+        repositories.leave(root, missing_root(root, error));
+    }
+    for root in roots.there {
         repositories.look_at(root, root);
     }
-    let Repositories { found, rejects } = repositories;
+    let Repositories {
+        found,
+        rejects,
+        unread,
+    } = repositories;
     // Of two work trees of one repository, the main one; of two ways to it, the first.
     let mut by_common: BTreeMap<PathBuf, Found> = BTreeMap::new();
     for new in found {
@@ -53,17 +65,51 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Repositories, (PathBuf, io::Erro
         }
     }
     let mut found: Vec<Found> = by_common.into_values().collect();
-    let mut names = BTreeSet::new();
-    let shared: BTreeSet<String> = found
-        .iter()
-        .filter(|one| !names.insert(one.name.clone()))
-        .map(|one| one.name.clone())
-        .collect();
-    for one in found.iter_mut().filter(|one| shared.contains(&one.name)) {
-        one.name = one.path.to_string_lossy().into_owned();
+    if !unread.is_empty() {
+        for one in &mut found {
+            one.name = stored.name_of(&one.path).unwrap_or(&one.name).to_owned();
+        }
     }
+    tell_apart(&mut found, |one| stored.is_taken(one, &unread));
     found.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    Ok(Repositories { found, rejects })
+    Ok(Repositories {
+        found,
+        rejects,
+        unread,
+    })
+}
+
+/// Gives those that would share a name, or whose name is taken, more of their paths, as much as tells them apart. Not all of it if less will do: names
+/// are for whoever may see the rows, and where on this machine something lies is not.
+fn tell_apart(found: &mut [Found], is_taken: impl Fn(&Found) -> bool) {
+    loop {
+        let mut times: BTreeMap<String, usize> = BTreeMap::new();
+        for one in found.iter() {
+            *times.entry(one.name.clone()).or_default() += 1;
+        }
+        let is_shared =
+            |one: &&mut Found| times.get(&one.name).is_some_and(|times| *times > 1) || is_taken(one);
+        let mut is_done = true;
+        for one in found.iter_mut().filter(is_shared) {
+            let longer = end_of(&one.path, one.name.split('/').count() + 1);
+            is_done &= longer == one.name;
+            one.name = longer;
+        }
+        if is_done {
+            return;
+        }
+    }
+}
+
+/// The last parts of a path.
+fn end_of(path: &Path, parts: usize) -> String {
+    let all = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_string_lossy()),
+        _ => None,
+    });
+    let mut all: Vec<_> = all.collect();
+    all.drain(..all.len().saturating_sub(parts));
+    all.join("/")
 }
 
 impl Repositories {
@@ -82,9 +128,11 @@ impl Repositories {
             Ok(entries) => entries,
             Err(error) => return self.reject(folder, &error),
         };
-        for entry in entries.filter_map(Result::ok) {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                self.look_at(&entry.path(), root);
+        for entry in entries {
+            match entry.and_then(|entry| Ok((entry.file_type()?, entry.path()))) {
+                Ok((kind, path)) if kind.is_dir() => self.look_at(&path, root),
+                Ok(_) => {}
+                Err(error) => self.reject(folder, &error),
             }
         }
     }
@@ -117,9 +165,14 @@ impl Repositories {
     }
 
     fn reject(&mut self, path: &Path, error: &dyn std::error::Error) {
+        self.leave(path, error.to_string());
+    }
+
+    fn leave(&mut self, path: &Path, reason: String) {
+        self.unread.push(path.to_owned());
         self.rejects.push(Reject {
             item: path.to_string_lossy().into_owned(),
-            reason: error.to_string(),
+            reason,
             raw: None,
         });
     }
@@ -128,4 +181,31 @@ impl Repositories {
 /// Whether a folder is a repository without a work tree, by the files that git asks for (`is_git_directory`).
 fn is_bare(folder: &Path) -> bool {
     folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_of_one_name_are_told_apart_by_no_more_of_their_paths_than_that_takes() {
+        let one = |name: &str, path: &str| Found {
+            name: name.to_owned(),
+            path: path.into(),
+            common: path.into(),
+            is_submodule: false,
+            is_linked: false,
+        };
+        let mut found = [
+            one("x", "/home/me/work/x"),
+            one("x", "/home/me/play/x"),
+            one("work/x", "/srv/work/x"),
+            one("y", "/home/me/work/y"),
+            one("z", "/z"),
+            one("z", "/a/z"),
+        ];
+        tell_apart(&mut found, |_| false);
+        let names: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["me/work/x", "play/x", "srv/work/x", "y", "z", "a/z"]);
+    }
 }

@@ -5,6 +5,7 @@ use super::history::border;
 use gix::bstr::ByteSlice;
 use gix::refs::{Category, FullNameRef};
 use gix::remote::Direction;
+use gix::url::Scheme;
 use gix::{ObjectId, Repository};
 use schemas::Digest;
 use schemas::datasets::git_branches::GitBranch;
@@ -32,6 +33,9 @@ pub(super) struct Seen {
     /// Its row.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) row: String,
+    /// Where it lies.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) path: String,
 }
 
 /// What the references of a repository lead to.
@@ -228,11 +232,44 @@ fn following(
     }
 }
 
-/// The address of a remote without what lets somebody in: a token may also stand where the user's name does.
+/// The address of a remote without what lets somebody in: a token may also stand where the user's name does, or behind the
+/// path. What only a helper of git understands may have one anywhere, and is the helper's name alone.
 fn without_secrets(mut url: gix::Url) -> String {
     url.set_password(None);
-    if matches!(url.scheme, gix::url::Scheme::Http | gix::url::Scheme::Https) {
-        url.set_user(None);
+    match &url.scheme {
+        Scheme::Ssh | Scheme::File => {}
+        Scheme::Ext | Scheme::Helper(_) => url.path.clear(),
+        Scheme::HelperUrl(helper) => return format!("{helper}://"),
+        Scheme::Http | Scheme::Https | Scheme::Git => {
+            url.set_user(None);
+            if let Some(end) = url.path.find_byteset(b"?#") {
+                url.path.truncate(end);
+            }
+        }
     }
     url.to_bstring().to_str_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lets_somebody_in_is_not_told() {
+        for (url, told) in [
+            ("https://me:zq1@example.org/a.git", "https://example.org/a.git"),
+            ("https://zq1@example.org/a.git", "https://example.org/a.git"),
+            ("https://example.org/a.git?token=zq1", "https://example.org/a.git"),
+            ("https://example.org/a.git#zq1", "https://example.org/a.git"),
+            ("git://zq1@example.org/a.git", "git://example.org/a.git"),
+            ("ssh://git:zq1@example.org/a.git", "ssh://git@example.org/a.git"),
+            ("git@example.org:a.git", "git@example.org:a.git"),
+            ("../a.git", "../a.git"),
+            ("gcrypt::https://me:zq1@example.org/a.git", "gcrypt::"),
+            ("ext::connect --token zq1 %S", "ext::"),
+            ("other://me:zq1@example.org/zq1", "other://"),
+        ] {
+            assert_eq!(without_secrets(gix::url::parse(url).unwrap()), told, "{url}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 use super::contents::RAW_TYPES;
 use super::sidecars::Beside;
-use crate::local_files::{Listed, LocalFile, Tree, leads_out, reject};
+use crate::local_files::{Listed, LocalFile, Roots, Tree, leads_out, reject};
 use crate::maildir::modified_ns;
 use std::fmt::Write as _;
 use std::fs::{self, DirEntry, Metadata};
@@ -67,18 +67,26 @@ impl Listed for File {
     }
 }
 
-/// Finds all photos below `roots`.
+/// Finds all photos below `roots`. `is_known` says whether the lake has anything of a root: a disk that is not there must
+/// not look like one that is empty.
 ///
 /// # Errors
-/// A root that cannot be read, with the cause: a disk that is not there must not look like one that is empty.
-pub(super) fn find(roots: &[PathBuf]) -> Result<Tree<File>, (PathBuf, io::Error)> {
+/// The first root, with the cause, when none can be read.
+pub(super) fn find(
+    roots: &[PathBuf],
+    is_known: impl Fn(&Path) -> bool,
+) -> Result<Tree<File>, (PathBuf, io::Error)> {
     let mut tree = Tree::default();
-    for root in roots {
+    let looked = Roots::look_at(roots, is_known)?;
+    for (root, error) in &looked.missing {
+        tree.miss_root(root, error);
+    }
+    for root in looked.there {
+        tree.roots.push(root.clone());
         let mut waiting = vec![root.clone()];
         while let Some(folder) = waiting.pop() {
             match list(&folder, roots, &mut tree) {
                 Ok(below) => waiting.extend(below),
-                Err(error) if &folder == root => return Err((folder, error)),
                 // Removed since its parent was listed: gone, like anything else that is not there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => tree.miss(&folder, &error),
@@ -173,7 +181,7 @@ mod tests {
         symlink(elsewhere.join("4.jpg"), root.join("linked.jpg")).unwrap();
         symlink("nowhere", root.join("dangling.jpg")).unwrap();
         fs::write(root.join(OsStr::from_bytes(b"\xff.jpg")), "bytes").unwrap();
-        let tree = find(&[root.clone(), root.join("a")]).unwrap();
+        let tree = find(&[root.clone(), root.join("a")], |_| false).unwrap();
         assert_eq!(names(&tree), ["1.JPG", "2.heic", "3.Cr2", "linked.jpg"]);
         assert_eq!(tree.files[1].sidecars.len(), 1);
         let rejected: Vec<_> = tree
@@ -182,8 +190,43 @@ mod tests {
             .map(|reject| &reject.item[root.as_os_str().len()..])
             .collect();
         assert_eq!(rejected, ["/%FF.jpg", "/dangling.jpg", "/elsewhere"]);
-        let (missing, _) = find(&[folder.path().join("gone")]).unwrap_err();
+        let (missing, _) = find(&[folder.path().join("gone")], |_| false).unwrap_err();
         assert!(missing.ends_with("gone"));
+    }
+
+    #[test]
+    fn a_root_that_is_gone_or_emptied_is_missed_and_the_others_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let [here, unmounted, gone] = ["here", "100% full", "gone"].map(|name| folder.path().join(name));
+        fs::create_dir(&here).unwrap();
+        fs::create_dir(&unmounted).unwrap();
+        fs::write(here.join("1.jpg"), "1").unwrap();
+        let roots = [unmounted.clone(), here.clone(), gone.clone()];
+        let tree = find(&roots, |root| root == unmounted).unwrap();
+        assert_eq!(names(&tree), ["1.jpg"]);
+        assert_eq!(tree.roots, [here]);
+        let rejected: Vec<_> = tree
+            .rejects
+            .iter()
+            .map(|reject| reject.raw.clone().unwrap())
+            .collect();
+        assert_eq!(
+            rejected,
+            [&unmounted, &gone].map(|root| root.display().to_string())
+        );
+        for (reject, words) in tree.rejects.iter().zip(["is its disk mounted?", "No such file"]) {
+            assert!(reject.reason.contains(words), "{reject:?}");
+        }
+        let photo = unmounted.join("2.jpg").display().to_string();
+        assert!(
+            tree.unread.iter().any(|of| photo.starts_with(of)),
+            "{:?}",
+            tree.unread
+        );
+        // Nobody knows of photos in it.
+        let tree = find(&roots, |_| false).unwrap();
+        assert_eq!(tree.rejects.len(), 1, "{:?}", tree.rejects);
+        assert!(find(&[unmounted, gone], |_| true).is_err());
     }
 
     #[test]

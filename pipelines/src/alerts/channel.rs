@@ -3,8 +3,8 @@
 //! - In: messages. Out: how many of them arrived, and why no more did.
 //! - A channel that fails rests, longer each time, so that a wrong password does not lock an account.
 
-use super::post::causes;
 use super::{DeadMan, Message, Ntfy, Smtp, Webhook, held};
+use crate::run::with_causes;
 use backon::ExponentialBuilder;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -102,7 +102,7 @@ pub enum ChannelError {
     #[error("its address does not begin with http:// or https://")]
     Address,
     /// No answer came.
-    #[error("it cannot be reached: {}", causes(.0))]
+    #[error("it cannot be reached: {}", with_causes(.0))]
     Unreachable(reqwest::Error),
     /// The answer was another than yes.
     #[error("it answered with status {0}; only 2xx means that it was told, and redirects are not followed")]
@@ -117,7 +117,7 @@ pub enum ChannelError {
     #[error("no mail can be made of it: {0}")]
     Mail(#[from] lettre::error::Error),
     /// The mail server did not take it.
-    #[error("the mail server did not take it: {}", causes(.0))]
+    #[error("the mail server did not take it: {}", with_causes(.0))]
     Server(lettre::transport::smtp::Error),
     /// The file of certificates cannot be read.
     #[error("cannot read the certificates in `{}`: {}", .0.display(), .1)]

@@ -6,8 +6,8 @@
 
 mod files;
 
-use super::post::causes;
 use super::{Alerts, Budget, TOLD_AT, Watched, wrong};
+use crate::run::with_causes;
 use files::Files;
 use schemas::Instant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -246,7 +246,7 @@ impl Alerts {
             Err(StoreError::Locked { .. }) => found.undecided.push(wrong::lake_unreadable().key),
             Err(error) => {
                 if !was_unreadable {
-                    tracing::warn!(error = causes(&error), "the lake cannot be read");
+                    tracing::warn!(error = with_causes(&error), "the lake cannot be read");
                 }
                 found.alerts.push(wrong::lake_unreadable());
             }
@@ -265,7 +265,10 @@ impl Alerts {
             Ok(Some(lost)) => found.alerts.extend(wrong::files_lost(lost)),
             Ok(None) => found.undecided.push(wrong::files_lost_key()),
             Err(error) => {
-                tracing::debug!(error = causes(&error), "files of the lake cannot be looked for");
+                tracing::debug!(
+                    error = with_causes(&error),
+                    "files of the lake cannot be looked for"
+                );
                 found.undecided.push(wrong::files_lost_key());
             }
         }

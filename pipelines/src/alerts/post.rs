@@ -8,7 +8,6 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use secrecy::{ExposeSecret as _, SecretString};
-use std::error::Error;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -73,19 +72,4 @@ fn client() -> Result<&'static Client, ChannelError> {
         .build()
         .map_err(ChannelError::Unreachable)?;
     Ok(CLIENT.get_or_init(|| client))
-}
-
-/// What went wrong, and what caused that.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }

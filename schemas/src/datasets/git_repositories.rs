@@ -13,13 +13,14 @@ pub const DATASET: Dataset = Dataset {
         Column::new(
             "repository",
             Kind::Text,
-            "Its name: the path below the folder that the pipeline names; the whole path if two would share it.",
+            "Its name: the path below the folder that the pipeline names, with as many folders before that as tell it from others.",
         ),
         Column::new(
             "path",
             Kind::Text,
             "Absolute path of its work tree, or of itself if it is bare.",
-        ),
+        )
+        .private(),
         Column::new("is_bare", Kind::Bool, "Whether it has no work tree."),
         Column::new(
             "is_shallow",
@@ -60,9 +61,10 @@ pub const DATASET: Dataset = Dataset {
         Column::new(
             "remote_url",
             Kind::Text,
-            "Where `origin`, or else its only remote, is; without a password.",
+            "Where `origin`, or else its only remote, is; without a password or token.",
         )
-        .nullable(),
+        .nullable()
+        .private(),
         Column::new("branches", Kind::Int, "Local branches."),
         Column::new("tags", Kind::Int, "Tags."),
         Column::new(
@@ -70,6 +72,7 @@ pub const DATASET: Dataset = Dataset {
             Kind::TextList,
             "Absolute paths of linked work trees.",
         )
+        .private()
         .source("git worktree"),
     ],
     home: Home::Lake,

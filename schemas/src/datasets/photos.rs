@@ -114,7 +114,8 @@ pub const DATASET: Dataset = Dataset {
             Kind::Text,
             "What of it could not be read; the other columns stand.",
         )
-        .nullable(),
+        .nullable()
+        .private(),
     ],
     home: Home::Lake,
     search: Some(Search {

@@ -1,9 +1,12 @@
 //! `rejects`: what could not be taken in, and why.
 
-use crate::dataset::{Column, Dataset, Home, Kind};
+use crate::dataset::{Column, Dataset, Home, ITEM, Kind, RUN, SOURCE};
 use crate::item::Reject;
 use crate::names::SourceName;
 use crate::rows::{Row, Value};
+
+/// The columns that its rows start with. Where no item could be read, `_item` is the place at the source.
+pub(crate) const PROVENANCE: &[Column] = &[SOURCE, ITEM.private(), RUN];
 
 /// The dataset.
 pub const DATASET: Dataset = Dataset {
@@ -17,14 +20,16 @@ pub const DATASET: Dataset = Dataset {
             "item",
             Kind::Text,
             "The item, or the place at the source where none could be read.",
-        ),
-        Column::new("reason", Kind::Text, "Why, in a sentence."),
+        )
+        .private(),
+        Column::new("reason", Kind::Text, "Why, in a sentence.").private(),
         Column::new(
             "raw",
             Kind::Text,
             "The original: `sha256:…` when it is in `raw`, else where it lies at the source.",
         )
-        .nullable(),
+        .nullable()
+        .private(),
     ],
     home: Home::Lake,
     search: None,

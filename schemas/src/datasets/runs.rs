@@ -33,7 +33,8 @@ pub const DATASET: Dataset = Dataset {
             Kind::Text,
             "Why it was begun, put off or skipped, in words.",
         )
-        .nullable(),
+        .nullable()
+        .private(),
         Column::new("due_at", Kind::Instant, "When its schedule said; UTC.").nullable(),
         Column::new("attempt", Kind::Int, "Which attempt it is; the first is 1."),
         Column::new("retry_of", Kind::Text, "The run that it tries again.").nullable(),
@@ -84,7 +85,9 @@ pub const DATASET: Dataset = Dataset {
         Column::new("cursor_after", Kind::Text, "Where it ended.")
             .nullable()
             .private(),
-        Column::new("error", Kind::Text, "Why it failed, with causes.").nullable(),
+        Column::new("error", Kind::Text, "Why it failed, with causes.")
+            .nullable()
+            .private(),
     ],
     home: Home::Relational,
     search: None,
@@ -143,6 +146,17 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Running,
+        Self::Succeeded,
+        Self::PartlySucceeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Skipped,
+    ];
+
     /// The state as `runs.state` has it.
     pub const fn as_str(self) -> &'static str {
         match self {

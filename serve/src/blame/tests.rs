@@ -1,32 +1,8 @@
 //! Blame, beside `git blame` over real repositories.
 
 use super::*;
+use fixtures::git::git;
 use std::fs;
-use std::process::Command;
-
-/// Runs git in a folder, at a second of its own for each commit, and gives what it says.
-#[expect(clippy::disallowed_methods, reason = "git itself says what is right")]
-fn git(folder: &Path, second: usize, arguments: &[&str]) -> String {
-    let date = format!("{} +0000", 1_700_000_000 + second);
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(arguments)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_AUTHOR_NAME", format!("Author {}", second % 3))
-        .env("GIT_AUTHOR_EMAIL", "ada@example.org")
-        .env("GIT_COMMITTER_NAME", "Ada")
-        .env("GIT_COMMITTER_EMAIL", "ada@example.org")
-        .env("GIT_AUTHOR_DATE", &date)
-        .env("GIT_COMMITTER_DATE", &date)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let failure = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "git {arguments:?}: {failure}");
-    said
-}
 
 fn init(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
@@ -62,6 +38,7 @@ fn asked(repository: &Path, file: &str) -> Asked {
     Asked {
         repository: repository.to_owned(),
         secret_folders: Vec::new(),
+        renames: Vec::new(),
         file: file.to_owned(),
         revision: "HEAD".to_owned(),
         from_line: 1,
@@ -320,4 +297,54 @@ fn as_much_text_as_there_is_room_for() {
         next = blamed.next_line;
     }
     assert_eq!(texts, [6, MOST_TEXT, 5]);
+}
+
+#[test]
+fn what_was_a_secret_is_one_under_its_later_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    init(path);
+    let secret: String = (0..10).map(|n| format!("KEY {n}=hush\n")).collect();
+    commit(path, 1, ".env", secret.as_bytes());
+    git(path, 2, &["mv", ".env", "settings"]);
+    commit(path, 2, "settings", secret.as_bytes());
+    git(path, 3, &["mv", "settings", "conf"]);
+    commit(path, 3, "conf", format!("{secret}own\n").as_bytes());
+    commit(path, 4, "plain", b"told\n");
+
+    let lines = |from_line: u32, lines: u32| Asked {
+        from_line,
+        lines,
+        ..asked(path, "conf")
+    };
+    // Its lines lead to the name that they had.
+    for asked in [lines(1, 2_000), lines(3, 1)] {
+        let problem = ask(&asked).unwrap_err();
+        assert_eq!(problem.kind, Kind::Forbidden);
+        assert!(
+            problem.detail.contains("looks like a secret"),
+            "{}",
+            problem.detail
+        );
+    }
+    let texts = |blamed: Blamed| -> Vec<String> { blamed.runs.into_iter().map(|run| run.text).collect() };
+    assert_eq!(texts(ask(&lines(11, 1)).unwrap()), ["own\n"]);
+
+    // By the renames that were collected, the whole file is one.
+    let renames: Vec<Rename> = [("conf", "settings"), ("settings", ".env")]
+        .map(|(path, old_path)| Rename {
+            path: path.to_owned(),
+            old_path: old_path.to_owned(),
+        })
+        .into();
+    let known = Asked {
+        renames: renames.clone(),
+        ..lines(11, 1)
+    };
+    assert_eq!(ask(&known).unwrap_err().kind, Kind::Forbidden);
+    let other = Asked {
+        renames,
+        ..asked(path, "plain")
+    };
+    assert_eq!(texts(ask(&other).unwrap()), ["told\n"]);
 }

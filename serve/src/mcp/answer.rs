@@ -247,10 +247,7 @@ impl Write for Bounded {
 
 /// What was collected, where an agent can read or see it.
 fn bytes_of(original: Original, from: Option<Position>) -> Answer {
-    let is_picture = matches!(
-        original.media_type.as_str(),
-        "image/jpeg" | "image/png" | "image/webp" | "image/gif"
-    );
+    let is_picture = original.is_picture();
     let mut value = json!({
         "media_type": original.media_type,
         "name": original.name,

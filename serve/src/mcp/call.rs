@@ -12,6 +12,7 @@ use super::catalogue::{self, CONTINUE, MAX_TOKENS, METHOD, PARAMS};
 use super::continuation::{self, Continuation};
 use super::fence::{Fence, harmless};
 use super::options::Options;
+use super::prompts::missing;
 use super::provenance::{PROVENANCE, defused, fenced, provenance};
 use crate::caller::Caller;
 use crate::dispatcher::{Gateway, Ticket};
@@ -103,8 +104,7 @@ fn asked(
     let wrong = |detail: String| ErrorData::invalid_params(detail, None);
     let unknown = |what: &str, name: &str| {
         let tools = catalogue::tools(gateway, caller, options);
-        let problem = Problem::not_found(what, name, tools.iter().map(|tool| &*tool.name));
-        wrong(harmless(&problem.detail).into_owned())
+        missing(what, name, tools.iter().map(|tool| &*tool.name))
     };
     let mut given = params.arguments.clone().unwrap_or_default();
     let mut take = |name: &str| {

@@ -37,15 +37,8 @@ impl Options {
                 continue;
             }
             let known = toolset::by_name(name).filter(|toolset| toolset.is_for_agents());
-            let names = || for_agents().map(|toolset| toolset.name).chain([ALL]);
-            let unknown = || {
-                let problem = Problem::no_such(Kind::BadRequest, "toolset", name, names());
-                let all: Vec<&str> = names().collect();
-                Problem::new(
-                    problem.kind,
-                    format!("{}; there are: {}", problem.detail, all.join(", ")),
-                )
-            };
+            let names = for_agents().map(|toolset| toolset.name).chain([ALL]);
+            let unknown = || Problem::no_such(Kind::BadRequest, "toolset", name, names);
             chosen.push(known.ok_or_else(unknown)?.name);
         }
         Ok(Self {

@@ -173,9 +173,9 @@ fn quoted(arguments: &BTreeMap<String, String>, name: &str) -> String {
 /// # Errors
 /// That there is none.
 pub(super) fn find(name: &str) -> Result<&'static Prompt, ErrorData> {
-    let names = || ALL.iter().map(|prompt| prompt.name);
+    let names = ALL.iter().map(|prompt| prompt.name);
     let found = ALL.iter().find(|prompt| prompt.name == name);
-    found.ok_or_else(|| missing("prompt", name, names()))
+    found.ok_or_else(|| missing("prompt", name, names))
 }
 
 impl Prompt {
@@ -184,26 +184,16 @@ impl Prompt {
     /// # Errors
     /// That it has none.
     pub(super) fn argument(&self, name: &str) -> Result<&'static Argument, ErrorData> {
-        let names = || self.arguments.iter().map(|argument| argument.name);
+        let names = self.arguments.iter().map(|argument| argument.name);
         let found = self.arguments.iter().find(|argument| argument.name == name);
-        found.ok_or_else(|| missing("argument", name, names()))
+        found.ok_or_else(|| missing("argument", name, names))
     }
 }
 
 /// There is no such thing, with what there is.
-pub(super) fn missing(
-    what: &str,
-    name: &str,
-    names: impl Iterator<Item = &'static str> + Clone,
-) -> ErrorData {
-    let all: Vec<&str> = names.clone().collect();
-    let all = match all.is_empty() {
-        true => "there are none".to_owned(),
-        false => format!("there are: {}", all.join(", ")),
-    };
+pub(super) fn missing<'a>(what: &str, name: &str, names: impl Iterator<Item = &'a str>) -> ErrorData {
     let problem = Problem::not_found(what, name, names);
-    let detail = format!("{}; {all}", problem.detail);
-    ErrorData::invalid_params(harmless(&detail).into_owned(), None)
+    ErrorData::invalid_params(harmless(&problem.detail).into_owned(), None)
 }
 
 /// All prompts, as they are listed.
@@ -364,6 +354,9 @@ mod tests {
             told.contains("did you mean `what`") || told.contains("there are: what"),
             "{told}"
         );
-        assert!(refused("whats_wrong", json!({"who": "x"})).contains("there are none"));
+        assert_eq!(
+            refused("whats_wrong", json!({"who": "x"})),
+            "there is no argument `who`"
+        );
     }
 }

@@ -75,7 +75,7 @@ impl Server {
                 let known = self.gateway.callers.of_token(token.expose_secret()).await;
                 known.map_err(|problem| ErrorData::invalid_request(problem.detail, None))?;
             }
-            return Ok((Caller::clone(caller), options.clone()));
+            return Ok((Caller::clone(caller).by_agent(), options.clone()));
         }
         let parts = context.extensions.get::<Parts>();
         let caller = parts.and_then(|parts| parts.extensions.get::<Caller>());
@@ -84,7 +84,7 @@ impl Server {
         };
         let options = Options::of_query(parts.uri.query().unwrap_or_default())
             .map_err(|problem| ErrorData::invalid_params(problem.detail, None))?;
-        Ok((caller.clone(), options))
+        Ok((caller.clone().by_agent(), options))
     }
 }
 

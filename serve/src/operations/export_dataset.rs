@@ -1,6 +1,6 @@
 //! `export_dataset`: all rows of a dataset, as a file.
 
-use crate::lake::visible;
+use crate::lake::readable;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Reply, Rows, parse};
 use crate::problem::{Kind, Problem};
 use crate::toolset;
@@ -60,7 +60,7 @@ fn no_format(dataset: &str) -> Problem {
 async fn export(call: Call<'_>, input: ExportDataset) -> Result<Reply, Problem> {
     let (name, extension) = input.file.rsplit_once('.').unwrap_or((&input.file, ""));
     let view = &call.caller.view;
-    let dataset = visible(name, view)?;
+    let dataset = readable(name, view)?;
     let format: Option<Format> = extension.parse().ok().filter(|_| FORMATS.contains(&extension));
     let format = format.ok_or_else(|| no_format(dataset.name))?;
     let lake = &call.gateway.lake;

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use schemas::View;
 use schemas::datasets::runs::{Run, RunState};
 use serde::{Deserialize, Serialize};
-use store::alerts::{AlertKind as Stored, Expected, SCHEDULES, Wrong};
+use store::alerts::{AlertKind as Stored, Expected, Wrong};
 
 /// Below this part of 100 a disk is nearly full.
 const LEAST_FREE: u64 = 5;
@@ -170,8 +170,7 @@ async fn alerts(call: Call<'_>, _: Alerts) -> Result<AlertList, Problem> {
 /// nobody begins what is due names nothing.
 fn open(head: &Head, expected: &[Expected], view: &View, now: Timestamp) -> Vec<Alert> {
     let wrong = head.fares.wrong(expected, now.as_microsecond());
-    let names_nothing = Stored::Stalled.key(SCHEDULES);
-    let shown = |wrong: &&Wrong| view.datasets.is_none() || wrong.alert.key == names_nothing;
+    let shown = |wrong: &&Wrong| view.datasets.is_none() || wrong.is_unattended();
     wrong.iter().filter(shown).map(Alert::from).collect()
 }
 

@@ -1,7 +1,8 @@
 //! `get_attachment`: the bytes of what is attached to a mail.
 //!
 //! - They are cut out of the original by what made the row, and given only if they are those that the row tells of.
-//! - Not here: how a mail is read ([`CutAttachment`](crate::dispatcher::CutAttachment)); which attachments it has (`get_email`).
+//! - Not here: how a mail is read ([`CutAttachment`](crate::dispatcher::CutAttachment)); which attachments it has
+//!   (`get_email`); what an agent can read of them (`read_attachment`).
 
 use super::get_item::{Item, seen, text_in};
 use super::get_original::{fetched, named};
@@ -9,6 +10,7 @@ use crate::operation::{Call, Effect, Method, OWNERS, Operation, Original, Output
 use crate::problem::{Kind, Problem};
 use crate::toolset;
 use schemars::JsonSchema;
+use schemas::datasets::email_attachments::EmailAttachment;
 use serde::Deserialize;
 use store::query::Query;
 
@@ -21,7 +23,7 @@ pub(crate) const OPERATION: Operation = Operation {
     method: Method::Get,
     path: "/api/v1/datasets/{dataset}/items/{item}/attachments/{ordinal}",
     is_heavy: true,
-    is_cacheable: false,
+    is_cacheable: true,
     input: |types| types.subschema_for::<GetAttachment>(),
     example: r#"{"dataset": "emails", "item": "the _item of a row", "ordinal": 0}"#,
     output: Output::Bytes,
@@ -34,7 +36,7 @@ pub(crate) const OPERATION: Operation = Operation {
 /// Which attachment.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct GetAttachment {
+pub(super) struct GetAttachment {
     /// A dataset that has rows of the mail.
     #[serde(default = "emails")]
     dataset: String,
@@ -42,7 +44,7 @@ struct GetAttachment {
     item: String,
     /// The position of the attachment, from 0.
     #[schemars(range(min = 0))]
-    ordinal: i64,
+    pub(super) ordinal: i64,
 }
 
 fn emails() -> String {
@@ -50,6 +52,22 @@ fn emails() -> String {
 }
 
 async fn attachment(call: Call<'_>, input: GetAttachment) -> Result<Reply, Problem> {
+    let ordinal = input.ordinal;
+    let (attachment, bytes) = cut(call, input).await?;
+    let plain = || named(&format!("attachment-{ordinal}"), &attachment.media_type);
+    Ok(Reply::Bytes(Original {
+        name: attachment.filename.clone().unwrap_or_else(plain),
+        media_type: attachment.media_type,
+        sha256: attachment.sha256,
+        bytes: bytes.into(),
+    }))
+}
+
+/// An attachment with its bytes.
+///
+/// # Errors
+/// [`Problem`] when the caller sees no such mail, or this has no such attachment.
+pub(super) async fn cut(call: Call<'_>, input: GetAttachment) -> Result<(EmailAttachment, Vec<u8>), Problem> {
     let GetAttachment {
         dataset,
         item,
@@ -60,11 +78,11 @@ async fn attachment(call: Call<'_>, input: GetAttachment) -> Result<Reply, Probl
     seen(call, &input).await?;
     let Item { item, .. } = input;
     let sha256 = digest(call, &item, ordinal).await?;
-    let (_, mail) = fetched(call, &item).await?;
-    let cut = call.gateway.cut;
+    let mail = fetched(call, &item).await?.bytes;
+    let cut = call.gateway.readers.cut;
     let cutting = tokio::task::spawn_blocking(move || cut(&item, &mail, ordinal));
     let found = cutting.await.map_err(|error| Problem::internal(&error))?;
-    let (attachment, bytes) = found
+    found
         .ok()
         .flatten()
         .filter(|(attachment, _)| attachment.sha256 == sha256)
@@ -73,13 +91,7 @@ async fn attachment(call: Call<'_>, input: GetAttachment) -> Result<Reply, Probl
                 Kind::Conflict,
                 "the mail is read otherwise now than when its rows were made; run `dkc rebuild`, then try again",
             )
-        })?;
-    let plain = || named(&format!("attachment-{ordinal}"), &attachment.media_type);
-    Ok(Reply::Bytes(Original {
-        name: attachment.filename.clone().unwrap_or_else(plain),
-        media_type: attachment.media_type,
-        bytes: bytes.into(),
-    }))
+        })
 }
 
 /// The SHA-256 of an attachment, as its row tells it.

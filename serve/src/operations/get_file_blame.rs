@@ -3,7 +3,8 @@
 //! - Only repositories that were collected are opened, where they were then; `blame` says what is read of them.
 
 use super::get_commit_history::{ask, check_repository};
-use crate::blame::{Asked, Blamed, TIME, blame};
+use super::get_item::objects;
+use crate::blame::{Asked, Blamed, Rename, TIME, blame};
 use crate::lake::visible;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
 use crate::problem::{Kind, Problem};
@@ -13,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
-use store::query::Parameters;
+use store::query::{Parameters, Query};
 
 /// How much longer than [`TIME`] it is waited: comparing two versions of a file cannot be broken off.
 const GRACE: Duration = Duration::from_secs(5);
@@ -99,6 +100,7 @@ async fn blame_file(call: Call<'_>, input: FileBlame) -> Result<BlamedFile, Prob
     let asked = Asked {
         repository: place_of(call, &input.repository).await?,
         secret_folders: call.gateway.config.secret_folders.clone(),
+        renames: renames_of(call, &input.repository).await?,
         file: input.path.clone(),
         revision: input.revision,
         from_line: input.from_line,
@@ -138,4 +140,23 @@ pub(super) async fn place_of(call: Call<'_>, name: &str) -> Result<PathBuf, Prob
             Err(Problem::not_found("repository", name, std::iter::empty()))
         }
     }
+}
+
+/// All renames that were collected of a repository.
+///
+/// # Errors
+/// [`Problem`] when they cannot be read.
+pub(super) async fn renames_of(call: Call<'_>, repository: &str) -> Result<Vec<Rename>, Problem> {
+    // Who may not see them is kept from what was a secret all the same, so they are not asked for through the view.
+    let mut query = Query::from(
+        "SELECT DISTINCT path, old_path FROM git_file_changes
+         WHERE repository = :repository AND old_path IS NOT NULL",
+    );
+    query
+        .parameters
+        .insert("repository".to_owned(), repository.into());
+    let rows = objects(&call.gateway.ask(query).await?)?.into_iter();
+    rows.map(serde_json::from_value)
+        .collect::<Result<_, _>>()
+        .map_err(|error| Problem::internal(&error))
 }

@@ -7,7 +7,7 @@ use crate::toolset;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use bytes::Bytes;
-use schemas::{datasets, media_type};
+use schemas::{Digest, datasets, media_type};
 
 /// Larger files that are kept by reference are read where they lie.
 const MOST_BYTES: i64 = 256 << 20;
@@ -21,7 +21,7 @@ pub(crate) const OPERATION: Operation = Operation {
     method: Method::Get,
     path: "/api/v1/datasets/{dataset}/items/{item}/original",
     is_heavy: false,
-    is_cacheable: false,
+    is_cacheable: true,
     input: |types| types.subschema_for::<Item>(),
     example: r#"{"dataset": "emails", "item": "the _item of a row"}"#,
     output: Output::Bytes,
@@ -33,19 +33,15 @@ pub(crate) const OPERATION: Operation = Operation {
 
 async fn original(call: Call<'_>, input: Item) -> Result<Reply, Problem> {
     seen(call, &input).await?;
-    let (media_type, bytes) = fetched(call, &input.item).await?;
-    Ok(Reply::Bytes(Original {
-        name: named(datasets::raw::DATASET.name, &media_type),
-        media_type,
-        bytes,
-    }))
+    Ok(Reply::Bytes(fetched(call, &input.item).await?))
 }
 
-/// The media type and the bytes of an item that the caller has [`seen`], as they were fetched.
-pub(super) async fn fetched(call: Call<'_>, item: &str) -> Result<(String, Bytes), Problem> {
-    let select = "SELECT media_type, size_bytes, bytes, path FROM raw";
+/// The bytes of an item that the caller has [`seen`], as they were fetched.
+pub(super) async fn fetched(call: Call<'_>, item: &str) -> Result<Original, Problem> {
+    let select = "SELECT media_type, sha256, size_bytes, bytes, path FROM raw";
     let raw = kept_of(call, item, select).await?;
     let media_type = text_in(&raw, "media_type").ok_or_else(|| missing(item))?;
+    let sha256 = text_in(&raw, "sha256").ok_or_else(|| missing(item))?;
     let size = raw
         .column_by_name("size_bytes")
         .and_then(|sizes| sizes.as_primitive_opt::<Int64Type>());
@@ -60,19 +56,36 @@ pub(super) async fn fetched(call: Call<'_>, item: &str) -> Result<(String, Bytes
     }
     let bytes = match (bytes_in(&raw, "bytes"), text_in(&raw, "path")) {
         (Some(bytes), _) => bytes,
-        (None, Some(path)) => {
-            let read = tokio::fs::read(&path).await.map_err(|error| {
-                tracing::warn!(%error, path, "an original is kept by reference and cannot be read");
-                Problem::new(
-                    Kind::Gone,
-                    "the original was kept where it lay, and cannot be read there any more",
-                )
-            })?;
-            read.into()
-        }
+        (None, Some(path)) => read_there(path, &sha256).await?,
         (None, None) => return Err(missing(item)),
     };
-    Ok((media_type, bytes))
+    Ok(Original {
+        name: named(datasets::raw::DATASET.name, &media_type),
+        media_type,
+        sha256,
+        bytes,
+    })
+}
+
+/// The bytes of a file that is kept by reference, if they are still those that were fetched.
+async fn read_there(path: String, sha256: &str) -> Result<Bytes, Problem> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let read = std::fs::read(&path).map(|bytes| (Digest::of(&bytes).to_string(), bytes));
+        read.inspect_err(|error| {
+            tracing::warn!(%error, path, "an original is kept by reference and cannot be read");
+        })
+    });
+    let gone = |why: &str| {
+        Problem::new(
+            Kind::Gone,
+            format!("the original was kept where it lay, and {why}"),
+        )
+    };
+    match reading.await.map_err(|error| Problem::internal(&error))? {
+        Ok((digest, bytes)) if digest == sha256 => Ok(bytes.into()),
+        Ok(_) => Err(gone("another file lies there by now; run its pipeline again")),
+        Err(_) => Err(gone("cannot be read there any more")),
+    }
 }
 
 /// The name of a file that has none, of a media type.

@@ -5,6 +5,7 @@ use crate::operation::{Call, Effect, Method, Operation, Original, Output, Reply,
 use crate::problem::Problem;
 use crate::toolset;
 use schemars::JsonSchema;
+use schemas::Digest;
 use serde::Deserialize;
 
 /// The operation.
@@ -16,7 +17,7 @@ pub(crate) const OPERATION: Operation = Operation {
     method: Method::Get,
     path: "/api/v1/datasets/{dataset}/items/{item}/thumbnail",
     is_heavy: false,
-    is_cacheable: false,
+    is_cacheable: true,
     input: |types| types.subschema_for::<GetThumbnail>(),
     example: r#"{"dataset": "photos", "item": "the _item of a row"}"#,
     output: Output::Bytes,
@@ -48,9 +49,12 @@ async fn thumbnail(call: Call<'_>, input: GetThumbnail) -> Result<Reply, Problem
     };
     seen(call, &input).await?;
     let rows = kept_of(call, &input.item, "SELECT jpeg FROM photo_thumbnails").await?;
+    let bytes = bytes_in(&rows, "jpeg").ok_or_else(|| missing(&input.item))?;
     Ok(Reply::Bytes(Original {
         media_type: "image/jpeg".to_owned(),
         name: "thumbnail.jpg".to_owned(),
-        bytes: bytes_in(&rows, "jpeg").ok_or_else(|| missing(&input.item))?,
+        // Of the small picture, not of the photo: another version of dkc may make another one.
+        sha256: Digest::of(&bytes).to_string(),
+        bytes,
     }))
 }

@@ -63,9 +63,7 @@ pub(super) struct DatasetState {
 
 fn list(call: Call<'_>, _: ListDatasets) -> DatasetList {
     let head = call.gateway.lake.head();
-    let shown = datasets::ALL
-        .iter()
-        .filter(|dataset| call.caller.view.shows(dataset.name));
+    let shown = datasets::tables().filter(|dataset| call.caller.view.shows(dataset.name));
     let mut datasets: Vec<DatasetState> = shown
         .map(|dataset| state(dataset, &head, &call.caller.view))
         .collect();

@@ -7,12 +7,10 @@ use crate::problem::Problem;
 use crate::toolset;
 use jiff::Timestamp;
 use schemars::JsonSchema;
+use schemas::Instant;
 use schemas::datasets::runs::Run;
-use schemas::{Instant, SourceName};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use store::alerts::{Expected, Fares};
-use store::queue::Decided;
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
@@ -97,11 +95,12 @@ async fn list(call: Call<'_>, _: ListPipelines) -> Result<PipelineList, Problem>
     let fares = &head.fares;
     let now = Timestamp::now().as_microsecond();
     let shown = shown_pipelines(call, 1).await?;
+    let expected: Vec<Expected> = shown.iter().map(|(pipeline, _)| expected(pipeline)).collect();
     let pipelines = shown
         .iter()
-        .map(|(pipeline, runs)| state(pipeline, fares, runs.first(), now));
+        .zip(&expected)
+        .map(|((pipeline, runs), expected)| state(pipeline, expected, fares, runs.first(), now));
     let pipelines = pipelines.collect();
-    let expected: Vec<Expected> = shown.iter().map(|(pipeline, _)| expected(pipeline)).collect();
     let unattended = fares.unattended(&expected, now).map(|unattended| Unattended {
         since: unattended.since.and_then(written),
         what: unattended.what,
@@ -122,34 +121,28 @@ pub(crate) fn expected(pipeline: &Pipeline) -> Expected {
     }
 }
 
-fn state(pipeline: &Pipeline, fares: &Fares, last: Option<&Run>, now: Instant) -> PipelineState {
+fn state(
+    pipeline: &Pipeline,
+    expected: &Expected,
+    fares: &Fares,
+    last: Option<&Run>,
+    now: Instant,
+) -> PipelineState {
     PipelineState {
         name: pipeline.name.clone(),
         kind: pipeline.kind.clone(),
         schedule: pipeline.schedule.clone(),
         time_zone: pipeline.time_zone.clone(),
-        next_due: next_due(pipeline, &fares.schedules).and_then(written),
+        next_due: expected.next_due(&fares.schedules).and_then(written),
         collected_at: fares.collected.get(&pipeline.name).copied().and_then(written),
         last_run: last.map(|run| run.run.to_string()),
         last_state: last.map(|run| run.state.as_str()),
         is_failing: fares.failing.contains_key(&pipeline.name),
         freshness: pipeline.fresh_within.map(|within| Freshness {
             fresh_within: format!("{within:#}"),
-            is_late: fares.late_since(&expected(pipeline), now).is_some(),
+            is_late: fares.late_since(expected, now).is_some(),
         }),
     }
-}
-
-/// When a pipeline is due next, by any of its schedules. What was taken out of the configuration may still be in the
-/// table, and does not count.
-pub(crate) fn next_due(
-    pipeline: &Pipeline,
-    schedules: &HashMap<(SourceName, String), Decided>,
-) -> Option<Instant> {
-    let own = schedules.iter().filter(|((source, when), _)| {
-        source.as_str() == pipeline.name && pipeline.schedule.iter().any(|own| own == when)
-    });
-    own.filter_map(|(_, decided)| decided.next_due).min()
 }
 
 #[cfg(test)]
@@ -168,35 +161,12 @@ mod tests {
         }
     }
 
-    fn schedules(of: &[(&str, &str, Option<i64>)]) -> HashMap<(SourceName, String), Decided> {
-        of.iter()
-            .map(|&(pipeline, when, next_due)| {
-                let key = (SourceName::new(pipeline).unwrap(), when.to_owned());
-                (key, Decided { until: 0, next_due })
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_next_time_is_the_first_of_those_that_are_still_configured() {
-        let table = schedules(&[
-            ("mail", "@daily", Some(9_000_000)),
-            ("mail", "every 10m", Some(6_000_000)),
-            ("mail", "@hourly", Some(1_000_000)),
-            ("notes", "@daily", Some(2_000_000)),
-        ]);
-        assert_eq!(next_due(&pipeline(), &table), Some(6_000_000));
-        assert_eq!(
-            next_due(&pipeline(), &schedules(&[("mail", "@daily", None)])),
-            None
-        );
-    }
-
     #[test]
     fn a_pipeline_is_late_once_its_last_good_run_is_older_than_promised() {
         let minute = 60 * 1_000_000;
         let is_late = |fares: &Fares, minutes: i64| {
-            let told = state(&pipeline(), fares, None, minutes * minute);
+            let pipeline = pipeline();
+            let told = state(&pipeline, &expected(&pipeline), fares, None, minutes * minute);
             told.freshness.unwrap().is_late
         };
         let mut fares = Fares::default();
@@ -215,7 +185,8 @@ mod tests {
             collected: [("mail".to_owned(), 0)].into(),
             ..Fares::default()
         };
-        let told = state(&pipeline(), &fares, None, 0);
+        let pipeline = pipeline();
+        let told = state(&pipeline, &expected(&pipeline), &fares, None, 0);
         let told = serde_json::to_value(told).unwrap();
         assert_eq!(told["schedule"], serde_json::json!(["@daily", "every 10m"]));
         let freshness = serde_json::json!({ "fresh_within": "2h", "is_late": false });

@@ -3,7 +3,7 @@
 //! - A page is of one snapshot, and so are those after it, whatever is collected meanwhile.
 //! - What is in memory is answered from there; the rest is asked of the lake.
 
-use crate::lake::visible;
+use crate::lake::readable;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Page as Answer, Reply, parse};
 use crate::problem::{Kind, Problem};
 use crate::toolset;
@@ -89,7 +89,7 @@ struct End {
 
 async fn read(call: Call<'_>, input: ReadRows) -> Result<Reply, Problem> {
     let view = &call.caller.view;
-    let dataset = visible(&input.dataset, view)?;
+    let dataset = readable(&input.dataset, view)?;
     let lake = &call.gateway.lake;
     let head = lake.head();
     let (page, snapshot) = page(dataset, view, &input)?;
@@ -244,15 +244,8 @@ fn filter(text: &str, column: impl Fn(&str) -> Result<&'static Column, Problem>)
     let column = column(name)?;
     let compare = Compare::ALL.iter().find(|(known, _)| *known == comparison);
     let compare = compare.map(|(_, compare)| *compare).ok_or_else(|| {
-        let names: Vec<&str> = Compare::ALL.iter().map(|(name, _)| *name).collect();
-        let known = names.iter().copied();
-        let problem = Problem::no_such(Kind::Unprocessable, "comparison", comparison, known);
-        let end = if problem.detail.ends_with('?') {
-            " There"
-        } else {
-            "; there"
-        };
-        Problem::unprocessable(format!("{}{end} are: {}", problem.detail, names.join(", ")))
+        let names = Compare::ALL.iter().map(|(name, _)| *name);
+        Problem::no_such(Kind::Unprocessable, "comparison", comparison, names)
     })?;
     if !compare.fits(column.kind) {
         return Err(Problem::unprocessable(format!(

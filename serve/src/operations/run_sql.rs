@@ -1,6 +1,6 @@
 //! `run_sql`: one read-only statement, in a process apart.
 
-use crate::operation::{Call, EVERYBODY, Effect, Face, Method, Operation, Output, Reply, Rows, parse};
+use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, Reply, Rows, parse};
 use crate::problem::{Kind, Problem};
 use crate::toolset;
 use schemars::JsonSchema;
@@ -86,14 +86,11 @@ pub(super) async fn answer(
     as_of: Option<&str>,
 ) -> Result<Reply, Problem> {
     let snapshot = call.gateway.lake.moment(as_of).await?;
-    let mut view = View::clone(&call.caller.view);
-    // It is for people.
-    view.hides_audit |= call.face == Face::Mcp;
     let query = Query {
         text,
         parameters,
         as_of: Some(AsOf::Snapshot(snapshot)),
-        view,
+        view: View::clone(&call.caller.view),
     };
     let rows = call
         .gateway

@@ -71,8 +71,8 @@ fn find(call: Call<'_>, input: SearchSchema) -> FoundColumns {
         words.iter().map(of_word).sum::<usize>()
     };
     let view = &call.caller.view;
-    let shown = datasets::ALL.iter().filter(|dataset| view.shows(dataset.name));
-    let columns = shown.flat_map(|dataset: &&'static Dataset| {
+    let shown = datasets::tables().filter(|dataset| view.shows(dataset.name));
+    let columns = shown.flat_map(|dataset: &'static Dataset| {
         let of_dataset = fit(dataset.name, dataset.about);
         let columns = dataset.columns.iter().filter(|column| view.reads(column));
         columns.map(move |column| (of_dataset, dataset.name, column))

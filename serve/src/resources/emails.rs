@@ -1,4 +1,4 @@
-//! `dkc://emails`: folders of mail, search, messages.
+//! `dkc://emails`: folders of mail, search, messages, attachments.
 //!
 //! - In: the operations of this family. Out: the addresses of what they answer. Not here: what they do (`operations`).
 
@@ -41,6 +41,15 @@ pub(crate) const RESOURCE: Resource = Resource {
             operation: "get_email",
             fixed: &[],
             variables: &[Variable::free("item")],
+        },
+        Entry {
+            uri: "dkc://emails/attachment{?item,ordinal}",
+            name: "emails-attachment",
+            title: "What is attached to a message",
+            about: "Something attached to a message: its text, or a picture.",
+            operation: "read_attachment",
+            fixed: &[("dataset", "emails")],
+            variables: &[Variable::free("item"), Variable::free("ordinal")],
         },
     ],
 };

@@ -9,11 +9,15 @@
 use crate::config::Tls;
 use axum_server::tls::TlsInfo;
 use axum_server::tls_rustls::RustlsConfig;
+use governor::{Quota, RateLimiter};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +26,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the files are looked at.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
+
+/// Refusals that are logged in a minute, at most: whoever can connect can be refused.
+const LOGGED: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 
 /// Why connections cannot be encrypted.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +39,7 @@ pub enum EncryptionError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file does not have what it is read for.
     #[error("`{}` has no {what} in PEM", path.display())]
@@ -110,6 +117,22 @@ impl Encryption {
 pub(super) fn is_certified(request: &axum::http::Extensions) -> bool {
     let told = request.get::<Arc<TlsInfo>>();
     told.is_some_and(|told| !told.peer_certificates.is_empty())
+}
+
+/// Logs connections that end because the certificate that was shown is expired, or of an authority that is not ours.
+pub(super) fn log_refusals() -> impl Fn(Option<&SocketAddr>, &io::Error) + Send + Sync + 'static {
+    let limiter = RateLimiter::direct(Quota::per_minute(LOGGED));
+    move |peer, error| {
+        let reason = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(reason @ rustls::Error::InvalidCertificate(_)) = reason
+            && limiter.check().is_ok()
+        {
+            let peer = peer.map(ToString::to_string);
+            tracing::warn!(peer, %reason, "a certificate of a program was refused");
+        }
+    }
 }
 
 /// The digest of the files, and what they say.

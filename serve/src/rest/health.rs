@@ -4,7 +4,7 @@ use super::pulse::Pulse;
 use super::{guard, reply};
 use crate::dispatcher::Gateway;
 use crate::lake::Head;
-use crate::operations::list_pipelines::{expected, next_due};
+use crate::operations::list_pipelines::expected;
 use crate::problem::{Kind, Problem};
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use schemas::Role;
 use schemas::datasets::runs::RunState;
 use std::sync::{Arc, LazyLock};
-use store::alerts::{AlertKind, Expected};
+use store::alerts::{AlertKind, Expected, Wrong};
 
 /// What was counted.
 static METRICS: LazyLock<Option<PrometheusHandle>> = LazyLock::new(|| {
@@ -28,17 +28,6 @@ static METRICS: LazyLock<Option<PrometheusHandle>> = LazyLock::new(|| {
         .install_recorder()
         .ok()
 });
-
-/// The states of runs, each of which is a number.
-const STATES: [RunState; 7] = [
-    RunState::Queued,
-    RunState::Running,
-    RunState::Succeeded,
-    RunState::PartlySucceeded,
-    RunState::Failed,
-    RunState::Cancelled,
-    RunState::Skipped,
-];
 
 /// Begins to count.
 pub(super) fn begin() {
@@ -164,13 +153,12 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
 /// Notes how many alerts there are of each kind, as `get_alerts` tells them of pipelines, and whether somebody begins what
 /// is due.
 fn of_alerts(pipelines: &[Expected], head: &Head, now: Timestamp) {
-    let moment = now.as_microsecond();
-    let wrong = head.fares.wrong(pipelines, moment);
+    let wrong = head.fares.wrong(pipelines, now.as_microsecond());
     for kind in AlertKind::ALL {
         let open = wrong.iter().filter(|wrong| wrong.alert.kind == *kind).count();
         metrics::gauge!("dkc_alerts_open", "kind" => kind.as_str()).set(open as f64);
     }
-    let attended = head.fares.unattended(pipelines, moment).is_none();
+    let attended = !wrong.iter().any(Wrong::is_unattended);
     metrics::gauge!("dkc_schedules_attended").set(if attended { 1.0 } else { 0.0 });
 }
 
@@ -180,7 +168,7 @@ async fn of_runs(gateway: &Gateway) -> Result<(), Problem> {
     let schedules = gateway.queue.schedules().await?;
     for pipeline in &gateway.config.pipelines {
         let name = &pipeline.name;
-        for state in STATES {
+        for state in RunState::ALL {
             // What there is none of any more is told as 0: else what was told last would stay.
             let of_it = (name.clone(), state.as_str().to_owned());
             let count = counts.get(&of_it).copied().unwrap_or(0) as f64;
@@ -195,7 +183,7 @@ async fn of_runs(gateway: &Gateway) -> Result<(), Problem> {
                 }
             }
         }
-        if let Some(due) = next_due(pipeline, &schedules) {
+        if let Some(due) = expected(pipeline).next_due(&schedules) {
             metrics::gauge!("dkc_pipeline_next_due_timestamp_seconds", "pipeline" => name.clone())
                 .set(due as f64 / 1e6);
         }

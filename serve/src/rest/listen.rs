@@ -1,6 +1,6 @@
 //! Listening, until told to stop.
 
-use super::encryption::Encryption;
+use super::encryption::{Encryption, log_refusals};
 use super::pulse::{Pulse, look};
 use super::{health, router};
 use crate::dispatcher::Gateway;
@@ -62,7 +62,9 @@ pub async fn listen(
     let served = match encryption {
         None => server.serve(router).await,
         Some(encryption) => {
-            let server = server.acceptor(RustlsAcceptor::new(encryption.config()));
+            let server = server
+                .accept_error_handler(log_refusals())
+                .acceptor(RustlsAcceptor::new(encryption.config()));
             tokio::select! {
                 served = server.serve(router) => served,
                 () = encryption.follow() => Ok(()),

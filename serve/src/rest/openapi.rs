@@ -418,7 +418,8 @@ mod tests {
         let document = of(registry::ALL.iter().copied()).unwrap();
         let path = "/api/v1/datasets/{dataset}/items/{item}/attachments/{ordinal}";
         let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
-        let places: Vec<_> = parameters.iter().map(|one| (&one["name"], &one["in"])).collect();
+        let asked = parameters.iter().filter(|one| one["in"] != "header");
+        let places: Vec<_> = asked.map(|one| (&one["name"], &one["in"])).collect();
         assert_eq!(places.len(), 3);
         assert!(places.iter().all(|(_, place)| *place == "path"), "{places:?}");
         let ordinal = &document["components"]["schemas"]["GetAttachment"]["properties"]["ordinal"];

@@ -58,6 +58,11 @@ pub(super) fn tag(
     format!("\"{}-{}\"", head.snapshot, digest.get(..24).unwrap_or_default())
 }
 
+/// The name of exactly these bytes: their digest, whatever else the lake has by now.
+pub(super) fn tag_of(original: &Original) -> String {
+    format!("\"{}\"", original.sha256)
+}
+
 /// Whether the client has this answer already.
 pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let lines = headers
@@ -395,6 +400,7 @@ mod tests {
             let answer = bytes_as(Original {
                 media_type: media_type.to_owned(),
                 name: "größe".to_owned(),
+                sha256: "00ff".to_owned(),
                 bytes: Bytes::from_static(b"<script>"),
             });
             let header = |name: HeaderName| answer.headers()[name].to_str().unwrap();

@@ -13,7 +13,7 @@ use schemas::{Instant, SourceName};
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::any::AnyRow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// A run that fails for this time is told of, though other tries are to come.
 pub const TOLD_AT: i64 = 3;
@@ -22,7 +22,7 @@ pub const TOLD_AT: i64 = 3;
 const PATIENCE: i64 = 2 * 60 * 1_000_000;
 
 /// What the alert that nobody begins what is due is about. It names no pipeline.
-pub const SCHEDULES: &str = "schedules";
+const SCHEDULES: &str = "schedules";
 
 /// What the configuration expects of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +33,18 @@ pub struct Expected {
     pub schedule: Vec<String>,
     /// How old its last good run may be; without it, it is never late.
     pub fresh_within: Option<SignedDuration>,
+}
+
+impl Expected {
+    /// When it is due next, by any of its schedules, as the service has decided. What is in the past stays until a service
+    /// sees it; without a service no time is known. What was taken out of the configuration may still be in the table, and
+    /// does not count.
+    pub fn next_due(&self, schedules: &HashMap<(SourceName, String), Decided>) -> Option<Instant> {
+        let own = schedules.iter().filter(|((pipeline, when), _)| {
+            pipeline.as_str() == self.pipeline && self.schedule.iter().any(|own| own == when)
+        });
+        own.filter_map(|(_, decided)| decided.next_due).min()
+    }
 }
 
 /// That a pipeline fails: its last run that ended well or failed has failed, and either no other try is to come, or it was
@@ -95,6 +107,13 @@ pub struct Wrong {
     pub since: Option<Instant>,
 }
 
+impl Wrong {
+    /// Whether this is that nobody begins what is due, which names no pipeline.
+    pub fn is_unattended(&self) -> bool {
+        self.alert.key == AlertKind::Stalled.key(SCHEDULES)
+    }
+}
+
 impl From<&Open> for Wrong {
     fn from(open: &Open) -> Self {
         Self {
@@ -141,15 +160,7 @@ impl Fares {
     /// Whether nobody begins what is due: times of schedules have come, and no service has decided what becomes of them,
     /// or none has ever seen a schedule. What has no schedule needs no service.
     pub fn unattended(&self, expected: &[Expected], now: Instant) -> Option<Unattended> {
-        let mut own: HashSet<(&str, &str)> = HashSet::new();
-        for one in expected {
-            own.extend(
-                one.schedule
-                    .iter()
-                    .map(|when| (one.pipeline.as_str(), when.as_str())),
-            );
-        }
-        if own.is_empty() {
+        if expected.iter().all(|one| one.schedule.is_empty()) {
             return None;
         }
         let next_step = "start `dkc daemon` or `dkc serve`; docs/dkc.service is a unit for systemd";
@@ -160,10 +171,8 @@ impl Fares {
                 next_step,
             });
         }
-        // What was taken out of the configuration may still be in the table, and is nobody's business.
-        let known = self.schedules.iter();
-        let known = known.filter(|((pipeline, when), _)| own.contains(&(pipeline.as_str(), when.as_str())));
-        let next = known.filter_map(|(_, decided)| decided.next_due).min()?;
+        let times = expected.iter().filter_map(|one| one.next_due(&self.schedules));
+        let next = times.min()?;
         (next < now.saturating_sub(PATIENCE)).then_some(Unattended {
             since: Some(next),
             what: "times have come that no service has seen: nobody begins what is due",

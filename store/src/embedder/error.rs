@@ -17,13 +17,39 @@ pub enum EmbedError {
     },
     /// There is no such reranker.
     #[error(
-        "there is no reranker in `{}`; put `model.onnx` and `tokenizer.json` of a cross-encoder there, or name another \
-         as `reranker` under `[search]`",
+        "`{name}` is neither a known reranker nor a folder with `model.onnx` and `tokenizer.json`: `{}`; name such a \
+         folder as `reranker` under `[search]`, or one of these, the nearest first: {known}",
         path.display()
     )]
     NoReranker {
-        /// Where it would be.
+        /// What is named.
+        name: String,
+        /// Where it would be as a folder.
         path: PathBuf,
+        /// The names that are known.
+        known: String,
+    },
+    /// The model gives scores, which are no vectors.
+    #[error(
+        "the model in `{}` is a cross-encoder: it can be `search.reranker` and makes no vectors; choose another",
+        path.display()
+    )]
+    CrossEncoder {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// A file is no ONNX model.
+    #[error(
+        "`{}` is no ONNX model; put the right one there, or, for the default model, remove it and run \
+         `dkc index model --install`",
+        path.display()
+    )]
+    NoOnnx {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// ONNX Runtime is not there or cannot be loaded.
     #[error("cannot load ONNX Runtime from `{}`; `dkc index model --install` installs it", path.display())]

@@ -13,10 +13,10 @@ use fastembed::{
     RerankInitOptions, RerankInitOptionsUserDefined, RerankerModel, TextRerank, UserDefinedRerankingModel,
 };
 use ort::environment::Environment;
-use prost::{DecodeError, Message as _};
+use prost::Message as _;
+use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 /// Tokens of query and text together where a model does not say how many it sees: what BERT and its kin were trained with.
 const MOST_TOKENS: usize = 512;
@@ -27,7 +27,7 @@ const SCORES: &str = "logits";
 /// An open cross-encoder.
 #[derive(Debug)]
 pub struct Reranker {
-    session: Mutex<TextRerank>,
+    session: TextRerank,
 }
 
 impl Reranker {
@@ -44,9 +44,7 @@ impl Reranker {
             Ok(known) if !is_in(&folder) => of_hub(known, models, &runtime, threads)?,
             _ => of_folder(&folder, &runtime, threads)?,
         };
-        Ok(Self {
-            session: Mutex::new(session),
-        })
+        Ok(Self { session })
     }
 
     /// Whether [`Self::open`] would find a model, as far as can be told without opening it.
@@ -57,7 +55,11 @@ impl Reranker {
         let folder = models.join(name);
         match is_in(&folder) || name.parse::<RerankerModel>().is_ok() {
             true => Ok(()),
-            false => Err(EmbedError::NoReranker { path: folder }),
+            false => Err(EmbedError::NoReranker {
+                name: name.to_owned(),
+                path: folder,
+                known: known(name),
+            }),
         }
     }
 
@@ -66,13 +68,12 @@ impl Reranker {
     ///
     /// # Errors
     /// [`EmbedError`] when the model fails.
-    pub fn scores(&self, query: &str, texts: &[String]) -> Result<Vec<f32>, EmbedError> {
+    pub fn scores(&mut self, query: &str, texts: &[String]) -> Result<Vec<f32>, EmbedError> {
         let unfit = |reason: &str| EmbedError::Unfit {
             reason: format!("the reranker {reason}"),
         };
         let documents: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let ranked = session.rerank(query, &documents, false, Some(1))?;
+        let ranked = self.session.rerank(query, &documents, false, Some(1))?;
         if ranked.len() != texts.len() {
             return Err(unfit("does not give one score a text"));
         }
@@ -88,6 +89,15 @@ impl Reranker {
             false => Ok(scores),
         }
     }
+}
+
+/// The names that fastembed knows, those that are most like a name first.
+fn known(name: &str) -> String {
+    let models = TextRerank::list_supported_models().into_iter();
+    let mut names: Vec<String> = models.map(|model| model.model_code).collect();
+    let name = name.to_lowercase();
+    names.sort_by_cached_key(|known| strsim::damerau_levenshtein(&known.to_lowercase(), &name));
+    names.join(", ")
 }
 
 /// Whether a folder has the files of a model.
@@ -132,22 +142,27 @@ fn of_hub(
 
 /// Whether a model gives one score a text: fastembed panics on scores of another shape.
 fn check(weights: &Path) -> Result<(), EmbedError> {
-    let unfit = |reason: String| EmbedError::Unfit {
-        reason: format!("`{}` {reason}", weights.display()),
-    };
-    match is_cross_encoder(&read(weights)?) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(unfit(format!(
-            "has no output `{SCORES}` with one number a text, so it is no cross-encoder"
-        ))),
-        Err(error) => Err(unfit(format!("is no ONNX model: {error}"))),
+    match is_cross_encoder(weights, &read(weights)?)? {
+        true => Ok(()),
+        false => Err(EmbedError::Unfit {
+            reason: format!(
+                "`{}` has no output `{SCORES}` with one number a text, so it is no cross-encoder",
+                weights.display()
+            ),
+        }),
     }
 }
 
-/// Whether a `model.onnx` gives one score a text.
-pub(super) fn is_cross_encoder(weights: &[u8]) -> Result<bool, DecodeError> {
-    let outputs = Outside::decode(weights)?.graph.map(|graph| graph.outputs);
-    Ok(outputs.is_some_and(|outputs| outputs.iter().any(is_score)))
+/// Whether the model in a file, which has these bytes, gives one score a text.
+pub(super) fn is_cross_encoder(path: &Path, weights: &[u8]) -> Result<bool, EmbedError> {
+    let no_onnx = |source: Box<dyn Error + Send + Sync>| EmbedError::NoOnnx {
+        path: path.to_owned(),
+        source,
+    };
+    let model = Outside::decode(weights).map_err(|error| no_onnx(error.into()))?;
+    // So has an empty file none.
+    let graph = model.graph.ok_or_else(|| no_onnx("it has no graph".into()))?;
+    Ok(graph.outputs.iter().any(is_score))
 }
 
 /// Whether an output has one number for each text.
@@ -284,16 +299,17 @@ mod tests {
             &"spring ".repeat(2_000),
         ]
         .map(str::to_owned);
-        let by_name = Reranker::open(models.path(), "made", two()).unwrap();
+        let mut by_name = Reranker::open(models.path(), "made", two()).unwrap();
         let scores = by_name.scores("spring or spring", &texts).unwrap();
         assert_eq!(scores[..4], [0.0, 2.0, 0.0, 1.0]);
         // Of a long text, what the model sees beside the query.
         assert!(scores[4] > 400.0 && scores[4] < 512.0, "{scores:?}");
         assert_eq!(by_name.scores("spring", &[]).unwrap(), Vec::<f32>::new());
         let path = models.path().join("made");
-        let by_path = Reranker::open(models.path(), path.to_str().unwrap(), two()).unwrap();
+        let mut by_path = Reranker::open(models.path(), path.to_str().unwrap(), two()).unwrap();
         assert_eq!(by_path.scores("spring or spring", &texts).unwrap(), scores);
         let error = Embedder::open(models.path(), "made", two()).unwrap_err();
+        assert!(matches!(error, EmbedError::CrossEncoder { .. }), "{error:?}");
         assert!(error.to_string().contains("makes no vectors"), "{error}");
     }
 
@@ -315,7 +331,6 @@ mod tests {
             of(vec![output(SCORES, vec![batch()])]),
             of(vec![output(SCORES, vec![batch(), width(3)])]),
             of(Vec::new()),
-            Model::default(),
         ];
         for model in unfit {
             let models = models(&model);
@@ -324,9 +339,12 @@ mod tests {
             assert!(error.to_string().contains("no cross-encoder"), "{error}");
         }
         let models = models(&counting());
-        fs::write(models.path().join("made/model.onnx"), "not a model").unwrap();
-        let error = Reranker::open(models.path(), "made", two()).unwrap_err();
-        assert!(error.to_string().contains("is no ONNX model"), "{error}");
+        for broken in ["not a model", ""] {
+            fs::write(models.path().join("made/model.onnx"), broken).unwrap();
+            let error = Reranker::open(models.path(), "made", two()).unwrap_err();
+            assert!(error.to_string().contains("is no ONNX model"), "{error}");
+            assert!(error.source().is_some(), "{error:?}");
+        }
     }
 
     #[test]
@@ -339,6 +357,12 @@ mod tests {
         };
         let told = missing("nowhere");
         assert!(told.contains("nowhere") && told.contains("[search]"), "{told}");
+        let nearest = "the nearest first: jinaai/jina-reranker-v1-turbo-en, ";
+        let told = missing("jina-reranker-v1-turbo");
+        assert!(
+            told.contains(nearest) && told.contains("BAAI/bge-reranker-base"),
+            "{told}"
+        );
         fs::remove_file(models.path().join("made/tokenizer.json")).unwrap();
         assert!(missing("made").contains("tokenizer.json"));
         // One that fastembed can fetch is not missing.

@@ -55,14 +55,12 @@ impl Transformer {
         runtime: &Environment,
         threads: NonZeroUsize,
     ) -> Result<(Self, ModelStamp, Tokenizer), EmbedError> {
-        let weights = read(&folder.join("model.onnx"))?;
+        let file = folder.join("model.onnx");
+        let weights = read(&file)?;
         let tokens = read(&folder.join("tokenizer.json"))?;
-        if reranker::is_cross_encoder(&weights).unwrap_or_default() {
-            return Err(EmbedError::Unfit {
-                reason: format!(
-                    "the model in `{}` is a cross-encoder: it can be `search.reranker` and makes no vectors",
-                    folder.display()
-                ),
+        if reranker::is_cross_encoder(&file, &weights)? {
+            return Err(EmbedError::CrossEncoder {
+                path: folder.to_owned(),
             });
         }
         let pooling = pooling(folder)?;

@@ -136,7 +136,7 @@ impl Past<'_> {
             .map(|argument| text_of(argument, &self.asked.parameters));
         let arguments: Vec<String> = arguments.collect::<Option<_>>().ok_or_else(wrong)?;
         let (name, moments) = arguments.split_first().ok_or_else(wrong)?;
-        let dataset = datasets::by_name(name)
+        let dataset = datasets::table(name)
             .filter(|dataset| self.asked.view.shows(dataset.name))
             .ok_or_else(|| QueryError::Past(format!("there is no dataset `{name}`; {usage}")))?;
         if dataset.home != Home::Lake {

@@ -128,14 +128,6 @@ impl Space {
         VectorError::of(self.table.name().to_owned())
     }
 
-    /// The texts of chunks that have no vector yet, those of the newest chunks first.
-    ///
-    /// # Errors
-    /// [`VectorError`] when a table cannot be read.
-    pub async fn pending(&self, chunks: &Chunks) -> Result<Vec<Pending>, VectorError> {
-        Ok(self.compared(chunks).await?.pending)
-    }
-
     /// What chunks say beside what there are vectors of; it reads the digests of both once.
     ///
     /// # Errors

@@ -172,7 +172,10 @@ fn what_is_missing_is_named_with_the_way_out() {
         folder.join("tokenizer.json"),
     )
     .unwrap();
-    assert!(Embedder::open(broken.path(), "broken", two()).is_err());
+    let error = Embedder::open(broken.path(), "broken", two()).unwrap_err();
+    assert!(matches!(error, EmbedError::NoOnnx { .. }), "{error:?}");
+    let told = error.to_string();
+    assert!(told.contains("broken/model.onnx` is no ONNX model"), "{told}");
     assert!(
         installed(nothing.path().join("nowhere").as_path())
             .unwrap()

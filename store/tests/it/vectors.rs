@@ -86,7 +86,7 @@ fn toy(texts: &[String]) -> Vec<f32> {
 
 /// Embeds all that has no vector; returns what the model read.
 async fn embed(chunks: &Chunks, space: &Space) -> Vec<String> {
-    let pending = space.pending(chunks).await.unwrap();
+    let pending = space.compared(chunks).await.unwrap().pending;
     let texts = Space::texts(chunks, &pending).await.unwrap();
     if !texts.is_empty() {
         space.put(&pending, toy(&texts)).await.unwrap();

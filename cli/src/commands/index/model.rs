@@ -9,13 +9,13 @@ use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use store::embedder::{DEFAULT_STATIC, Embedder, distil, installed};
+use store::embedder::{DEFAULT_STATIC, EmbedError, Embedder, distil, installed};
 
 /// The one script that installs models; `scripts/setup.sh` runs it too.
 const INSTALL: &str = include_str!("../../../../scripts/models.sh");
 
-/// Lists the models in the folder of models: `DKC_MODELS`, else `models` in the data directory if it is there, else
-/// `dkc/models` in the cache directory.
+/// Lists the models and rerankers in the folder of models: `DKC_MODELS`, else `models` in the data directory if it is
+/// there, else `dkc/models` in the cache directory.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dkc index model\n  dkc index model --install")]
 pub struct Arguments {
@@ -27,6 +27,8 @@ pub struct Arguments {
 #[derive(Serialize)]
 struct Listed {
     name: String,
+    /// What it is; absent if that is not known.
+    kind: Option<&'static str>,
     dimension: Option<usize>,
     digest: Option<String>,
     problem: Option<String>,
@@ -62,11 +64,12 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         return Ok(());
     }
     print::table(
-        ["model", "dimension", "digest", "problem"],
+        ["model", "kind", "dimension", "digest", "problem"],
         listed.into_iter().map(|model| {
             let digest = model.digest.map(|digest| digest.chars().take(12).collect());
             [
                 model.name,
+                model.kind.unwrap_or_default().to_owned(),
                 model
                     .dimension
                     .map(|dimension| dimension.to_string())
@@ -84,12 +87,25 @@ fn list(models: &Path) -> Result<Vec<Listed>> {
     let listed = names.map(|name| match Embedder::open(models, name, NonZeroUsize::MIN) {
         Ok(embedder) => Listed {
             name: name.to_owned(),
+            kind: Some(if embedder.is_static() {
+                "static"
+            } else {
+                "transformer"
+            }),
             dimension: Some(embedder.stamp().dimension),
             digest: Some(embedder.stamp().digest.clone()),
             problem: None,
         },
+        Err(EmbedError::CrossEncoder { .. }) => Listed {
+            name: name.to_owned(),
+            kind: Some("reranker"),
+            dimension: None,
+            digest: None,
+            problem: None,
+        },
         Err(error) => Listed {
             name: name.to_owned(),
+            kind: None,
             dimension: None,
             digest: None,
             problem: Some(error.to_string()),

@@ -2,7 +2,7 @@
 //!
 //! - Not here: how a narrow terminal gets fewer columns (`print::fit`).
 
-use super::{STATES, seconds, short};
+use super::{seconds, short};
 use crate::commands::own::Own;
 use crate::config;
 use crate::context::Context;
@@ -24,7 +24,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
     /// In this state alone
-    #[arg(long, value_name = "STATE", value_parser = PossibleValuesParser::new(STATES.map(RunState::as_str)))]
+    #[arg(long, value_name = "STATE", value_parser = PossibleValuesParser::new(RunState::ALL.map(RunState::as_str)))]
     state: Option<String>,
 }
 
@@ -69,7 +69,7 @@ const COLUMNS: Columns<13> = Columns {
 pub async fn run(Own(arguments): Own<Arguments>, context: &Context) -> Result<()> {
     let pipeline = arguments.pipeline.map(SourceName::new);
     let pipeline = pipeline.transpose().into_diagnostic()?;
-    let state = STATES
+    let state = RunState::ALL
         .into_iter()
         .find(|state| Some(state.as_str()) == arguments.state.as_deref());
     let store = Store::open(context.place()?).await.into_diagnostic()?;

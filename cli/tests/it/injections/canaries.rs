@@ -26,7 +26,7 @@ struct Canary {
 }
 
 /// Where canaries are.
-const PLACES: [&str; 15] = [
+const PLACES: [&str; 16] = [
     "serve.github.token, by env:",
     "the password of a mail server, by file:",
     "the secret of a proxy, by file:",
@@ -42,6 +42,7 @@ const PLACES: [&str; 15] = [
     "the token of a remote, as its user",
     "the password of a dependency",
     "the token of a dependency",
+    "a committed .env that was renamed",
 ];
 
 /// The canaries, another at each call.
@@ -194,6 +195,15 @@ source = {{ kind = "git", paths = ["code"] }}
     git::commit(&other, "main.txt", "three\n");
     let url = format!("https://{}@example.org/other.git", of(12));
     git::git(&other, &["remote", "add", "origin", &url]);
+    let moved = git::init(&lab, "code/moved");
+    git::commit(&moved, "old.env", &format!("TOKEN={}\nPORT=1\nHOST=a\n", of(15)));
+    git::git(&moved, &["mv", "old.env", "settings.txt"]);
+    git::git(&moved, &["commit", "--quiet", "-m", "Rename it"]);
+    git::commit(
+        &moved,
+        "settings.txt",
+        &format!("TOKEN={}\nPORT=2\nHOST=a\n", of(15)),
+    );
     lab.write("code/shop/.env", format!("PASSWORD={}\n", of(7)));
     lab.write(
         "code/shop/.npmrc",
@@ -234,7 +244,7 @@ impl Known {
         match tool {
             "get_email" => json!({ "item": self.item }),
             "get_item" | "get_original" => json!({ "dataset": "emails", "item": self.item }),
-            "get_attachment" => json!({ "item": self.item, "ordinal": 0 }),
+            "get_attachment" | "read_attachment" => json!({ "item": self.item, "ordinal": 0 }),
             "get_run" => json!({ "run": self.run }),
             "read_file" => json!({ "path": "code/shop/main.txt" }),
             "find_file" => json!({ "name": "*", "limit": 200 }),
@@ -289,6 +299,13 @@ fn probes(lab: &Lab, known: &Known) -> Vec<(&'static str, Value)> {
             "get_commit",
             json!({ "repository": "shop", "commit": commit, "path": path }),
         ));
+    }
+    for path in ["old.env", "settings.txt"] {
+        probes.push(("get_file_blame", json!({ "repository": "moved", "path": path })));
+    }
+    for commit in lab.sql("SELECT \"commit\" FROM git_commits WHERE repository = 'moved'") {
+        let commit = &commit["commit"];
+        probes.push(("get_commit", json!({ "repository": "moved", "commit": commit })));
     }
     for path in [
         "keys/web/.env",

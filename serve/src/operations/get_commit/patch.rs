@@ -10,7 +10,7 @@
 mod text;
 
 use crate::blame::objects::Objects;
-use crate::blame::{MOST_BYTES, MOST_TEXT, TIME, Withheld, damaged, is_binary, open};
+use crate::blame::{MOST_BYTES, MOST_TEXT, Rename, TIME, Withheld, damaged, is_binary, open};
 use crate::problem::{Kind, Problem};
 use gix::ObjectId;
 use gix::bstr::BString;
@@ -39,6 +39,8 @@ pub(super) struct Asked {
     pub(super) file: Option<String>,
     /// Files that were renamed: the path after, and the one before.
     pub(super) renames: HashMap<String, String>,
+    /// All renames that were collected of the repository: what was a secret before one is withheld after it, too.
+    pub(super) past: Vec<Rename>,
     /// Lines at most.
     pub(super) lines: usize,
 }
@@ -102,7 +104,7 @@ pub(super) fn patch(asked: &Asked, cancel: &CancellationToken) -> Result<Patch, 
     let id = ObjectId::from_hex(asked.commit.as_bytes()).map_err(|_| gone())?;
     let (before, after) = trees(&objects, id).map_err(failed)?.ok_or_else(gone)?;
     let mut changes = joined(changes(&objects, before, after).map_err(failed)?, &asked.renames);
-    let withheld = Withheld::of(&asked.repository, &asked.secret_folders);
+    let withheld = Withheld::of(&asked.repository, &asked.secret_folders, &asked.past);
     let secrets = changes.iter().filter(|change| change.is_in(&withheld));
     let secrets: HashSet<ObjectId> = secrets
         .flat_map(|change| [change.before, change.after])
@@ -258,8 +260,8 @@ impl Change {
         paths.into_iter().flatten().map(ToString::to_string)
     }
 
-    /// Whether it is withheld by one of its paths.
-    fn is_in(&self, withheld: &Withheld) -> bool {
+    /// Whether it is withheld by one of its paths, or by one that it had before.
+    fn is_in(&self, withheld: &Withheld<'_>) -> bool {
         let mut paths = [Some(&self.path), self.old_path.as_ref()].into_iter().flatten();
         paths.any(|path| withheld.has(Path::new(OsStr::from_bytes(path))))
     }

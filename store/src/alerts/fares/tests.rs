@@ -155,8 +155,11 @@ fn times_that_nobody_has_seen_are_told_once_they_are_past_for_a_while() {
     fares.schedules.insert(key("mail", "on change"), none);
     assert_eq!(fares.unattended(&own, i64::MAX), None);
     fares.schedules.insert(key("mail", "@daily"), due(1_000));
-    // One that was taken out of the configuration.
+    // One that was taken out of the configuration, and one of another pipeline.
     fares.schedules.insert(key("mail", "@hourly"), due(1));
+    fares.schedules.insert(key("notes", "@daily"), due(2));
+    assert_eq!(own[0].next_due(&fares.schedules), Some(1_000 * SECOND));
+    assert_eq!(own[1].next_due(&fares.schedules), None);
     assert_eq!(fares.unattended(&own, 1_120 * SECOND), None);
     let dead = fares.unattended(&own, 1_121 * SECOND).unwrap();
     assert_eq!(dead.since, Some(1_000 * SECOND));

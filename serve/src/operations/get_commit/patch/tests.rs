@@ -3,26 +3,9 @@
 use super::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::process::Command;
 
-/// Runs git in a folder, and gives what it says.
-#[expect(clippy::disallowed_methods, reason = "git itself says what is right")]
 fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"])
-        .args(arguments)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_AUTHOR_DATE", "1700000000 +0000")
-        .env("GIT_COMMITTER_DATE", "1700000000 +0000")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let failure = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "git {arguments:?}: {failure}");
-    said
+    fixtures::git::git(folder, 0, arguments)
 }
 
 fn repository() -> tempfile::TempDir {
@@ -79,6 +62,7 @@ fn asked(folder: &Path, commit: &str) -> Asked {
         commit: commit.to_owned(),
         file: None,
         renames: renames(folder, commit),
+        past: Vec::new(),
         lines: 5_000,
     }
 }
@@ -393,6 +377,39 @@ fn secrets_are_named_and_never_shown() {
 }
 
 #[test]
+fn what_was_a_secret_is_withheld_after_its_rename_too() {
+    let folder = repository();
+    let path = folder.path();
+    write(path, ".env", format!("TOKEN=hush\n{}", numbered(20)));
+    commit(path);
+    git(path, &["mv", ".env", "settings"]);
+    commit(path);
+    git(path, &["mv", "settings", "conf"]);
+    commit(path);
+    write(path, "conf", format!("TOKEN=hush2\n{}", numbered(20)));
+    write(path, "plain", "told\n");
+    let id = commit(path);
+    let with_past = |past: Vec<Rename>| {
+        let asked = Asked {
+            past,
+            ..asked(path, &id)
+        };
+        ask(&asked).unwrap().text
+    };
+    let rename = |old_path: &str, path: &str| Rename {
+        path: path.to_owned(),
+        old_path: old_path.to_owned(),
+    };
+    let known = vec![rename("settings", "conf"), rename(".env", "settings")];
+    let text = with_past(known);
+    assert!(text.contains("b/conf\nwithheld: "), "{text}");
+    assert!(text.contains("+told") && !text.contains("hush"), "{text}");
+    // It is that past which says so.
+    let text = with_past(vec![rename("example", "conf"), rename(".env", "settings")]);
+    assert!(text.contains("+TOKEN=hush2"), "{text}");
+}
+
+#[test]
 fn nothing_that_configuration_names_is_run() {
     let folder = repository();
     let path = folder.path();
@@ -416,6 +433,7 @@ fn nothing_that_configuration_names_is_run() {
         commit: id,
         file: None,
         renames: HashMap::new(),
+        past: Vec::new(),
         lines: 100,
     });
     assert!(made.unwrap().text.contains("+one"));
