@@ -52,10 +52,17 @@ pub fn text_of(declared: &str, name: &str, bytes: Bytes) -> Result<Option<String
 
 /// The media type by which a document is read: as it is declared or, where nothing reads that, as its name ends.
 fn known(declared: &str, name: &str) -> Option<&'static str> {
+    let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
+    let ending = ending.map(str::to_ascii_lowercase);
+    // As text, a mail would show what is attached to it.
+    let declared = match declared == "message/global" || ending.as_deref() == Some("eml") {
+        true => "message/rfc822",
+        false => declared,
+    };
     if let Some((_, known)) = converter_of(declared) {
         return Some(known);
     }
-    let ending = Path::new(name).extension()?.to_str()?.to_ascii_lowercase();
+    let ending = ending?;
     let mut all = CONVERTERS.iter().flat_map(|converter| converter.media_types);
     all.find(|known| media_type::extension(known) == Some(ending.as_str()))
         .copied()
@@ -96,9 +103,15 @@ mod tests {
             --x\r\nContent-Type: text/plain\r\n\r\nBuy one.\r\n\
             --x\r\nContent-Type: text/plain\r\nContent-Disposition: attachment; filename=\".env\"\r\n\r\nTOKEN=hush\r\n\
             --x--\r\n";
-        let text = said("message/rfc822", "old.eml", mail).unwrap().unwrap();
-        assert!(text.starts_with("Boats\n\nBuy one."), "{text}");
-        assert!(!text.contains("hush"), "{text}");
+        for (declared, name) in [
+            ("message/rfc822", "old.eml"),
+            ("message/global", "Fwd: Boats"),
+            ("text/plain", "old.EML"),
+        ] {
+            let text = said(declared, name, mail).unwrap().unwrap();
+            assert!(text.starts_with("Boats\n\nBuy one."), "{declared}: {text}");
+            assert!(!text.contains("hush"), "{declared}: {text}");
+        }
     }
 
     #[test]

@@ -215,10 +215,22 @@ async fn call(
     written.map_err(|problem| pulse.blame(problem))
 }
 
-async fn no_route(request: Request) -> Response {
-    let id = guard::id_of(request.headers());
-    let path = request.uri().path();
-    let paths = registry::ALL.iter().map(|operation| operation.path);
+async fn no_route(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let id = guard::id_of(&parts.headers);
+    let path = parts.uri.path();
+    // Whoever may not ask does not learn what can be asked.
+    let caller = guard::caller(&gateway, &parts).await.ok();
+    let offered = |operation: &&Operation| {
+        caller
+            .as_ref()
+            .is_some_and(|caller| gateway.offers(operation, caller))
+    };
+    let paths = registry::ALL
+        .iter()
+        .copied()
+        .filter(offered)
+        .map(|operation| operation.path);
     reply::problem(
         &Problem::not_found("path", path, paths.filter(|known| !known.contains('{'))),
         &id,

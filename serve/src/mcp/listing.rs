@@ -197,8 +197,15 @@ pub(super) async fn read(
         Ok(ReadResourceResult::new(contents.collect()))
     };
     let done: Result<_, Problem> = done.await;
-    done.map_err(|problem| {
-        ticket.fail(problem.kind.name());
-        failed(problem)
-    })
+    match done {
+        Ok(read) => Ok(read),
+        Err(problem) => {
+            ticket.fail(problem.kind.name());
+            // What is near the name that was asked for was collected, too.
+            if operation.holds_collected {
+                gateway.taint(caller, operation).await.map_err(failed)?;
+            }
+            Err(failed(problem))
+        }
+    }
 }

@@ -23,7 +23,19 @@ impl Options {
     /// # Errors
     /// That there is no such toolset.
     pub fn new(toolsets: Option<&str>, grouped: bool) -> Result<Self, Problem> {
-        let for_agents = || toolset::ALL.iter().filter(|toolset| toolset.is_for_agents());
+        Self::among(toolsets, grouped, |_| true)
+    }
+
+    /// The same for somebody who is not to learn of toolsets that are not given to them.
+    fn among(
+        toolsets: Option<&str>,
+        grouped: bool,
+        is_given: impl Fn(&Toolset) -> bool,
+    ) -> Result<Self, Problem> {
+        let for_agents = || {
+            let all = toolset::ALL.iter().copied();
+            all.filter(|toolset| toolset.is_for_agents() && is_given(toolset))
+        };
         let Some(list) = toolsets else {
             return Ok(Self {
                 toolsets: None,
@@ -51,7 +63,7 @@ impl Options {
     ///
     /// # Errors
     /// That it cannot be read, or says something else.
-    pub(super) fn of_query(query: &str) -> Result<Self, Problem> {
+    pub(super) fn of_query(query: &str, is_given: impl Fn(&Toolset) -> bool) -> Result<Self, Problem> {
         let wrong = |detail: String| Problem::new(Kind::BadRequest, detail);
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
             .map_err(|error| wrong(format!("the query cannot be read: {error}")))?;
@@ -75,7 +87,7 @@ impl Options {
                 }
             }
         }
-        Self::new(toolsets.as_deref(), grouped)
+        Self::among(toolsets.as_deref(), grouped, is_given)
     }
 
     /// Whether an agent may read the resources of a toolset: they cost nothing until they are read, so all of them where it
@@ -117,9 +129,9 @@ mod tests {
         let near = Options::new(Some("email"), false).unwrap_err();
         assert!(near.detail.contains("did you mean `emails`"), "{}", near.detail);
         assert_eq!(
-            Options::of_query("toolsets=emails%2Cphotos&grouped=true").unwrap(),
+            Options::of_query("toolsets=emails%2Cphotos&grouped=true", |_| true).unwrap(),
             Options::new(Some("emails,photos"), true).unwrap()
         );
-        assert!(Options::of_query("tools=all").is_err());
+        assert!(Options::of_query("tools=all", |_| true).is_err());
     }
 }

@@ -9,6 +9,7 @@ use super::subscriptions::{self, Subscribed};
 use super::{call, catalogue, complete, listing, prompts};
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
+use crate::toolset::Toolset;
 use axum::http::request::Parts;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
@@ -82,7 +83,9 @@ impl Server {
         let (Some(parts), Some(caller)) = (parts, caller) else {
             return Err(ErrorData::internal_error("nobody said whose call it is", None));
         };
-        let options = Options::of_query(parts.uri.query().unwrap_or_default())
+        let is_given =
+            |toolset: &Toolset| (toolset.is_on)(&self.gateway.config) && toolset.is_shown(&caller.view);
+        let options = Options::of_query(parts.uri.query().unwrap_or_default(), is_given)
             .map_err(|problem| ErrorData::invalid_params(problem.detail, None))?;
         Ok((caller.clone().by_agent(), options))
     }

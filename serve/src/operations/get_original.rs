@@ -8,6 +8,8 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use bytes::Bytes;
 use schemas::{Digest, datasets, media_type};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 
 /// Larger files that are kept by reference are read where they lie.
 const MOST_BYTES: i64 = 256 << 20;
@@ -67,10 +69,22 @@ pub(super) async fn fetched(call: Call<'_>, item: &str) -> Result<Original, Prob
     })
 }
 
+/// No more of a file than an original may have. What lies there now may be another, or a pipe.
+fn read_regular(path: &str) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file any more"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MOST_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The bytes of a file that is kept by reference, if they are still those that were fetched.
 async fn read_there(path: String, sha256: &str) -> Result<Bytes, Problem> {
     let reading = tokio::task::spawn_blocking(move || {
-        let read = std::fs::read(&path).map(|bytes| (Digest::of(&bytes).to_string(), bytes));
+        let read = read_regular(&path).map(|bytes| (Digest::of(&bytes).to_string(), bytes));
         read.inspect_err(|error| {
             tracing::warn!(%error, path, "an original is kept by reference and cannot be read");
         })
