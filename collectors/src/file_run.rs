@@ -2,6 +2,7 @@
 //!
 //! - In: the files below the roots, what the lake has of them, how to read one. Out: batches, each with a cursor.
 //! - Cursor: the number of files. It says that `known` may be trusted; a file with the version it had is not opened.
+//!   While something cannot be looked at, it says what is to be read once it can.
 //! - A root, or a folder, that cannot be read is a reject, and all that is known of it stays.
 //! - Not here: finding files, what is in one, what becomes of it.
 
@@ -12,7 +13,7 @@ use crate::places::{Meaning, Places};
 use rayon::prelude::*;
 use schemas::{Cursor, Digest, Location, Reject};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What became of reading one file.
 #[derive(Debug)]
@@ -48,6 +49,9 @@ struct State {
     /// Beginnings of the locations that could not be read when all others were read again. They are to be, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unread: Vec<String>,
+    /// [`Places::untold`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    untold: BTreeSet<String>,
 }
 
 /// One run over all files.
@@ -66,6 +70,10 @@ impl FileRun {
     pub fn begin(from: Option<Cursor>, thorough: bool, known: &Known, sink: Sink) -> Self {
         let before: Option<State> =
             from.map(|Cursor(value)| serde_json::from_value(value).unwrap_or_default());
+        let mut places = Places::new(&known.locations);
+        if let Some(state) = &before {
+            places.untold.clone_from(&state.untold);
+        }
         let before = before.filter(|state| !state.rereading && state.thorough >= thorough);
         let state = State {
             files: 0,
@@ -75,10 +83,11 @@ impl FileRun {
                 .as_ref()
                 .map(|state| state.unread.clone())
                 .unwrap_or_default(),
+            untold: BTreeSet::new(),
         };
         Self {
             sink,
-            places: Places::new(&known.locations),
+            places,
             untrusted: before.map_or_else(|| vec![String::new()], |state| state.unread),
             state,
             rejected: known.rejected.clone(),
@@ -101,7 +110,8 @@ impl FileRun {
         self.sink.progress().add_expected(seen as u64);
         self.sink.progress().add_seen(tree.rejects.len() as u64);
         for reject in &tree.rejects {
-            self.places.keep(&reject.item);
+            // A location is a path as it is; what is rejected is named with escapes.
+            self.places.keep(reject.raw.as_deref().unwrap_or(&reject.item));
         }
         self.places.keep_below(&tree.unread);
         let (unchanged, to_read) = self.compare(std::mem::take(&mut tree.files));
@@ -116,7 +126,8 @@ impl FileRun {
             rest = later;
             if !rest.is_empty() {
                 self.places.drain_into(&mut batch);
-                let next = Batch::at(self.cursor());
+                batch.cursor = self.cursor();
+                let next = Batch::at(batch.cursor.clone());
                 self.sink.push_blocking(std::mem::replace(&mut batch, next))?;
             }
         }
@@ -146,7 +157,8 @@ impl FileRun {
         self.sink.push_blocking(batch)
     }
 
-    fn cursor(&self) -> Cursor {
+    fn cursor(&mut self) -> Cursor {
+        self.state.untold.clone_from(&self.places.untold);
         Cursor(serde_json::to_value(&self.state).unwrap_or_default())
     }
 
@@ -224,5 +236,138 @@ impl FileRun {
             }
         }
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local_files::{LocalFile, reject};
+    use schemas::{Attributes, Original, RawItem};
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+    use std::thread;
+
+    struct File {
+        local: LocalFile,
+        content: &'static str,
+    }
+
+    impl Listed for File {
+        fn local(&self) -> &LocalFile {
+            &self.local
+        }
+
+        fn version(&self) -> String {
+            self.content.to_owned()
+        }
+    }
+
+    /// Files given as location and content.
+    fn tree(files: &[(&str, &'static str)]) -> Tree<File> {
+        let files = files.iter().map(|&(location, content)| File {
+            local: LocalFile {
+                path: PathBuf::from(location),
+                location: location.to_owned(),
+                folder: String::new(),
+                size: 0,
+                modified_ns: 0,
+            },
+            content,
+        });
+        Tree {
+            files: files.collect(),
+            ..Tree::default()
+        }
+    }
+
+    fn known(files: &[(&str, &str)]) -> Known {
+        let locations = files.iter().map(|&(location, content)| Location {
+            location: location.to_owned(),
+            item: Digest::of(content.as_bytes()).to_string(),
+            folder: String::new(),
+            version: content.to_owned(),
+            flags: Vec::new(),
+            received_at: None,
+        });
+        Known {
+            locations: locations.collect(),
+            ..Known::default()
+        }
+    }
+
+    fn read(run: &mut FileRun, files: &[File], batch: &mut Batch) -> Result<(), CollectError> {
+        let told = run.read(files, batch, |file| {
+            Outcome::Read(Digest::of(file.content.as_bytes()), ())
+        });
+        for told in told.into_iter().filter(|told| told.meaning.names) {
+            batch.originals.push(RawItem {
+                item: told.meaning.item,
+                media_type: "text/plain",
+                fetched_at: 0,
+                sha256: told.digest,
+                original: Original::File {
+                    path: told.file.local.location.clone(),
+                    size: 0,
+                },
+                attributes: Attributes::default(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The batches of a run that goes on from a cursor, a file each.
+    fn run(known: &Known, from: Cursor, tree: Tree<File>) -> Vec<Batch> {
+        let (sink, mut batches) = Sink::channel(Arc::default(), fixtures::provenance());
+        let run = FileRun::begin(Some(from), false, known, sink);
+        thread::scope(|scope| {
+            let run = scope.spawn(move || run.all(tree, |_| 1, read));
+            let all = std::iter::from_fn(|| batches.blocking_recv()).collect();
+            run.join().unwrap().unwrap();
+            all
+        })
+    }
+
+    fn begun() -> Cursor {
+        Cursor(serde_json::json!({ "files": 0 }))
+    }
+
+    #[test]
+    fn a_run_that_is_killed_leaves_word_of_what_is_to_be_read_once_it_is_back() {
+        let mut without = tree(&[("/here/a", "y"), ("/here/b", "z")]);
+        without.unread.push("/usb/".to_owned());
+        let before = known(&[("/here/a", "x"), ("/usb/a", "x")]);
+        let batches = run(&before, begun(), without);
+        assert_eq!(batches.len(), 2, "{batches:?}");
+        assert!(batches[0].vanished.is_empty() && batches[0].unlocated.is_empty());
+        // The second batch was not stored.
+        let before = known(&[("/here/a", "y"), ("/usb/a", "x")]);
+        let whole = tree(&[("/here/a", "y"), ("/here/b", "z"), ("/usb/a", "x")]);
+        let batches = run(&before, batches[0].cursor.clone(), whole);
+        let originals = batches.iter().flat_map(|batch| &batch.originals);
+        let named: Vec<_> = originals.map(|original| &original.original).collect();
+        assert!(
+            matches!(
+                named.as_slice(),
+                [Original::File { path: new, .. }, Original::File { path: back, .. }]
+                    if new == "/here/b" && back == "/usb/a"
+            ),
+            "{named:?}"
+        );
+        let last = &batches.last().unwrap().cursor;
+        assert!(last.0.get("untold").is_none(), "{last:?}");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_looked_at_stays_although_rejects_escape_its_name() {
+        let place = "/here/100%.jpg";
+        let mut damaged = tree(&[]);
+        damaged
+            .rejects
+            .push(reject(Path::new(place), "cannot be read".to_owned()));
+        let batches = run(&known(&[(place, "x")]), begun(), damaged);
+        assert_eq!(batches.len(), 1, "{batches:?}");
+        assert!(batches[0].unlocated.is_empty(), "{batches:?}");
+        assert!(batches[0].vanished.is_empty(), "{batches:?}");
     }
 }

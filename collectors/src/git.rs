@@ -146,6 +146,8 @@ impl<'a> Run<'a> {
         let stored = Stored::look_up(&self.state, self.known, self.trusts)?;
         let repositories = find::find(&config.paths, &stored)
             .map_err(|(path, source)| CollectError::Unreadable { path, source })?;
+        // The next run knows of them by the cursor alone, even if this one is killed.
+        self.state.note_names(stored.names());
         self.sink.progress().add_expected(repositories.found.len() as u64);
         let absent = stored.absent(&repositories);
         self.rejects = repositories.rejects;
@@ -203,6 +205,7 @@ impl<'a> Run<'a> {
             path: found.path.to_string_lossy().into_owned(),
             ..before.clone()
         };
+        self.state.note_path(&found.name, &seen.path);
         let mut vanished = Vec::new();
         if (&seen.rules, &seen.references) != (&before.rules, &before.references) {
             let border = history::border(&repository)?;
@@ -252,7 +255,8 @@ impl<'a> Run<'a> {
         let wanted = order.iter().filter(|id| !is_current || !stored.contains(*id));
         // The newest first: in a pack, older files are kept as differences to newer ones.
         let wanted: Vec<ObjectId> = wanted.copied().collect();
-        self.mark(reader.name(), rules, is_current || stored.is_empty());
+        self.state
+            .mark(reader.name(), rules, is_current || stored.is_empty());
         let unreadable = std::mem::take(&mut walked.unreadable);
         for (id, reason) in &unreadable {
             self.rejects.push(Reject {
@@ -300,20 +304,6 @@ impl<'a> Run<'a> {
         self.walked.insert(reader.name().to_owned());
         let newest = tips.iter().filter(|id| !all.parents.contains(*id));
         Ok((gone, text(newest.collect())))
-    }
-
-    /// Notes that the commits of a repository are on their way. What is stored of it then may be trusted if the run
-    /// is killed, unless it was stored by other rules.
-    fn mark(&mut self, name: &str, rules: &str, is_trusted: bool) {
-        let seen = Seen {
-            rules: if is_trusted {
-                rules.to_owned()
-            } else {
-                String::new()
-            },
-            ..Seen::default()
-        };
-        self.state.repositories.insert(name.to_owned(), seen);
     }
 
     fn push_commits(&mut self, name: &str, read: Vec<ReadCommit>) -> Result<(), CollectError> {
@@ -396,5 +386,91 @@ impl<'a> Run<'a> {
 
     fn cursor(&self) -> Cursor {
         Cursor(serde_json::to_value(&self.state).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::StoredItems;
+    use std::fs;
+    use std::path::Path;
+
+    /// A repository with a commit.
+    fn init(path: &Path) {
+        fs::create_dir_all(path).unwrap();
+        fs::write(path.join("a.txt"), "a\n").unwrap();
+        for arguments in [
+            &["init", "--quiet", "-b", "main"][..],
+            &["add", "-A"],
+            &["commit", "--quiet", "-m", "Begin"],
+        ] {
+            fixtures::git::git(path, 0, arguments);
+        }
+    }
+
+    /// The batches of a run. The lake has repositories of these names.
+    fn run(paths: &[PathBuf], from: Option<Cursor>, stored: &'static [&'static str]) -> Vec<Batch> {
+        let look_up = move |dataset: &'static Dataset| {
+            let names = stored.iter().filter(|_| dataset.name == "git_repositories");
+            Ok(names.map(|name| (*name).to_owned()).collect())
+        };
+        let known = Known {
+            stored: StoredItems::new(look_up),
+            ..Known::default()
+        };
+        let config = GitConfig {
+            paths: paths.to_vec(),
+        };
+        let (sink, mut batches) = Sink::channel(Arc::default(), fixtures::provenance());
+        thread::scope(|scope| {
+            let run = scope.spawn(move || Run::begin(from, &known, &sink).all(&config));
+            let all = std::iter::from_fn(|| batches.blocking_recv()).collect();
+            run.join().unwrap().unwrap();
+            all
+        })
+    }
+
+    #[test]
+    fn a_repository_has_its_name_to_itself_although_the_run_was_killed_that_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["here", "away"].map(|name| folder.path().join(name));
+        let [here, away] = &paths;
+        fs::create_dir(here).unwrap();
+        init(&away.join("tool"));
+        let batches = run(&paths, None, &[]);
+        assert!(batches.len() > 1, "{batches:?}");
+        let killed = batches[0].cursor.clone();
+        fs::rename(away, folder.path().join("elsewhere")).unwrap();
+        init(&here.join("tool"));
+        let batches = run(&paths, Some(killed), &[]);
+        let repositories = &batches.last().unwrap().cursor.0["repositories"];
+        let path = |name: &str| repositories[name]["path"].as_str().map(PathBuf::from);
+        assert_eq!(path("tool"), Some(away.join("tool")));
+        assert_eq!(path("here/tool"), Some(here.join("tool")));
+    }
+
+    #[test]
+    fn what_is_stored_of_a_path_that_is_gone_is_known_after_the_cursor_was_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["here", "away"].map(|name| folder.path().join(name));
+        let [here, away] = &paths;
+        init(&here.join("tool"));
+        let batches = run(&paths, None, &["kept", "tool"]);
+        assert!(batches.len() > 1, "{batches:?}");
+        for batch in &batches {
+            // Wherever it is killed.
+            let repositories = &batch.cursor.0["repositories"];
+            assert!(repositories["kept"].is_object(), "{batch:?}");
+            assert!(batch.vanished.is_empty(), "{batch:?}");
+        }
+        let cursor = &batches.last().unwrap().cursor;
+        fs::create_dir(away).unwrap();
+        let batches = run(&paths, Some(cursor.clone()), &[]);
+        let rejects: Vec<_> = batches.iter().flat_map(|batch| &batch.rejects).collect();
+        assert_eq!(rejects.len(), 1, "nothing is mounted there: {rejects:?}");
+        let batches = run(&paths[..1], Some(cursor.clone()), &[]);
+        let vanished: Vec<_> = batches.iter().flat_map(|batch| &batch.vanished).collect();
+        assert_eq!(vanished, ["kept"]);
     }
 }

@@ -32,7 +32,7 @@ pub(crate) trait Listed: Sync {
 /// What lies below the roots of a collector.
 #[derive(Debug)]
 pub(crate) struct Tree<F> {
-    /// The roots that were there.
+    /// The roots that were there, and could be read.
     pub roots: Vec<PathBuf>,
     /// In the order of their locations, each once.
     pub files: Vec<F>,
@@ -66,6 +66,7 @@ impl<F: Listed> Tree<F> {
     }
 
     fn leave(&mut self, folder: &Path, reason: String) {
+        self.roots.retain(|root| root != folder);
         let below = folder.join("");
         // A location is a path as it is; what is rejected is named with escapes.
         self.unread.push(below.to_string_lossy().into_owned());
@@ -129,10 +130,18 @@ impl<'a> Roots<'a> {
 /// Why it is not.
 pub(crate) fn look_at_root(root: &Path, is_known: impl Fn(&Path) -> bool) -> io::Result<()> {
     if fs::read_dir(root)?.next().is_none() && is_known(root) {
-        let cause = "it is empty, and was not; is its disk mounted?";
+        let cause =
+            "it is empty, and was not; is its disk mounted? If it is meant to be empty, put any file in it";
         return Err(io::Error::new(io::ErrorKind::NotFound, cause));
     }
     Ok(())
+}
+
+/// Whether a folder that is not there was removed, and not its disk taken away: what it lay in is there, and not empty as
+/// a folder is in which nothing is mounted.
+pub(crate) fn is_removed(folder: &Path) -> bool {
+    let around = folder.parent().and_then(|parent| fs::read_dir(parent).ok());
+    around.is_some_and(|mut entries| entries.next().is_some())
 }
 
 /// Whether any of the places that the lake has lies below a root.
@@ -198,4 +207,19 @@ pub(crate) fn leads_out(roots: &[PathBuf], link: &Path) -> bool {
     };
     let holds = |root: &PathBuf| root.canonicalize().is_ok_and(|root| target.starts_with(root));
     target.is_dir() && !roots.iter().any(holds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_was_removed_only_if_something_is_left_around_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let usb = folder.path().join("usb");
+        fs::create_dir(&usb).unwrap();
+        assert!(is_removed(&folder.path().join("gone")));
+        assert!(!is_removed(&usb.join("photos")), "nothing is mounted there");
+        assert!(!is_removed(&usb.join("photos/2024")), "nor is what it lay in");
+    }
 }

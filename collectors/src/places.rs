@@ -4,7 +4,7 @@
 //!   must be told again, which places and items are gone, in an order that makes a kill between two batches
 //!   harmless.
 //! - An item is the SHA-256 of a file, in hex. Equal files are one item at several places; its row is told by the
-//!   first of them by name.
+//!   first of them by name. If that one goes while others cannot be looked at, the row stays until one can.
 //! - Not here: reading files, and the decision whether a place is gone.
 
 use crate::collect::Batch;
@@ -23,6 +23,9 @@ pub(crate) struct Places {
     removed: Vec<String>,
     /// Items whose last place is gone or became another's, and not told yet.
     lost: BTreeSet<String>,
+    /// Items that the place which told of them does not hold any more, while nobody could look at another place of
+    /// theirs. The next run has to know.
+    pub untold: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -100,10 +103,14 @@ impl Places {
 
     fn forget(&mut self, location: &str, item: &str) {
         if let Some(places) = self.of_item.get_mut(item) {
+            let told = places.first().is_some_and(|first| first == location);
             places.remove(location);
             if places.is_empty() {
                 self.of_item.remove(item);
+                self.untold.remove(item);
                 self.lost.insert(item.to_owned());
+            } else if told {
+                self.untold.insert(item.to_owned());
             }
         }
     }
@@ -155,17 +162,18 @@ impl Places {
         place.is_some_and(|place| place.state == State::Unseen)
     }
 
-    /// Unchanged places that must be read all the same: the place that told of their item is gone or changed.
-    /// Call it once all unchanged places are marked.
+    /// Unchanged places that must be read all the same: the place that told of their item is gone or changed, now or
+    /// in an earlier run. Call it once all unchanged places are marked.
     pub fn orphans(&self) -> HashSet<String> {
         let is_certain = |place: &&String| {
             let place = self.stored.get(*place);
             place.is_some_and(|place| place.state == State::Certain)
         };
-        let orphans = self
-            .of_item
-            .iter()
-            .filter(|(item, places)| self.first(item) != places.first());
+        let orphans = self.of_item.iter().filter(|(item, places)| {
+            let first = self.first(item);
+            let is_untold = self.untold.contains(*item) && first.as_ref().is_some_and(is_certain);
+            is_untold || first != places.first()
+        });
         let places = orphans.flat_map(|(_, places)| places.iter().filter(is_certain));
         places.cloned().collect()
     }
@@ -175,7 +183,8 @@ impl Places {
         let item = digest.to_string();
         let tells = self.first(&item).is_none_or(|first| location <= first.as_str());
         let told_before = self.of_item.get(&item).and_then(BTreeSet::first);
-        let names = tells && told_before.is_none_or(|told| told != location);
+        let is_told_here = told_before.is_some_and(|told| told == location) && !self.untold.contains(&item);
+        let names = tells && !is_told_here;
         if tells {
             // Whoever told before is gone: if this run is killed and it comes back, the lake must not think that
             // it still tells.
@@ -186,6 +195,9 @@ impl Places {
             }
         }
         self.put(location, &item, version, State::Certain);
+        if tells {
+            self.untold.remove(&item);
+        }
         Meaning { item, tells, names }
     }
 
@@ -223,11 +235,14 @@ mod tests {
     use schemas::Cursor;
     use std::collections::BTreeMap;
 
-    /// What the lake holds: which item lies at each place, and which place tells of each item.
+    /// What the lake holds: which item lies at each place, which place tells of each item, which one its original
+    /// names, and what the cursor says.
     #[derive(Debug, Default, Clone)]
     struct Lake {
         places: BTreeMap<String, String>,
         told: BTreeMap<String, String>,
+        named: BTreeMap<String, String>,
+        untold: BTreeSet<String>,
     }
 
     impl Lake {
@@ -243,9 +258,14 @@ mod tests {
             known.collect()
         }
 
-        /// One run over files given as location and content, which ends after so many reads.
-        fn run(&mut self, files: &BTreeMap<String, String>, trusts: bool, reads: usize) {
+        /// One run over files given as location and content, which ends after so many reads. It cannot look at places
+        /// that begin as one of `away`.
+        fn run(&mut self, files: &BTreeMap<String, String>, away: &[String], trusts: bool, reads: usize) {
             let mut places = Places::new(&self.known());
+            places.untold.clone_from(&self.untold);
+            places.keep_below(away);
+            let is_away = |place: &str| away.iter().any(|of| place.starts_with(of.as_str()));
+            let files: Vec<_> = files.iter().filter(|(place, _)| !is_away(place)).collect();
             let item = |content: &str| Digest::of(content.as_bytes());
             let unchanged: Vec<_> = files
                 .iter()
@@ -255,7 +275,7 @@ mod tests {
             let unchanged: Vec<_> = unchanged
                 .into_iter()
                 .filter(|(place, _)| !orphans.contains(*place))
-                .map(|(place, _)| place.clone())
+                .map(|(place, _)| *place)
                 .collect();
             let to_read = files.iter().filter(|(place, _)| !unchanged.contains(place));
             for (number, (place, content)) in to_read.enumerate() {
@@ -264,9 +284,12 @@ mod tests {
                 }
                 let digest = item(content);
                 let meaning = places.place(place, &digest.to_string(), digest);
-                self.places.insert(place.clone(), meaning.item.clone());
+                self.places.insert(place.to_string(), meaning.item.clone());
                 if meaning.tells {
-                    self.told.insert(meaning.item, place.clone());
+                    self.told.insert(meaning.item.clone(), place.to_string());
+                }
+                if meaning.names {
+                    self.named.insert(meaning.item, place.to_string());
                 }
                 self.drain(&mut places);
             }
@@ -282,10 +305,12 @@ mod tests {
             }
             for item in batch.vanished {
                 assert!(self.told.remove(&item).is_some());
+                assert!(self.named.remove(&item).is_some());
             }
+            self.untold.clone_from(&places.untold);
         }
 
-        /// Each item at the source is told by its first place, and no other is.
+        /// Each item at the source is told and named by its first place, and no other is.
         fn check(&self, files: &BTreeMap<String, String>) {
             let mut expected = BTreeMap::new();
             for (place, content) in files {
@@ -293,22 +318,40 @@ mod tests {
                 expected.entry(item).or_insert_with(|| place.clone());
             }
             assert_eq!(self.told, expected);
+            assert_eq!(self.named, expected);
             assert_eq!(self.places.len(), files.len());
         }
+    }
+
+    fn files(all: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let all = all
+            .iter()
+            .map(|&(place, content)| (place.to_owned(), content.to_owned()));
+        all.collect()
     }
 
     proptest! {
         #[test]
         fn after_any_runs_and_kills_each_item_is_told_by_its_first_place(
             runs in proptest::collection::vec(
-                (proptest::collection::btree_map("[a-f]", "[x-z]", 0..6), proptest::option::of(0_usize..4), any::<bool>()),
+                (
+                    proptest::collection::btree_map("[a-f]", "[x-z]", 0..6),
+                    proptest::collection::vec("[a-f]", 0..3),
+                    proptest::option::of(0_usize..4),
+                    any::<bool>(),
+                ),
                 1..8,
             ),
         ) {
             let mut lake = Lake::default();
-            for (files, kill, trusts) in runs {
-                lake.run(&files, trusts, kill.unwrap_or(usize::MAX));
-                if kill.is_none() {
+            for (files, away, kill, trusts) in runs {
+                let before = lake.places.clone();
+                lake.run(&files, &away, trusts, kill.unwrap_or(usize::MAX));
+                for (place, item) in before.iter().filter(|(place, _)| away.contains(place)) {
+                    assert_eq!(lake.places.get(place), Some(item));
+                    assert!(lake.told.contains_key(item));
+                }
+                if kill.is_none() && away.is_empty() {
                     lake.check(&files);
                 }
             }
@@ -316,11 +359,31 @@ mod tests {
     }
 
     #[test]
+    fn what_told_of_an_item_and_went_while_others_were_away_is_followed_by_one_of_them() {
+        for here in [None, Some(("here/a", "y"))] {
+            let mut lake = Lake::default();
+            let both = files(&[("here/a", "x"), ("usb/a", "x")]);
+            lake.run(&both, &[], true, usize::MAX);
+            lake.check(&both);
+            let away = ["usb/".to_owned()];
+            let left = files(here.as_slice());
+            lake.run(&left, &away, true, usize::MAX);
+            // Nothing has changed since, so nothing but the cursor tells.
+            lake.run(&left, &away, true, usize::MAX);
+            assert_eq!(lake.told.len(), 1 + left.len(), "{lake:?}");
+            let mut back = files(&[("usb/a", "x")]);
+            back.extend(left);
+            lake.run(&back, &[], true, usize::MAX);
+            lake.check(&back);
+            assert!(lake.untold.is_empty(), "{lake:?}");
+        }
+    }
+
+    #[test]
     fn what_could_not_be_looked_at_still_tells_of_its_item() {
         let mut lake = Lake::default();
-        let files = [("away/a", "x"), ("away/b", "y"), ("here/c", "x")];
-        let files = files.map(|(place, content)| (place.to_owned(), content.to_owned()));
-        lake.run(&BTreeMap::from(files), true, usize::MAX);
+        let all = files(&[("away/a", "x"), ("away/b", "y"), ("here/c", "x")]);
+        lake.run(&all, &[], true, usize::MAX);
         let mut places = Places::new(&lake.known());
         let digest = Digest::of(b"x");
         places.keep_below(&["away/".to_owned()]);
@@ -337,13 +400,7 @@ mod tests {
     #[test]
     fn an_original_is_named_again_when_another_place_tells_of_it() {
         let mut lake = Lake::default();
-        let files = |all: &[(&str, &str)]| {
-            let all = all
-                .iter()
-                .map(|&(place, content)| (place.to_owned(), content.to_owned()));
-            all.collect::<BTreeMap<_, _>>()
-        };
-        lake.run(&files(&[("b", "x"), ("c", "x")]), true, usize::MAX);
+        lake.run(&files(&[("b", "x"), ("c", "x")]), &[], true, usize::MAX);
         let digest = Digest::of(b"x");
         let version = digest.to_string();
         let mut places = Places::new(&lake.known());

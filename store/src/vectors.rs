@@ -23,6 +23,7 @@ pub use error::VectorError;
 pub use facts::Facts;
 pub use hot::{Hot, Near};
 pub use space::{Compared, Space};
+pub use words::Among;
 
 use crate::embedder::ModelStamp;
 use arrow_array::RecordBatch;

@@ -192,6 +192,32 @@ fn a_repository_that_breaks_keeps_its_rows_while_others_come_and_go() {
     is_as_undisturbed(&lab);
 }
 
+#[test]
+fn a_photo_that_is_deleted_while_its_copy_is_away_lies_where_that_is_once_it_is_back() {
+    let lab = Lab::new(&pipeline("photos", "roots = [\"album\", \"away\"]"));
+    for root in ["album", "away"] {
+        lab.write(format!("{root}/both.jpg"), sample("GPS.jpg"));
+    }
+    lab.write("album/other.jpg", sample("Canon.jpg"));
+    lab.run();
+    fs::rename(lab.path("away"), lab.path("elsewhere")).unwrap();
+    fs::remove_file(lab.path("album/both.jpg")).unwrap();
+    let run = misses(&lab, "No such file");
+    assert_eq!(count(&run, "items_vanished"), 0, "{run:#}");
+    assert_eq!(lab.number("SELECT count(*) FROM photos"), 2);
+
+    fs::rename(lab.path("elsewhere"), lab.path("away")).unwrap();
+    lab.run();
+    for table in ["photos", "raw"] {
+        let path = lab.value(&format!("SELECT path FROM {table} WHERE path LIKE '%/both.jpg'"));
+        assert!(
+            path.as_str().unwrap().ends_with("/away/both.jpg"),
+            "{table}: {path}"
+        );
+    }
+    is_as_undisturbed(&lab);
+}
+
 /// Files of a root that is gone for a while: one by itself, and one that another root has, too.
 fn files_stay_and_are_followed_when_they_are_back(kind: &str, extension: &str, contents: [Vec<u8>; 5]) {
     let lab = Lab::new(&pipeline(kind, "roots = [\"here\", \"away\"]"));

@@ -6,7 +6,7 @@
 //! - Not here: what is in a file.
 
 use super::project::Projects;
-use crate::local_files::{Listed, LocalFile, Roots, Tree, leads_out, reject};
+use crate::local_files::{Listed, LocalFile, Roots, Tree, is_removed, leads_out, reject};
 use ignore::overrides::OverrideBuilder;
 use ignore::{DirEntry, WalkBuilder};
 use std::io;
@@ -164,14 +164,13 @@ fn media_type(path: &Path, include: &[WildMatch]) -> Option<&'static str> {
 
 /// Notes a folder that could not be listed. What was removed meanwhile is gone, like anything else that is not there.
 fn miss(root: &Path, error: &ignore::Error, tree: &mut Tree<File>) {
-    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-    if error.io_error().is_some_and(is_gone) {
-        return;
+    let path = path_of(error).unwrap_or(root);
+    match error.io_error() {
+        Some(cause) if path == root => tree.miss_root(root, cause),
+        Some(cause) if cause.kind() == io::ErrorKind::NotFound && is_removed(path) => {}
+        Some(cause) => tree.miss(path, cause),
+        None => tree.miss(path, error),
     }
-    let words = error
-        .io_error()
-        .map_or_else(|| error.to_string(), io::Error::to_string);
-    tree.miss(path_of(error).unwrap_or(root), &words);
 }
 
 fn path_of(error: &ignore::Error) -> Option<&Path> {

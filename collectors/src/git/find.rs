@@ -4,7 +4,7 @@
 //! - A repository keeps its name while another of the same name cannot be looked at.
 //! - Links are not followed. Below a work tree only submodules are looked for.
 
-use super::stored::Stored;
+use super::stored::{Stored, as_text};
 use crate::local_files::{Roots, missing_root};
 use schemas::Reject;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(super) struct Repositories {
     pub(super) found: Vec<Found>,
     /// What could not be looked at.
     pub(super) rejects: Vec<Reject>,
-    /// Where that is.
+    /// Where that is, as text.
     pub(super) unread: Vec<PathBuf>,
 }
 
@@ -51,9 +51,12 @@ pub(super) fn find(paths: &[PathBuf], stored: &Stored) -> Result<Repositories, (
     }
     let Repositories {
         found,
-        rejects,
+        mut rejects,
         unread,
     } = repositories;
+    // One path may lie in another, so what is there twice is left out.
+    rejects.sort_by(|one, other| one.item.cmp(&other.item));
+    rejects.dedup_by(|one, other| one.item == other.item);
     // Of two work trees of one repository, the main one; of two ways to it, the first.
     let mut by_common: BTreeMap<PathBuf, Found> = BTreeMap::new();
     for new in found {
@@ -67,7 +70,7 @@ pub(super) fn find(paths: &[PathBuf], stored: &Stored) -> Result<Repositories, (
     let mut found: Vec<Found> = by_common.into_values().collect();
     if !unread.is_empty() {
         for one in &mut found {
-            one.name = stored.name_of(&one.path).unwrap_or(&one.name).to_owned();
+            one.name = stored.name_of(one).unwrap_or(&one.name).to_owned();
         }
     }
     tell_apart(&mut found, |one| stored.is_taken(one, &unread));
@@ -79,8 +82,8 @@ pub(super) fn find(paths: &[PathBuf], stored: &Stored) -> Result<Repositories, (
     })
 }
 
-/// Gives those that would share a name, or whose name is taken, more of their paths, as much as tells them apart. Not all of it if less will do: names
-/// are for whoever may see the rows, and where on this machine something lies is not.
+/// Gives those that would share a name, or whose name is taken, more of their paths, as much as tells them apart. Not
+/// all of it if less will do: names are for whoever may see the rows, and where on this machine something lies is not.
 fn tell_apart(found: &mut [Found], is_taken: impl Fn(&Found) -> bool) {
     loop {
         let mut times: BTreeMap<String, usize> = BTreeMap::new();
@@ -169,7 +172,7 @@ impl Repositories {
     }
 
     fn leave(&mut self, path: &Path, reason: String) {
-        self.unread.push(path.to_owned());
+        self.unread.push(as_text(path));
         self.rejects.push(Reject {
             item: path.to_string_lossy().into_owned(),
             reason,
@@ -184,28 +187,59 @@ fn is_bare(folder: &Path) -> bool {
 }
 
 #[cfg(test)]
+impl Found {
+    /// One by itself.
+    pub(super) fn named(name: &str, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self {
+            name: name.to_owned(),
+            common: path.clone(),
+            path,
+            is_submodule: false,
+            is_linked: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::state::{Seen, State};
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn repositories_of_one_name_are_told_apart_by_no_more_of_their_paths_than_that_takes() {
-        let one = |name: &str, path: &str| Found {
-            name: name.to_owned(),
-            path: path.into(),
-            common: path.into(),
-            is_submodule: false,
-            is_linked: false,
-        };
         let mut found = [
-            one("x", "/home/me/work/x"),
-            one("x", "/home/me/play/x"),
-            one("work/x", "/srv/work/x"),
-            one("y", "/home/me/work/y"),
-            one("z", "/z"),
-            one("z", "/a/z"),
-        ];
+            ("x", "/home/me/work/x"),
+            ("x", "/home/me/play/x"),
+            ("work/x", "/srv/work/x"),
+            ("y", "/home/me/work/y"),
+            ("z", "/z"),
+            ("z", "/a/z"),
+        ]
+        .map(|(name, path)| Found::named(name, path));
         tell_apart(&mut found, |_| false);
         let names: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["me/work/x", "play/x", "srv/work/x", "y", "z", "a/z"]);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_told_once_and_not_gone_whatever_its_path_is_made_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("src");
+        let damaged = root.join("some").join(OsStr::from_bytes(b"caf\xe9"));
+        fs::create_dir_all(damaged.join(".git")).unwrap();
+        let seen = Seen {
+            path: damaged.to_string_lossy().into_owned(),
+            ..Seen::default()
+        };
+        let state = State {
+            repositories: BTreeMap::from([("it".to_owned(), seen)]),
+        };
+        let stored = Stored::new(&state, Vec::new());
+        let found = find(&[root.clone(), root.join("some")], &stored).unwrap();
+        assert_eq!(found.rejects.len(), 1, "{:?}", found.rejects);
+        assert_eq!(stored.absent(&found).gone, Vec::<String>::new());
     }
 }

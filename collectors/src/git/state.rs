@@ -38,6 +38,36 @@ pub(super) struct Seen {
     pub(super) path: String,
 }
 
+impl State {
+    /// Notes that something is stored of these repositories, whatever it is.
+    pub(super) fn note_names<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
+        for name in names {
+            self.repositories.entry(name.clone()).or_default();
+        }
+    }
+
+    /// Notes where a repository lies, before anything of it is stored.
+    pub(super) fn note_path(&mut self, name: &str, path: &str) {
+        let seen = self.repositories.entry(name.to_owned()).or_default();
+        path.clone_into(&mut seen.path);
+    }
+
+    /// Notes that the commits of a repository are on their way. What is stored of it then may be trusted if the run
+    /// is killed, unless it was stored by other rules.
+    pub(super) fn mark(&mut self, name: &str, rules: &str, is_trusted: bool) {
+        let seen = self.repositories.entry(name.to_owned()).or_default();
+        *seen = Seen {
+            rules: if is_trusted {
+                rules.to_owned()
+            } else {
+                String::new()
+            },
+            path: std::mem::take(&mut seen.path),
+            ..Seen::default()
+        };
+    }
+}
+
 /// What the references of a repository lead to.
 pub(super) struct References {
     /// By full name, the commit; HEAD and the heads of linked work trees too.
@@ -253,6 +283,16 @@ fn without_secrets(mut url: gix::Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn while_commits_are_on_their_way_it_is_known_where_their_repository_lies() {
+        let mut state = State::default();
+        state.note_names([&"tool".to_owned()].into_iter());
+        state.note_path("tool", "/away/tool");
+        state.mark("tool", "rules", true);
+        let seen = &state.repositories["tool"];
+        assert_eq!((seen.path.as_str(), seen.rules.as_str()), ("/away/tool", "rules"));
+    }
 
     #[test]
     fn what_lets_somebody_in_is_not_told() {

@@ -36,15 +36,22 @@ impl Stored {
         Ok(Self::new(state, others))
     }
 
-    fn new(state: &State, others: Vec<String>) -> Self {
-        let others = others.into_iter().map(|name| (name, None));
-        let mut all: BTreeMap<String, Option<PathBuf>> = others.collect();
-        for (name, seen) in &state.repositories {
-            // Cursors of older versions do not say.
-            let path = Some(&seen.path).filter(|path| !path.is_empty());
-            all.insert(name.clone(), path.map(PathBuf::from));
-        }
-        Self(all)
+    pub(super) fn new(state: &State, others: Vec<String>) -> Self {
+        let path_of = |name: &str, path: &str| match path {
+            // Cursors of older versions do not say. Names that two would have shared were whole paths then.
+            "" => name.starts_with('/').then(|| PathBuf::from(name)),
+            path => Some(PathBuf::from(path)),
+        };
+        let others = others.iter().map(|name| (name, ""));
+        let known = state.repositories.iter();
+        let all = others.chain(known.map(|(name, seen)| (name, seen.path.as_str())));
+        let all = all.map(|(name, path)| (name.clone(), path_of(name, path)));
+        Self(all.collect())
+    }
+
+    /// Their names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
     }
 
     /// Whether any of them may lie in a folder.
@@ -53,25 +60,39 @@ impl Stored {
         paths.any(|path| path.as_ref().is_none_or(|path| path.starts_with(folder)))
     }
 
-    /// The name of the repository that lies there.
-    pub(super) fn name_of(&self, path: &Path) -> Option<&str> {
-        let mut all = self.0.iter();
-        let (name, _) = all.find(|(_, known)| known.as_deref() == Some(path))?;
-        Some(name)
+    /// The name that a repository has: that of the one that lies there, or else of one that lies nobody knows where and
+    /// may be this one.
+    pub(super) fn name_of(&self, found: &Found) -> Option<&str> {
+        let path = as_text(&found.path);
+        // A name that is a whole path is not kept.
+        let named = self.0.iter().filter(|(name, _)| !name.starts_with('/'));
+        let there = named
+            .clone()
+            .find(|(_, known)| known.as_deref() == Some(path.as_path()));
+        // Names are only ever lengthened to the left, by more of the path.
+        let may_be = |name: &Path| path.ends_with(name) && name.ends_with(&found.name);
+        let longest = || {
+            named
+                .filter(|(name, known)| known.is_none() && may_be(Path::new(name)))
+                .max_by_key(|(name, _)| name.len())
+        };
+        there.or_else(longest).map(|(name, _)| name.as_str())
     }
 
     /// Whether one that could not be looked at has, or had, its name.
     pub(super) fn is_taken(&self, found: &Found, unread: &[PathBuf]) -> bool {
         let other = self.0.get(&found.name).and_then(Option::as_ref);
-        other.is_some_and(|path| *path != found.path && is_unread(path, unread))
+        other.is_some_and(|path| *path != as_text(&found.path) && is_unread(path, unread))
     }
 
     /// What of them was not found.
     pub(super) fn absent(self, repositories: &Repositories) -> Absent {
         let found: BTreeSet<&str> = repositories.found.iter().map(|one| one.name.as_str()).collect();
+        // What lies where one was found that has another name now was that one.
+        let found_at: BTreeSet<PathBuf> = repositories.found.iter().map(|one| as_text(&one.path)).collect();
         let unread = repositories.unread.clone();
         let may_be_there = |path: &Option<PathBuf>| match path {
-            Some(path) => is_unread(path, &unread),
+            Some(path) => is_unread(path, &unread) && !found_at.contains(path),
             None => !unread.is_empty(),
         };
         let (left, gone): (Vec<_>, Vec<_>) = self
@@ -94,8 +115,15 @@ impl Absent {
         let is_its = |rest: &str| rest.is_empty() || rest.starts_with(':');
         let mut left = self.left.iter();
         let is_left = left.any(|name| item.strip_prefix(name.as_str()).is_some_and(is_its));
-        !is_left && !is_unread(Path::new(item), &self.unread)
+        // That something in it could not be looked at does not say that it was not.
+        let mut unread = self.unread.iter();
+        !is_left && !unread.any(|folder| Path::new(item).starts_with(folder))
     }
+}
+
+/// A path as the cursor has it: text.
+pub(super) fn as_text(path: &Path) -> PathBuf {
+    PathBuf::from(path.to_string_lossy().into_owned())
 }
 
 /// Whether nobody could look at a place, or at all that is in it.
@@ -109,6 +137,8 @@ fn is_unread(path: &Path, unread: &[PathBuf]) -> bool {
 mod tests {
     use super::*;
     use crate::git::state::Seen;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
 
     fn stored(repositories: &[(&str, &str)]) -> Stored {
         let seen = |path: &str| Seen {
@@ -147,6 +177,63 @@ mod tests {
         assert_eq!(inside.gone, ["b"], "it cannot be told from a folder");
         let whole = stored(&all).absent(&Repositories::default());
         assert_eq!(whole.gone, ["a", "b", "older", "unknown"]);
+    }
+
+    #[test]
+    fn a_folder_was_looked_at_although_something_in_it_could_not_be() {
+        let absent = stored(&[]).absent(&unread("/mnt/usb/lost+found"));
+        assert!(absent.is_looked_at("/mnt/usb"));
+        for item in ["/mnt/usb/lost+found", "/mnt/usb/lost+found/a"] {
+            assert!(!absent.is_looked_at(item), "{item}");
+        }
+    }
+
+    #[test]
+    fn a_repository_that_is_named_anew_is_gone_by_its_old_name() {
+        for (name, path, damaged) in [
+            // As older versions named those of one name.
+            ("/home/me/a/x", "", "/home/me/lost+found"),
+            ("/home/me/a/x", "", "/home/me/a/x/module"),
+            ("x", "/home/me/a/x", "/home/me/a/x/module"),
+        ] {
+            let repositories = Repositories {
+                found: vec![Found::named("a/x", "/home/me/a/x")],
+                ..unread(damaged)
+            };
+            let gone = stored(&[(name, path)]).absent(&repositories).gone;
+            assert_eq!(gone, [name], "{damaged}");
+        }
+        let away = stored(&[("/away/x", "")]).absent(&unread("/away"));
+        assert_eq!(away.gone, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_repository_is_known_by_where_it_lies_or_else_by_the_longest_name_that_fits() {
+        let all = stored(&[
+            ("tool", ""),
+            ("here/tool", ""),
+            ("far/tool", "/far/tool"),
+            ("/old/tool", "/old/tool"),
+        ]);
+        for (name, path, known) in [
+            ("tool", "/home/me/here/tool", Some("here/tool")),
+            ("tool", "/far/tool", Some("far/tool")),
+            ("tool", "/home/me/tool", Some("tool")),
+            // Another one would have had that name.
+            ("new/tool", "/home/me/new/tool", None),
+            ("old/tool", "/old/tool", None),
+        ] {
+            assert_eq!(all.name_of(&Found::named(name, path)), known, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_not_utf_8_is_that_of_the_cursor() {
+        let all = stored(&[("caf\u{fffd}", "/src/caf\u{fffd}")]);
+        let found = Found::named("caf\u{fffd}", OsStr::from_bytes(b"/src/caf\xe9"));
+        assert_eq!(all.name_of(&found), Some("caf\u{fffd}"));
+        let inside = [PathBuf::from("/src/caf\u{fffd}/module")];
+        assert!(!all.is_taken(&found, &inside), "it is its own name");
     }
 
     #[test]

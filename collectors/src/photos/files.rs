@@ -6,7 +6,7 @@
 
 use super::contents::RAW_TYPES;
 use super::sidecars::Beside;
-use crate::local_files::{Listed, LocalFile, Roots, Tree, leads_out, reject};
+use crate::local_files::{Listed, LocalFile, Roots, Tree, is_removed, leads_out, reject};
 use crate::maildir::modified_ns;
 use std::fmt::Write as _;
 use std::fs::{self, DirEntry, Metadata};
@@ -87,8 +87,9 @@ pub(super) fn find(
         while let Some(folder) = waiting.pop() {
             match list(&folder, roots, &mut tree) {
                 Ok(below) => waiting.extend(below),
+                Err(error) if &folder == root => tree.miss_root(root, &error),
                 // Removed since its parent was listed: gone, like anything else that is not there.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_removed(&folder) => {}
                 Err(error) => tree.miss(&folder, &error),
             }
         }
@@ -104,7 +105,11 @@ fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree<File>) -> io::Result<V
     let mut beside = Beside::default();
     for entry in fs::read_dir(folder)?.collect::<io::Result<Vec<DirEntry>>>()? {
         let path = entry.path();
-        let kind = entry.file_type()?;
+        let kind = match entry.file_type() {
+            // Removed since its folder was listed, where the list does not say what it was.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            kind => kind?,
+        };
         if kind.is_dir() {
             below.push(path);
             continue;

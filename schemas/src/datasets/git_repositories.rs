@@ -61,7 +61,7 @@ pub const DATASET: Dataset = Dataset {
         Column::new(
             "remote_url",
             Kind::Text,
-            "Where `origin`, or else its only remote, is; without a password or token.",
+            "Where `origin`, or else its only remote, is; without password, query and fragment.",
         )
         .nullable()
         .private(),

@@ -16,7 +16,8 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 const SHORT: usize = 200;
 
 /// What is replaced, in this order, and what comes instead. Nothing that comes instead is found by any of them, so that
-/// text which is harmless stays as it is. Browsers skip line breaks and tabs within an address, and take `\` for `/`.
+/// text which is harmless stays as it is. Where a word begins and ends is told by ASCII alone: so one pass over a text is
+/// enough, whatever else it has. Browsers skip line breaks and tabs within an address, and take `\` for `/`.
 const RULES: &[(&str, &str)] = &[
     (
         r"(?i)h[\t\n]*t[\t\n]*t[\t\n]*p[\t\n]*s[\t\n]*:([\t\n]*[/\\])",
@@ -32,7 +33,7 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         // A text may be JSON already, where a line break is two characters, and the second is a letter.
-        r"(?i)(\b|\\[nrt])(w[\t\n]*s[\t\n]*s?|f[\t\n]*i[\t\n]*l[\t\n]*e)[\t\n]*:([\t\n]*[/\\])",
+        r"(?i)((?-u:\b)|\\[nrt])(w[\t\n]*s[\t\n]*s?|f[\t\n]*i[\t\n]*l[\t\n]*e)[\t\n]*:([\t\n]*[/\\])",
         "${1}${2}[:]${3}",
     ),
     (
@@ -44,17 +45,17 @@ const RULES: &[(&str, &str)] = &[
         "${1}[:]",
     ),
     (
-        r"(?i)(\b|\\[nrt])(d[\t\n]*a[\t\n]*t[\t\n]*a)[\t\n]*:(\s*(?:application|audio|font|image|message|model|multipart|text|video)/|;\s*base64)",
+        r"(?i)((?-u:\b)|\\[nrt])(d[\t\n]*a[\t\n]*t[\t\n]*a)[\t\n]*:(\s*(?:application|audio|font|image|message|model|multipart|text|video)/|;\s*base64)",
         "${1}${2}[:]${3}",
     ),
     // Addresses without a scheme, where one is expected.
     (
-        r#"(?i)(\]\(\s*<?\s*|\]:\s*<?\s*|\b(?:src|srcset|href|poster|background|action|data)\s*=\s*["']?\s*|\burl\(\s*["']?\s*)[/\\][\t\n]*[/\\]"#,
+        r#"(?i)(\]\(\s*<?\s*|\]:\s*<?\s*|(?-u:\b)(?:src|srcset|href|poster|background|action|data)\s*=\s*["']?\s*|(?-u:\b)url\(\s*["']?\s*)[/\\][\t\n]*[/\\]"#,
         "${1}hxxp://",
     ),
     // Letters, digits, `:`, `/`, tabs and line breaks that are written as entities to hide an address.
     (
-        r"(?i)&(#0*(?:9|10|13|4[6-9]|5[0-8]|6[5-9]|[7-9][0-9]|1[01][0-9]|12[0-2])\b|#x0*(?:9|a|d|2[ef]|3[0-9a]|[46][1-9a-f]|[57][0-9a])\b|(?:colon|sol|bsol|tab|newline);)",
+        r"(?i)&(#0*(?:9|10|13|4[6-9]|5[0-8]|6[5-9]|[7-9][0-9]|1[01][0-9]|12[0-2])(?-u:\b)|#x0*(?:9|a|d|2[ef]|3[0-9a]|[46][1-9a-f]|[57][0-9a])(?-u:\b)|(?:colon|sol|bsol|tab|newline);)",
         "&amp;${1}",
     ),
     (

@@ -7,8 +7,8 @@ use super::language::Query;
 use super::opened::Opened;
 use super::{SearchError, words};
 use crate::vectors::VectorError;
-use crate::vectors::WordHit;
 use crate::vectors::chunks::BODY;
+use crate::vectors::{Among, WordHit};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, RecordBatch, StringArray};
@@ -16,6 +16,7 @@ use arrow_buffer::BooleanBuffer;
 use lancedb::index::scalar::FtsQuery;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// What a word in a text that a mail repeats, or in a signature, is worth beside one of its own.
 const REPEATED: f64 = 0.4;
@@ -52,6 +53,8 @@ pub(super) struct Scope<'a> {
     pub(super) at: usize,
     pub(super) opened: &'a Opened,
     pub(super) fitting: Option<BooleanBuffer>,
+    /// The same, by address, once it is needed.
+    pub(super) among: OnceCell<Among>,
     /// Rows that have what the query says must not be there.
     pub(super) refused: HashSet<String>,
     /// The only rows that have all phrases of the query, if it has any.
@@ -134,25 +137,44 @@ impl Scope<'_> {
         }
         // Those that do not fit may all be better.
         let all = self.opened.chunks.count().await?;
-        let mut most = wanted.max(FIRST_STEP);
+        let chunks = &self.opened.chunks;
+        let mut most = match self.refused.is_empty() && self.needed.is_none() {
+            // The index looks only at those that fit.
+            true => wanted,
+            false => wanted.max(FIRST_STEP),
+        };
         loop {
-            let mut hits = self.opened.chunks.words(words.clone(), most.min(all)).await?;
-            let is_last = hits.len() < most;
-            if let Some(fitting) = &self.fitting {
-                let facts = self.opened.facts().await?;
-                hits.retain(|hit| {
-                    let chunk = facts.position(hit.address);
-                    chunk.is_some_and(|chunk| fitting.value(chunk))
-                });
-            }
-            if is_last || hits.len() >= wanted {
+            let step = most.min(all);
+            let (hits, are_all) = match self.among().await? {
+                Some(among) => chunks.words_among(words.clone(), step, among).await?,
+                None => {
+                    let hits = chunks.words(words.clone(), step).await?;
+                    let are_all = hits.len() < step;
+                    (hits, are_all)
+                }
+            };
+            let are_all = are_all || step == all;
+            if are_all || hits.len() >= wanted {
                 let found = self.found(&hits, tier).await?;
-                if is_last || found.len() >= wanted {
+                if are_all || found.len() >= wanted {
                     return Ok(found);
                 }
             }
             most = most.saturating_mul(LONGER_STEP);
         }
+    }
+
+    /// The chunks that fit, if not all do.
+    async fn among(&self) -> Result<Option<&Among>, SearchError> {
+        let Some(fitting) = &self.fitting else {
+            return Ok(None);
+        };
+        let among = self.among.get_or_try_init(async || {
+            let facts = self.opened.facts().await?;
+            let addresses = fitting.set_indices().filter_map(|chunk| facts.address(chunk));
+            Ok::<_, SearchError>(Among::new(addresses))
+        });
+        Ok(Some(among.await?))
     }
 
     /// The rows of chunks that have words, of those that may be found.

@@ -20,7 +20,7 @@ use schemas::datasets;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 /// What separates the values of a row's key.
 const SEPARATOR: char = '\u{1f}';
@@ -136,6 +136,7 @@ impl Searcher {
                 at,
                 opened,
                 fitting: opened.fitting(query, zone, &self.reader).await?,
+                among: OnceCell::new(),
                 refused: refused(opened, query).await?,
                 needed: needed(opened, query).await?,
                 most,

@@ -8,7 +8,7 @@
 //! at all. Any others are kept for filters and snippets. `digest`, of what a model reads of a chunk, is added here.
 
 use super::digest::{add_digest, with_digest};
-use super::words::Words;
+use super::words::{Among, Words};
 use super::{INDEX_CACHE, VectorError, collect};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float32Type, UInt64Type};
@@ -220,13 +220,47 @@ impl Chunks {
     /// # Errors
     /// [`VectorError`] when the table cannot be read, or the query asks for a column that has no index.
     pub async fn words(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
-        if let FtsQuery::MultiMatch(query) = &query {
-            let words = self.opened_words().await?;
-            let found = words.find(query, most).await;
-            if let Some(found) = found.map_err(|error| self.failed()(error.into()))? {
-                return Ok(found);
-            }
+        match self.words_of_index(&query, most, None).await? {
+            Some(found) => Ok(found),
+            None => self.words_by_plan(query, most).await,
         }
+    }
+
+    /// The same of those that are `among` others; and whether there are no more of them.
+    ///
+    /// # Errors
+    /// As [`Self::words`].
+    pub async fn words_among(
+        &self,
+        query: FtsQuery,
+        most: usize,
+        among: &Among,
+    ) -> Result<(Vec<WordHit>, bool), VectorError> {
+        if let Some(found) = self.words_of_index(&query, most, Some(among)).await? {
+            let are_all = found.len() < most;
+            return Ok((found, are_all));
+        }
+        let mut found = self.words_by_plan(query, most).await?;
+        let are_all = found.len() < most;
+        found.retain(|hit| among.has(hit.address));
+        Ok((found, are_all))
+    }
+
+    async fn words_of_index(
+        &self,
+        query: &FtsQuery,
+        most: usize,
+        among: Option<&Among>,
+    ) -> Result<Option<Vec<WordHit>>, VectorError> {
+        let FtsQuery::MultiMatch(query) = query else {
+            return Ok(None);
+        };
+        let words = self.opened_words().await?;
+        let found = words.find(query, most, among).await;
+        found.map_err(|error| self.failed()(error.into()))
+    }
+
+    async fn words_by_plan(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
         let query = self
             .table
             .query()

@@ -6,6 +6,7 @@
 //!   phrases and chunks that the index does not know yet, is left to it.
 
 use super::chunks::WordHit;
+use async_trait::async_trait;
 use futures::future::try_join_all;
 use lance::dataset::Dataset;
 use lance::index::prefilter::DatasetPreFilter;
@@ -15,6 +16,7 @@ use lance_index::metrics::NoOpMetricsCollector;
 use lance_index::prefilter::PreFilter;
 use lance_index::scalar::inverted::InvertedIndex;
 use lance_index::scalar::inverted::query::{FtsSearchParams, try_collect_query_tokens};
+use lance_select::{RowAddrMask, RowAddrTreeMap};
 use lancedb::index::scalar::MultiMatchQuery;
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
@@ -24,6 +26,43 @@ use std::sync::Arc;
 pub(super) struct Words {
     version: u64,
     columns: HashMap<String, Column>,
+}
+
+/// The only chunks that may be found.
+#[derive(Debug, Clone)]
+pub struct Among(Arc<RowAddrMask>);
+
+impl Among {
+    /// Those at these addresses.
+    pub fn new(addresses: impl Iterator<Item = u64>) -> Self {
+        Self(Arc::new(RowAddrMask::from_allowed(RowAddrTreeMap::from_iter(
+            addresses,
+        ))))
+    }
+
+    /// Whether the chunk at an address may be found.
+    pub(super) fn has(&self, address: u64) -> bool {
+        self.0.selected(address)
+    }
+}
+
+#[async_trait]
+impl PreFilter for Among {
+    async fn wait_for_ready(&self) -> lance::Result<()> {
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    fn mask(&self) -> Arc<RowAddrMask> {
+        Arc::clone(&self.0)
+    }
+
+    fn filter_row_ids<'a>(&self, addresses: Box<dyn Iterator<Item = &'a u64> + 'a>) -> Vec<u64> {
+        self.0.selected_indices(addresses)
+    }
 }
 
 struct Column {
@@ -99,11 +138,13 @@ impl Words {
         Ok(())
     }
 
-    /// The chunks with words in any of some columns, best first, at most `most`; `None` where a plan is needed.
+    /// The chunks with words in any of some columns, best first, at most `most`, of those that are there if not `among`
+    /// others; `None` where a plan is needed.
     pub(super) async fn find(
         &self,
         query: &MultiMatchQuery,
         most: usize,
+        among: Option<&Among>,
     ) -> lance::Result<Option<Vec<WordHit>>> {
         let mut asked = Vec::new();
         for query in &query.match_queries {
@@ -112,9 +153,13 @@ impl Words {
                 return Ok(None);
             };
             let tokens = try_collect_query_tokens(&query.terms, &mut index.tokenizer())?;
+            let there = match among {
+                Some(among) => Arc::new(among.clone()),
+                None => Arc::clone(there),
+            };
             asked.push(async move {
                 let limit = FtsSearchParams::new().with_limit(Some(most));
-                let (there, metrics) = (Arc::clone(there), Arc::new(NoOpMetricsCollector));
+                let metrics = Arc::new(NoOpMetricsCollector);
                 let found = index.bm25_search(
                     Arc::new(tokens),
                     Arc::new(limit),
