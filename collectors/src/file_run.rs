@@ -204,8 +204,9 @@ impl FileRun {
                 Outcome::Read(digest, content) => (digest, content),
                 Outcome::Rejected { reason, is_read } => {
                     // What was read and is unfit is not what lay there before.
-                    if !is_read {
-                        self.places.keep(&local.location);
+                    match is_read {
+                        true => self.places.doubt(&local.location),
+                        false => self.places.keep(&local.location),
                     }
                     batch.rejects.push(Reject {
                         item: local.location.clone(),

@@ -151,16 +151,26 @@ impl<'a> Run<'a> {
         self.sink.progress().add_expected(repositories.found.len() as u64);
         let absent = stored.absent(&repositories);
         self.rejects = repositories.rejects;
+        let mut failed: HashSet<String> = HashSet::new();
         for found in &repositories.found {
             match self.repository(found) {
                 Ok(()) => {}
                 Err(Stop::Run(error)) => return Err(error),
-                Err(Stop::Repository(error)) => self.reject(found.name.clone(), &error),
+                Err(Stop::Repository(error)) => {
+                    failed.insert(found.path.to_string_lossy().into_owned());
+                    self.reject(found.name.clone(), &error);
+                }
             }
             self.sink.progress().add_seen(1);
         }
         let mut vanished = Vec::new();
-        for name in &absent.gone {
+        // One that has another name now, and cannot be read under it, keeps its rows under the old one.
+        let lies_there = |name: &&String| {
+            let seen = self.state.repositories.get(*name);
+            seen.is_some_and(|seen| failed.contains(&seen.path))
+        };
+        let (_, gone): (Vec<&String>, Vec<&String>) = absent.gone.iter().partition(lies_there);
+        for name in gone {
             self.state.repositories.remove(name);
             let commits = self.take_stored(name)?;
             vanished.extend(commits.iter().map(|id| commit::item(name, id)));

@@ -4,7 +4,7 @@
 //!   must be told again, which places and items are gone, in an order that makes a kill between two batches
 //!   harmless.
 //! - An item is the SHA-256 of a file, in hex. Equal files are one item at several places; its row is told by the
-//!   first of them by name. If that one goes while others cannot be looked at, the row stays until one can.
+//!   first of them by name. If that one goes while others cannot be looked at, the row stays until the first of them can.
 //! - Not here: reading files, and the decision whether a place is gone.
 
 use crate::collect::Batch;
@@ -129,6 +129,13 @@ impl Places {
     pub fn keep(&mut self, location: &str) {
         if let Some(place) = self.stored.get_mut(location) {
             place.state = State::Kept;
+        }
+    }
+
+    /// Marks a place as holding nothing: its file was read, and is unfit.
+    pub fn doubt(&mut self, location: &str) {
+        if let Some(place) = self.stored.get_mut(location) {
+            place.state = State::Unseen;
         }
     }
 

@@ -255,6 +255,26 @@ async fn pages_have_each_row_once_in_the_order_of_sql() {
 }
 
 #[tokio::test]
+async fn pages_go_on_after_keys_that_have_numbers() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let mut path = "/api/v1/datasets/email_attachments/rows?columns=_item&columns=ordinal&limit=1".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let (status, page) = served.json(&dev, &path).await;
+        assert_eq!(status, 200, "{page}");
+        seen.extend(page["rows"].as_array().unwrap().clone());
+        match page["next_url"].as_str() {
+            Some(next) => next.clone_into(&mut path),
+            None => break,
+        }
+    }
+    let wanted = lab.sql("SELECT _item, ordinal FROM email_attachments ORDER BY _source, _item, ordinal");
+    assert!(wanted.len() > 1, "{wanted:?}");
+    assert_eq!(seen, wanted);
+}
+
+#[tokio::test]
 async fn filters_say_what_sql_says() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);

@@ -81,7 +81,7 @@ struct End {
     s: i64,
     /// The last row's value in the column of the order.
     v: Cell,
-    /// The last row's key, all texts.
+    /// The last row's key: texts and numbers.
     k: Vec<Cell>,
     /// The order it was in.
     o: Option<String>,
@@ -204,9 +204,14 @@ fn page(dataset: &'static Dataset, view: &View, input: &ReadRows) -> Result<(Pag
         let bytes = URL_SAFE_NO_PAD.decode(after).ok();
         let end = bytes.and_then(|bytes| serde_json::from_slice::<End>(&bytes).ok());
         let fits = |end: &End| {
-            end.k.len() == dataset.key.len()
-                && end.o == input.sort
-                && end.k.iter().all(|cell| matches!(cell, Cell::Text(_)))
+            let key = key_of(dataset);
+            let is_of = |(cell, column): (&Cell, &&Column)| {
+                matches!(
+                    (cell, column.kind),
+                    (Cell::Text(_), schemas::Kind::Text) | (Cell::Int(_), schemas::Kind::Int)
+                )
+            };
+            end.k.len() == key.len() && end.o == input.sort && end.k.iter().zip(&key).all(is_of)
         };
         end.filter(fits).ok_or_else(|| {
             Problem::unprocessable(

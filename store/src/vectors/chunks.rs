@@ -124,7 +124,7 @@ impl Chunks {
         let there = self.table.schema().await.map_err(self.failed())?;
         match kinds(&there) == kinds(&with_digest(columns)) {
             true => Ok(()),
-            false => Err(self.outdated("it has other columns")),
+            false => Err(outdated(&self.table, "it has other columns")),
         }
     }
 
@@ -286,7 +286,10 @@ impl Chunks {
 
     /// The indexes of words of the version that this sees.
     async fn opened_words(&self) -> Result<Arc<Words>, VectorError> {
-        let table = self.table.dataset().ok_or_else(|| self.outdated(ELSEWHERE))?;
+        let table = self
+            .table
+            .dataset()
+            .ok_or_else(|| outdated(&self.table, ELSEWHERE))?;
         let dataset = table.get().await.map_err(self.failed())?;
         let mut opened = self.words.lock().await;
         if let Some(words) = opened.as_ref().filter(|words| words.are_of(&dataset)) {
@@ -315,20 +318,16 @@ impl Chunks {
         });
     }
 
-    fn outdated(&self, reason: &str) -> VectorError {
-        VectorError::Outdated {
-            table: self.table.name().to_owned(),
-            reason: reason.to_owned(),
-        }
-    }
-
     /// Columns of the chunks at these addresses, in that order, of the version that this sees.
     ///
     /// # Errors
     /// [`VectorError`] when the table cannot be read, or has no chunk at one of them.
     pub async fn at(&self, addresses: &[u64], columns: &[&str]) -> Result<RecordBatch, VectorError> {
         // A query would be planned first, which takes longer than to read a few.
-        let table = self.table.dataset().ok_or_else(|| self.outdated(ELSEWHERE))?;
+        let table = self
+            .table
+            .dataset()
+            .ok_or_else(|| outdated(&self.table, ELSEWHERE))?;
         let dataset = table.get().await.map_err(self.failed())?;
         let columns = dataset.schema().project(columns);
         let columns = columns.map_err(|error| self.failed()(error.into()))?;
@@ -340,7 +339,7 @@ impl Chunks {
             .map_err(|error| self.failed()(error.into()))?;
         match found.num_rows() == addresses.len() {
             true => Ok(found),
-            false => Err(self.outdated("it was written meanwhile")),
+            false => Err(outdated(&self.table, "it was written meanwhile")),
         }
     }
 
@@ -432,11 +431,29 @@ impl Chunks {
 }
 
 /// Sees what others wrote to a table since; whether they did.
+///
+/// # Errors
+/// [`VectorError::Outdated`] when it was made anew: LanceDB keeps the higher of two versions, and would see nothing of it.
 pub(super) async fn see_latest(table: &Table) -> Result<bool, VectorError> {
     let failed = || VectorError::of(table.name());
-    let before = table.version().await.map_err(failed())?;
+    let seen = table.dataset().ok_or_else(|| outdated(table, ELSEWHERE))?;
+    let before = seen.get().await.map_err(failed())?;
+    let latest = before.latest_manifest().await;
+    let (latest, _) = latest.map_err(|error| failed()(error.into()))?;
+    let had = before.manifest();
+    let is_other = latest.version == had.version && latest.timestamp_nanos != had.timestamp_nanos;
+    if latest.version < had.version || is_other {
+        return Err(outdated(table, "it was made anew meanwhile"));
+    }
     table.checkout_latest().await.map_err(failed())?;
-    Ok(table.version().await.map_err(failed())? != before)
+    Ok(table.version().await.map_err(failed())? != had.version)
+}
+
+fn outdated(table: &Table, reason: &str) -> VectorError {
+    VectorError::Outdated {
+        table: table.name().to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 /// Merges small files, and deletes versions that are older than any reader's.
@@ -463,6 +480,7 @@ mod tests {
     use super::*;
     use arrow_array::builder::FixedSizeBinaryBuilder;
     use arrow_array::{ArrayRef, StringArray};
+    use lancedb::index::scalar::{MultiMatchQuery, Operator};
 
     /// Chunks of a row each, whose key is what it says.
     fn saying(texts: &[&str]) -> RecordBatch {
@@ -481,6 +499,71 @@ mod tests {
 
     fn keys(keys: &[&str]) -> Vec<String> {
         keys.iter().map(|&key| key.to_owned()).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_table_that_was_made_anew_is_told_from_one_that_was_written_to() {
+        let data = tempfile::tempdir().unwrap();
+        let vectors = Vectors::open(data.path()).await.unwrap();
+        let first = saying(&["a", "b"]);
+        let chunks = vectors.chunks_with("letters", first.schema()).await.unwrap();
+        chunks.replace(&keys(&["a", "b"]), &first).await.unwrap();
+        let reader = vectors.chunks("letters").await.unwrap().unwrap();
+        assert!(!reader.see_latest().await.unwrap());
+        chunks.replace(&keys(&["a"]), &saying(&["a"])).await.unwrap();
+        assert!(reader.see_latest().await.unwrap());
+        vectors.forget_chunks("letters").unwrap();
+        vectors.chunks_with("letters", first.schema()).await.unwrap();
+        let seen = reader.see_latest().await;
+        assert!(matches!(seen, Err(VectorError::Outdated { .. })), "{seen:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_index_says_of_words_what_a_plan_says() {
+        let data = tempfile::tempdir().unwrap();
+        let vectors = Vectors::open(data.path()).await.unwrap();
+        let texts: Vec<String> = (0..200)
+            .map(|n| format!("{n} {}", ["ash", "ash oak", "oak elm", "elm ash ash"][n % 4]))
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let all = saying(&texts);
+        let chunks = vectors.chunks_with("trees", all.schema()).await.unwrap();
+        chunks.replace(&keys(&texts), &all).await.unwrap();
+        chunks.optimize().await.unwrap();
+        // Rows that are gone are in the index still.
+        chunks.replace(&keys(&texts[..20]), &saying(&[])).await.unwrap();
+
+        let hits = |found: Vec<WordHit>| {
+            let found = found.into_iter().map(|hit| (hit.address, hit.score));
+            let mut found: Vec<(u64, f32)> = found.collect();
+            found.sort_by_key(|(address, _)| *address);
+            found
+        };
+        for words in ["ash", "ash oak", "elm 7", "beech", "ash beech", ""] {
+            for operator in [Operator::And, Operator::Or] {
+                let query = MultiMatchQuery::try_new(words.to_owned(), vec!["text".to_owned()]);
+                let query: FtsQuery = query.unwrap().with_operator(operator).into();
+                let by_index = chunks.words_of_index(&query, 1_000, None).await.unwrap().unwrap();
+                let by_plan = chunks.words_by_plan(query.clone(), 1_000).await.unwrap();
+                assert_eq!(hits(by_index.clone()), hits(by_plan), "{words} {operator:?}");
+                let some: Vec<u64> = by_index.iter().map(|hit| hit.address).step_by(3).collect();
+                let (among, _) = chunks
+                    .words_among(query, 1_000, &Among::new(some.iter().copied()))
+                    .await
+                    .unwrap();
+                assert_eq!(among.len(), some.len(), "{words} {operator:?}");
+                assert!(
+                    among.iter().all(|hit| by_index.contains(hit)),
+                    "{words} {operator:?}"
+                );
+            }
+        }
+        // What the index does not know yet needs a plan.
+        chunks.replace(&keys(&["yew"]), &saying(&["yew"])).await.unwrap();
+        let query = MultiMatchQuery::try_new("yew".to_owned(), vec!["text".to_owned()]);
+        let query: FtsQuery = query.unwrap().into();
+        assert_eq!(chunks.words_of_index(&query, 10, None).await.unwrap(), None);
+        assert_eq!(chunks.words(query, 10).await.unwrap().len(), 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]

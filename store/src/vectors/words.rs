@@ -22,6 +22,10 @@ use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
+/// So many chunks of one score more are asked for: of them those of the lowest addresses are told, whichever the index
+/// came upon first.
+const TIES: usize = 128;
+
 /// The indexes of words of one version of a table, opened.
 pub(super) struct Words {
     version: u64,
@@ -158,7 +162,7 @@ impl Words {
                 None => Arc::clone(there),
             };
             asked.push(async move {
-                let limit = FtsSearchParams::new().with_limit(Some(most));
+                let limit = FtsSearchParams::new().with_limit(Some(most.saturating_add(TIES)));
                 let metrics = Arc::new(NoOpMetricsCollector);
                 let found = index.bm25_search(
                     Arc::new(tokens),
