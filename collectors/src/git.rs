@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
         self.sink.progress().add_expected(repositories.found.len() as u64);
         let absent = stored.absent(&repositories);
         self.rejects = repositories.rejects;
-        let mut failed: HashSet<String> = HashSet::new();
+        let mut failed = HashSet::new();
         for found in &repositories.found {
             match self.repository(found) {
                 Ok(()) => {}
@@ -165,10 +165,8 @@ impl<'a> Run<'a> {
         }
         let mut vanished = Vec::new();
         // One that has another name now, and cannot be read under it, keeps its rows under the old one.
-        let lies_there = |name: &&String| {
-            let seen = self.state.repositories.get(*name);
-            seen.is_some_and(|seen| failed.contains(&seen.path))
-        };
+        let path_of = |name: &String| self.state.repositories.get(name).map(|seen| &seen.path);
+        let lies_there = |name: &&String| path_of(name).is_some_and(|path| failed.contains(path));
         let (_, gone): (Vec<&String>, Vec<&String>) = absent.gone.iter().partition(lies_there);
         for name in gone {
             self.state.repositories.remove(name);

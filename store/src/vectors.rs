@@ -16,6 +16,7 @@ pub mod facts;
 pub mod hot;
 mod planes;
 pub mod space;
+mod texts;
 mod words;
 
 pub use chunks::{Chunks, WordHit};

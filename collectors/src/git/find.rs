@@ -211,17 +211,17 @@ mod tests {
     #[test]
     fn repositories_of_one_name_are_told_apart_by_no_more_of_their_paths_than_that_takes() {
         let mut found = [
-            ("x", "/home/me/work/x"),
+            ("x", "/home/me/job/x"),
             ("x", "/home/me/play/x"),
-            ("work/x", "/srv/work/x"),
-            ("y", "/home/me/work/y"),
+            ("job/x", "/srv/job/x"),
+            ("y", "/home/me/job/y"),
             ("z", "/z"),
             ("z", "/a/z"),
         ]
         .map(|(name, path)| Found::named(name, path));
         tell_apart(&mut found, |_| false);
         let names: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();
-        assert_eq!(names, ["me/work/x", "play/x", "srv/work/x", "y", "z", "a/z"]);
+        assert_eq!(names, ["me/job/x", "play/x", "srv/job/x", "y", "z", "a/z"]);
     }
 
     #[test]

@@ -8,16 +8,15 @@
 //! at all. Any others are kept for filters and snippets. `digest`, of what a model reads of a chunk, is added here.
 
 use super::digest::{add_digest, with_digest};
-use super::words::{Among, Words};
-use super::{INDEX_CACHE, VectorError, collect};
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Float32Type, UInt64Type};
+use super::texts::Texts;
+use super::words::Words;
+use super::{VectorError, collect};
 use arrow_array::{RecordBatch, RecordBatchIterator};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::{Expr, col, lit};
 use lancedb::database::CreateTableMode;
 use lancedb::index::Index;
-use lancedb::index::scalar::{FtsIndexBuilder, FtsQuery, FullTextSearchQuery};
+use lancedb::index::scalar::FtsIndexBuilder;
 use lancedb::query::{QueryBase as _, Select};
 use lancedb::table::{Duration, NativeTable, OptimizeAction, OptimizeOptions};
 use lancedb::{Connection, Table};
@@ -37,7 +36,7 @@ pub(super) const PART: &str = "part";
 pub const BODY: &str = "body";
 
 /// The columns whose words are indexed.
-const WORDS: [&str; 2] = ["text", "title"];
+pub(super) const WORDS: [&str; 2] = ["text", "title"];
 
 /// Where the table says what it follows.
 const FOLLOWED: &str = "dkc.followed";
@@ -46,13 +45,14 @@ const FOLLOWED: &str = "dkc.followed";
 const LONGEST_WORD: usize = 40;
 
 /// Why a table cannot be read as files.
-const ELSEWHERE: &str = "it is not on this machine";
+pub(super) const ELSEWHERE: &str = "it is not on this machine";
 
 /// The chunks of one dataset, as they were when this was opened or last wrote.
 #[derive(Clone, Debug)]
 pub struct Chunks {
-    table: Table,
-    words: Arc<Mutex<Option<Arc<Words>>>>,
+    pub(super) table: Table,
+    pub(super) words: Arc<Mutex<Option<Arc<Words>>>>,
+    texts: Arc<Mutex<Option<Arc<Texts>>>>,
 }
 
 /// A chunk that has words of a query.
@@ -94,6 +94,7 @@ impl Chunks {
         Ok(Self {
             table,
             words: Arc::default(),
+            texts: Arc::default(),
         })
     }
 
@@ -111,6 +112,7 @@ impl Chunks {
         Ok(Self {
             table: made.map_err(VectorError::of(dataset))?,
             words: Arc::default(),
+            texts: Arc::default(),
         })
     }
 
@@ -128,7 +130,7 @@ impl Chunks {
         }
     }
 
-    fn failed(&self) -> impl FnOnce(lancedb::Error) -> VectorError + use<> {
+    pub(super) fn failed(&self) -> impl FnOnce(lancedb::Error) -> VectorError + use<> {
         VectorError::of(self.table.name().to_owned())
     }
 
@@ -215,128 +217,25 @@ impl Chunks {
         see_latest(&self.table).await
     }
 
-    /// The chunks that fit a query of words, best first, at most `most`.
-    ///
-    /// # Errors
-    /// [`VectorError`] when the table cannot be read, or the query asks for a column that has no index.
-    pub async fn words(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
-        match self.words_of_index(&query, most, None).await? {
-            Some(found) => Ok(found),
-            None => self.words_by_plan(query, most).await,
-        }
-    }
-
-    /// The same of those that are `among` others; and whether there are no more of them.
-    ///
-    /// # Errors
-    /// As [`Self::words`].
-    pub async fn words_among(
-        &self,
-        query: FtsQuery,
-        most: usize,
-        among: &Among,
-    ) -> Result<(Vec<WordHit>, bool), VectorError> {
-        if let Some(found) = self.words_of_index(&query, most, Some(among)).await? {
-            let are_all = found.len() < most;
-            return Ok((found, are_all));
-        }
-        let mut found = self.words_by_plan(query, most).await?;
-        let are_all = found.len() < most;
-        found.retain(|hit| among.has(hit.address));
-        Ok((found, are_all))
-    }
-
-    async fn words_of_index(
-        &self,
-        query: &FtsQuery,
-        most: usize,
-        among: Option<&Among>,
-    ) -> Result<Option<Vec<WordHit>>, VectorError> {
-        let FtsQuery::MultiMatch(query) = query else {
-            return Ok(None);
-        };
-        let words = self.opened_words().await?;
-        let found = words.find(query, most, among).await;
-        found.map_err(|error| self.failed()(error.into()))
-    }
-
-    async fn words_by_plan(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
-        let query = self
-            .table
-            .query()
-            .full_text_search(FullTextSearchQuery::new_query(query))
-            .select(Select::columns(&["_score"]))
-            .with_row_id()
-            .limit(most);
-        let batches = collect(&self.table, &query).await?;
-        let mut hits = Vec::new();
-        for batch in &batches {
-            let column = |name| batch.column_by_name(name);
-            let (Some(addresses), Some(scores)) = (
-                column(ADDRESS).and_then(|column| column.as_primitive_opt::<UInt64Type>()),
-                column("_score").and_then(|column| column.as_primitive_opt::<Float32Type>()),
-            ) else {
-                continue;
-            };
-            let found = addresses.values().iter().zip(scores.values());
-            hits.extend(found.map(|(&address, &score)| WordHit { address, score }));
-        }
-        Ok(hits)
-    }
-
-    /// The indexes of words of the version that this sees.
-    async fn opened_words(&self) -> Result<Arc<Words>, VectorError> {
-        let table = self
-            .table
-            .dataset()
-            .ok_or_else(|| outdated(&self.table, ELSEWHERE))?;
-        let dataset = table.get().await.map_err(self.failed())?;
-        let mut opened = self.words.lock().await;
-        if let Some(words) = opened.as_ref().filter(|words| words.are_of(&dataset)) {
-            return Ok(Arc::clone(words));
-        }
-        let words = Words::open(&dataset, &WORDS).await;
-        let words = Arc::new(words.map_err(|error| self.failed()(error.into()))?);
-        Ok(Arc::clone(opened.insert(words)))
-    }
-
-    /// Begins to read the indexes of words into memory, for whoever answers more than one query. A query that comes
-    /// meanwhile reads what it needs.
-    pub fn keep_words(&self) {
-        let chunks = self.clone();
-        tokio::spawn(async move {
-            let kept = match chunks.opened_words().await {
-                Ok(words) => words
-                    .keep(INDEX_CACHE as u64)
-                    .await
-                    .map_err(|error| chunks.failed()(error.into())),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = kept {
-                tracing::debug!(%error, "words are read when they are asked for");
-            }
-        });
-    }
-
     /// Columns of the chunks at these addresses, in that order, of the version that this sees.
     ///
     /// # Errors
     /// [`VectorError`] when the table cannot be read, or has no chunk at one of them.
     pub async fn at(&self, addresses: &[u64], columns: &[&str]) -> Result<RecordBatch, VectorError> {
-        // A query would be planned first, which takes longer than to read a few.
         let table = self
             .table
             .dataset()
             .ok_or_else(|| outdated(&self.table, ELSEWHERE))?;
         let dataset = table.get().await.map_err(self.failed())?;
-        let columns = dataset.schema().project(columns);
-        let columns = columns.map_err(|error| self.failed()(error.into()))?;
-        let found = dataset.take_builder(addresses, columns);
+        let texts = {
+            let mut opened = self.texts.lock().await;
+            match opened.as_ref().filter(|texts| texts.are_of(&dataset)) {
+                Some(texts) => Arc::clone(texts),
+                None => Arc::clone(opened.insert(Arc::new(Texts::new(dataset)))),
+            }
+        };
+        let found = texts.at(addresses, columns).await;
         let found = found.map_err(|error| self.failed()(error.into()))?;
-        let found = found
-            .execute()
-            .await
-            .map_err(|error| self.failed()(error.into()))?;
         match found.num_rows() == addresses.len() {
             true => Ok(found),
             false => Err(outdated(&self.table, "it was written meanwhile")),
@@ -449,7 +348,7 @@ pub(super) async fn see_latest(table: &Table) -> Result<bool, VectorError> {
     Ok(table.version().await.map_err(failed())? != had.version)
 }
 
-fn outdated(table: &Table, reason: &str) -> VectorError {
+pub(super) fn outdated(table: &Table, reason: &str) -> VectorError {
     VectorError::Outdated {
         table: table.name().to_owned(),
         reason: reason.to_owned(),
@@ -475,15 +374,16 @@ pub(super) async fn compact(table: &Table) -> Result<(), VectorError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::Vectors;
     use super::*;
     use arrow_array::builder::FixedSizeBinaryBuilder;
+    use arrow_array::cast::AsArray as _;
+    use arrow_array::types::UInt64Type;
     use arrow_array::{ArrayRef, StringArray};
-    use lancedb::index::scalar::{MultiMatchQuery, Operator};
 
     /// Chunks of a row each, whose key is what it says.
-    fn saying(texts: &[&str]) -> RecordBatch {
+    pub(in crate::vectors) fn saying(texts: &[&str]) -> RecordBatch {
         let text = |name| Field::new(name, DataType::Utf8, false);
         let id = Field::new("id", DataType::FixedSizeBinary(DIGEST_BYTES), false);
         let mut ids = FixedSizeBinaryBuilder::new(DIGEST_BYTES);
@@ -497,7 +397,7 @@ mod tests {
         RecordBatch::try_new(columns.into(), vec![Arc::new(ids.finish()), said.clone(), said]).unwrap()
     }
 
-    fn keys(keys: &[&str]) -> Vec<String> {
+    pub(in crate::vectors) fn keys(keys: &[&str]) -> Vec<String> {
         keys.iter().map(|&key| key.to_owned()).collect()
     }
 
@@ -516,54 +416,6 @@ mod tests {
         vectors.chunks_with("letters", first.schema()).await.unwrap();
         let seen = reader.see_latest().await;
         assert!(matches!(seen, Err(VectorError::Outdated { .. })), "{seen:?}");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_index_says_of_words_what_a_plan_says() {
-        let data = tempfile::tempdir().unwrap();
-        let vectors = Vectors::open(data.path()).await.unwrap();
-        let texts: Vec<String> = (0..200)
-            .map(|n| format!("{n} {}", ["ash", "ash oak", "oak elm", "elm ash ash"][n % 4]))
-            .collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let all = saying(&texts);
-        let chunks = vectors.chunks_with("trees", all.schema()).await.unwrap();
-        chunks.replace(&keys(&texts), &all).await.unwrap();
-        chunks.optimize().await.unwrap();
-        // Rows that are gone are in the index still.
-        chunks.replace(&keys(&texts[..20]), &saying(&[])).await.unwrap();
-
-        let hits = |found: Vec<WordHit>| {
-            let found = found.into_iter().map(|hit| (hit.address, hit.score));
-            let mut found: Vec<(u64, f32)> = found.collect();
-            found.sort_by_key(|(address, _)| *address);
-            found
-        };
-        for words in ["ash", "ash oak", "elm 7", "beech", "ash beech", ""] {
-            for operator in [Operator::And, Operator::Or] {
-                let query = MultiMatchQuery::try_new(words.to_owned(), vec!["text".to_owned()]);
-                let query: FtsQuery = query.unwrap().with_operator(operator).into();
-                let by_index = chunks.words_of_index(&query, 1_000, None).await.unwrap().unwrap();
-                let by_plan = chunks.words_by_plan(query.clone(), 1_000).await.unwrap();
-                assert_eq!(hits(by_index.clone()), hits(by_plan), "{words} {operator:?}");
-                let some: Vec<u64> = by_index.iter().map(|hit| hit.address).step_by(3).collect();
-                let (among, _) = chunks
-                    .words_among(query, 1_000, &Among::new(some.iter().copied()))
-                    .await
-                    .unwrap();
-                assert_eq!(among.len(), some.len(), "{words} {operator:?}");
-                assert!(
-                    among.iter().all(|hit| by_index.contains(hit)),
-                    "{words} {operator:?}"
-                );
-            }
-        }
-        // What the index does not know yet needs a plan.
-        chunks.replace(&keys(&["yew"]), &saying(&["yew"])).await.unwrap();
-        let query = MultiMatchQuery::try_new("yew".to_owned(), vec!["text".to_owned()]);
-        let query: FtsQuery = query.unwrap().into();
-        assert_eq!(chunks.words_of_index(&query, 10, None).await.unwrap(), None);
-        assert_eq!(chunks.words(query, 10).await.unwrap().len(), 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,10 @@
 //!   index that it keeps is asked as its own plan asks it (`MatchQueryExec` in lance 14). What else a plan is needed for,
 //!   phrases and chunks that the index does not know yet, is left to it.
 
-use super::chunks::WordHit;
+use super::chunks::{ADDRESS, Chunks, ELSEWHERE, WORDS, WordHit, outdated};
+use super::{INDEX_CACHE, VectorError, collect};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Float32Type, UInt64Type};
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use lance::dataset::Dataset;
@@ -17,7 +20,8 @@ use lance_index::prefilter::PreFilter;
 use lance_index::scalar::inverted::InvertedIndex;
 use lance_index::scalar::inverted::query::{FtsSearchParams, try_collect_query_tokens};
 use lance_select::{RowAddrMask, RowAddrTreeMap};
-use lancedb::index::scalar::MultiMatchQuery;
+use lancedb::index::scalar::{FtsQuery, FullTextSearchQuery, MultiMatchQuery};
+use lancedb::query::{QueryBase as _, Select};
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
@@ -190,5 +194,166 @@ impl Words {
         found.sort_unstable_by(order);
         found.truncate(most);
         Ok(Some(found))
+    }
+}
+
+impl Chunks {
+    /// The chunks that fit a query of words, best first, at most `most`.
+    ///
+    /// # Errors
+    /// [`VectorError`] when the table cannot be read, or the query asks for a column that has no index.
+    pub async fn words(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
+        match self.words_of_index(&query, most, None).await? {
+            Some(found) => Ok(found),
+            None => self.words_by_plan(query, most).await,
+        }
+    }
+
+    /// The same of those that are `among` others; and whether there are no more of them.
+    ///
+    /// # Errors
+    /// As [`Self::words`].
+    pub async fn words_among(
+        &self,
+        query: FtsQuery,
+        most: usize,
+        among: &Among,
+    ) -> Result<(Vec<WordHit>, bool), VectorError> {
+        if let Some(found) = self.words_of_index(&query, most, Some(among)).await? {
+            let are_all = found.len() < most;
+            return Ok((found, are_all));
+        }
+        let mut found = self.words_by_plan(query, most).await?;
+        let are_all = found.len() < most;
+        found.retain(|hit| among.has(hit.address));
+        Ok((found, are_all))
+    }
+
+    async fn words_of_index(
+        &self,
+        query: &FtsQuery,
+        most: usize,
+        among: Option<&Among>,
+    ) -> Result<Option<Vec<WordHit>>, VectorError> {
+        let FtsQuery::MultiMatch(query) = query else {
+            return Ok(None);
+        };
+        let words = self.opened_words().await?;
+        let found = words.find(query, most, among).await;
+        found.map_err(|error| self.failed()(error.into()))
+    }
+
+    async fn words_by_plan(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
+        let query = self
+            .table
+            .query()
+            .full_text_search(FullTextSearchQuery::new_query(query))
+            .select(Select::columns(&["_score"]))
+            .with_row_id()
+            .limit(most);
+        let batches = collect(&self.table, &query).await?;
+        let mut hits = Vec::new();
+        for batch in &batches {
+            let column = |name| batch.column_by_name(name);
+            let (Some(addresses), Some(scores)) = (
+                column(ADDRESS).and_then(|column| column.as_primitive_opt::<UInt64Type>()),
+                column("_score").and_then(|column| column.as_primitive_opt::<Float32Type>()),
+            ) else {
+                continue;
+            };
+            let found = addresses.values().iter().zip(scores.values());
+            hits.extend(found.map(|(&address, &score)| WordHit { address, score }));
+        }
+        Ok(hits)
+    }
+
+    /// The indexes of words of the version that this sees.
+    async fn opened_words(&self) -> Result<Arc<Words>, VectorError> {
+        let table = self
+            .table
+            .dataset()
+            .ok_or_else(|| outdated(&self.table, ELSEWHERE))?;
+        let dataset = table.get().await.map_err(self.failed())?;
+        let mut opened = self.words.lock().await;
+        if let Some(words) = opened.as_ref().filter(|words| words.are_of(&dataset)) {
+            return Ok(Arc::clone(words));
+        }
+        let words = Words::open(&dataset, &WORDS).await;
+        let words = Arc::new(words.map_err(|error| self.failed()(error.into()))?);
+        Ok(Arc::clone(opened.insert(words)))
+    }
+
+    /// Begins to read the indexes of words into memory, for whoever answers more than one query. A query that comes
+    /// meanwhile reads what it needs.
+    pub fn keep_words(&self) {
+        let chunks = self.clone();
+        tokio::spawn(async move {
+            let kept = match chunks.opened_words().await {
+                Ok(words) => words
+                    .keep(INDEX_CACHE as u64)
+                    .await
+                    .map_err(|error| chunks.failed()(error.into())),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = kept {
+                tracing::debug!(%error, "words are read when they are asked for");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Vectors;
+    use super::super::chunks::tests::{keys, saying};
+    use super::*;
+    use lancedb::index::scalar::Operator;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_index_says_of_words_what_a_plan_says() {
+        let data = tempfile::tempdir().unwrap();
+        let vectors = Vectors::open(data.path()).await.unwrap();
+        let texts: Vec<String> = (0..200)
+            .map(|n| format!("{n} {}", ["ash", "ash oak", "oak elm", "elm ash ash"][n % 4]))
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let all = saying(&texts);
+        let chunks = vectors.chunks_with("trees", all.schema()).await.unwrap();
+        chunks.replace(&keys(&texts), &all).await.unwrap();
+        chunks.optimize().await.unwrap();
+        // Rows that are gone are in the index still.
+        chunks.replace(&keys(&texts[..20]), &saying(&[])).await.unwrap();
+
+        let hits = |found: Vec<WordHit>| {
+            let found = found.into_iter().map(|hit| (hit.address, hit.score));
+            let mut found: Vec<(u64, f32)> = found.collect();
+            found.sort_by_key(|(address, _)| *address);
+            found
+        };
+        for words in ["ash", "ash oak", "elm 7", "beech", "ash beech", ""] {
+            for operator in [Operator::And, Operator::Or] {
+                let query = MultiMatchQuery::try_new(words.to_owned(), vec!["text".to_owned()]);
+                let query: FtsQuery = query.unwrap().with_operator(operator).into();
+                let by_index = chunks.words_of_index(&query, 1_000, None).await.unwrap().unwrap();
+                let by_plan = chunks.words_by_plan(query.clone(), 1_000).await.unwrap();
+                assert_eq!(hits(by_index.clone()), hits(by_plan), "{words} {operator:?}");
+                let some: Vec<u64> = by_index.iter().map(|hit| hit.address).step_by(3).collect();
+                let (among, _) = chunks
+                    .words_among(query, 1_000, &Among::new(some.iter().copied()))
+                    .await
+                    .unwrap();
+                assert_eq!(among.len(), some.len(), "{words} {operator:?}");
+                assert!(
+                    among.iter().all(|hit| by_index.contains(hit)),
+                    "{words} {operator:?}"
+                );
+            }
+        }
+        // What the index does not know yet needs a plan.
+        chunks.replace(&keys(&["yew"]), &saying(&["yew"])).await.unwrap();
+        let query = MultiMatchQuery::try_new("yew".to_owned(), vec!["text".to_owned()]);
+        let query: FtsQuery = query.unwrap().into();
+        assert_eq!(chunks.words_of_index(&query, 10, None).await.unwrap(), None);
+        assert_eq!(chunks.words(query, 10).await.unwrap().len(), 1);
     }
 }
