@@ -305,13 +305,14 @@ impl<'a> Run<'a> {
             Walked { order, ..walked }
         };
         let still: IdSet = all.order.iter().copied().collect();
-        // Behind a commit that cannot be read there may be others.
-        let is_known = all.unreadable.is_empty() && unreadable.is_empty();
+        // Behind a commit that cannot be read there may be others; behind a reference, too.
+        let is_known = references.are_whole && all.unreadable.is_empty() && unreadable.is_empty();
         let gone = stored.iter().filter(|id| is_known && !still.contains(*id));
         let gone = gone.map(|id| commit::item(reader.name(), id)).collect();
         self.walked.insert(reader.name().to_owned());
         let newest = tips.iter().filter(|id| !all.parents.contains(*id));
-        Ok((gone, text(newest.collect())))
+        let kept = was_newest.iter().filter(|_| !references.are_whole);
+        Ok((gone, text(newest.chain(kept).collect())))
     }
 
     fn push_commits(&mut self, name: &str, read: Vec<ReadCommit>) -> Result<(), CollectError> {

@@ -131,7 +131,7 @@ impl<'a> Roots<'a> {
 pub(crate) fn look_at_root(root: &Path, is_known: impl Fn(&Path) -> bool) -> io::Result<()> {
     if fs::read_dir(root)?.next().is_none() && is_known(root) {
         let cause =
-            "it is empty, and was not; is its disk mounted? If it is meant to be empty, put any file in it";
+            "it is empty, and was not (is its disk mounted?); if it is meant to be, put any file in it";
         return Err(io::Error::new(io::ErrorKind::NotFound, cause));
     }
     Ok(())

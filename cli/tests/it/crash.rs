@@ -151,9 +151,9 @@ fn killed_at_writes(scene: &Scene) {
         scene.try_again(&lab);
         labs.push(lab);
     }
-    // Which thread does what differs from run to run, so a few may never reach their n-th call.
+    // Which thread does what differs from run to run, so a few may never reach their n-th call: two, or a fifth.
     assert!(
-        killed * 10 >= labs.len() * 8,
+        (labs.len() - killed) * 5 <= labs.len().max(10),
         "only {killed} of {} were killed",
         labs.len()
     );

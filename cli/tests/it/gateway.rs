@@ -257,8 +257,10 @@ async fn pages_have_each_row_once_in_the_order_of_sql() {
 #[tokio::test]
 async fn pages_go_on_after_keys_that_have_numbers() {
     let lab = lab();
+    lab.write("notes/log.md", "# One\n\na\n\n# Two\n\nb\n\n## Three\n\nc\n");
+    lab.runs();
     let (served, dev) = Served::start(&lab);
-    let mut path = "/api/v1/datasets/email_attachments/rows?columns=_item&columns=ordinal&limit=1".to_owned();
+    let mut path = "/api/v1/datasets/document_sections/rows?columns=_item&columns=ordinal&limit=1".to_owned();
     let mut seen = Vec::new();
     loop {
         let (status, page) = served.json(&dev, &path).await;
@@ -269,8 +271,8 @@ async fn pages_go_on_after_keys_that_have_numbers() {
             None => break,
         }
     }
-    let wanted = lab.sql("SELECT _item, ordinal FROM email_attachments ORDER BY _source, _item, ordinal");
-    assert!(wanted.len() > 1, "{wanted:?}");
+    let wanted = lab.sql("SELECT _item, ordinal FROM document_sections ORDER BY _source, _item, ordinal");
+    assert!(wanted.len() > 2, "{wanted:?}");
     assert_eq!(seen, wanted);
 }
 

@@ -1,6 +1,6 @@
 //! Several roots of one pipeline, of which one is gone for a while: the others are followed, and nothing of it is lost.
 
-use crate::it::git::{commit, init};
+use crate::it::git::{commit, git, init};
 use crate::it::lab::{self, Lab, adds_up, count, lake, rerun_is_quiet};
 use crate::it::photos::sample;
 use crate::it::sources::pipeline;
@@ -190,6 +190,20 @@ fn a_repository_that_breaks_keeps_its_rows_while_others_come_and_go() {
     fs::write(broken.join(".git/HEAD"), head).unwrap();
     lab.run();
     is_as_undisturbed(&lab);
+
+    // The same of one whose last commit is damaged.
+    let tip = git(&tool, &["rev-parse", "HEAD"]);
+    let (folder, file) = tip.trim().split_at(2);
+    let object = tool.join(".git/objects").join(folder).join(file);
+    let whole = fs::read(&object).unwrap();
+    fs::remove_file(&object).unwrap();
+    fs::write(&object, "garbage").unwrap();
+    let runs = lab.json(&["run"]);
+    assert_eq!(runs["runs"][0]["state"], "partly_succeeded", "{runs:#}");
+    assert_eq!(rows_of(&lab, "git_commits", "tool"), 2);
+    fs::write(&object, whole).unwrap();
+    lab.run();
+    is_as_undisturbed(&lab);
 }
 
 #[test]
@@ -268,8 +282,8 @@ fn files_stay_and_are_followed_when_they_are_back(kind: &str, extension: &str, c
     assert_eq!(run["state"], "succeeded", "{run:#}");
     assert_eq!(
         (count(&run, "items_stored"), count(&run, "items_unchanged")),
-        (2, 2),
-        "what could not be read again is read again now: {run:#}"
+        (3, 1),
+        "what could not be read again is read again now, and the copy of it beside which it was not looked at: {run:#}"
     );
     is_as_undisturbed(&lab);
 }

@@ -3,7 +3,7 @@
 use super::find::Found;
 use super::history::border;
 use gix::bstr::ByteSlice;
-use gix::refs::{Category, FullNameRef};
+use gix::refs::{Category, FullNameRef, TargetRef};
 use gix::remote::Direction;
 use gix::url::Scheme;
 use gix::{ObjectId, Repository};
@@ -74,6 +74,8 @@ pub(super) struct References {
     commits: BTreeMap<String, ObjectId>,
     /// Those that lead nowhere, and why.
     pub(super) broken: Vec<(String, String)>,
+    /// Whether none of those is a branch or tag whose commit is damaged: what that led to may be there still.
+    pub(super) are_whole: bool,
 }
 
 impl References {
@@ -82,35 +84,48 @@ impl References {
         let mut references = Self {
             commits: BTreeMap::new(),
             broken: Vec::new(),
+            are_whole: true,
         };
         for reference in repository.references()?.all()? {
             let mut reference = match reference {
                 Ok(reference) => reference,
                 Err(error) => {
                     references.broken.push(("refs".to_owned(), error.to_string()));
+                    references.are_whole = false;
                     continue;
                 }
             };
             let name = reference.name().as_bstr().to_string();
+            // One that names another (`origin/HEAD`) loses nothing when that is gone.
+            let is_direct = matches!(reference.target(), TargetRef::Object(_));
             // One that leads to a tree or a file has no history.
-            match reference.peel_to_id() {
-                Ok(id) => match id.header() {
-                    Ok(header) if header.kind() == gix::objs::Kind::Commit => {
-                        references.commits.insert(name, id.detach());
-                    }
-                    Ok(_) => {}
-                    Err(error) => references.broken.push((name, error.to_string())),
-                },
-                Err(error) => references.broken.push((name, error.to_string())),
+            let mut led = || -> gix::Result<_> {
+                let id = reference.peel_to_id()?;
+                Ok((id.header()?.kind(), id.detach()))
+            };
+            match led() {
+                Ok((gix::objs::Kind::Commit, id)) => {
+                    references.commits.insert(name, id);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    references.broken.push((name, error.to_string()));
+                    references.are_whole &= !is_direct;
+                }
             }
         }
-        match repository.head()?.try_into_peeled_id() {
+        let head = repository.head()?;
+        let is_detached = head.is_detached();
+        match head.try_into_peeled_id() {
             Ok(Some(head)) => {
                 references.commits.insert("HEAD".to_owned(), head.detach());
             }
             // Before the first commit.
             Ok(None) => {}
-            Err(error) => references.broken.push(("HEAD".to_owned(), error.to_string())),
+            Err(error) => {
+                references.broken.push(("HEAD".to_owned(), error.to_string()));
+                references.are_whole &= !is_detached;
+            }
         }
         for linked in repository.worktrees().unwrap_or_default() {
             let name = linked.id().map(ToString::to_string).unwrap_or_default();

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use store::search::language::Query;
 use store::search::{Hit, Mode, SearchError};
+use store::vectors::VectorError;
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
@@ -211,6 +212,15 @@ fn row(hit: Hit) -> FoundRow {
 pub(crate) fn problem(error: SearchError) -> Problem {
     match &error {
         SearchError::Empty => Problem::new(Kind::Unavailable, error.to_string()).after(60),
+        // Whoever asks next sees the new one.
+        SearchError::Vector(VectorError::Lance { .. } | VectorError::Outdated { .. }) => {
+            tracing::warn!(?error, "the index of search cannot be read");
+            Problem::new(
+                Kind::Unavailable,
+                "the index is being made anew, or is damaged; try again. If that does not help, `dkc index build --anew` makes it",
+            )
+            .after(2)
+        }
         SearchError::TooMany(..) | SearchError::NoReranker => Problem::unprocessable(error.to_string()),
         SearchError::Rerank(error) => {
             tracing::warn!(?error, "reranking is off");
