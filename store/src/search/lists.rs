@@ -130,17 +130,12 @@ impl Scope<'_> {
     }
 
     async fn with(&self, words: FtsQuery, tier: u8) -> Result<Vec<Found>, SearchError> {
-        let wanted = self.most.saturating_mul(CHUNKS_A_ROW);
-        if self.fitting.is_none() && self.refused.is_empty() && self.needed.is_none() {
-            let hits = self.opened.chunks.words(words, wanted).await?;
-            return self.found(&hits, tier).await;
-        }
-        // Those that do not fit may all be better.
-        let all = self.opened.chunks.count().await?;
         let chunks = &self.opened.chunks;
+        let all = chunks.count().await?;
+        let wanted = self.most.saturating_mul(CHUNKS_A_ROW);
         let mut most = match self.refused.is_empty() && self.needed.is_none() {
-            // The index looks only at those that fit.
             true => wanted,
+            // Those that may not be found may all be better.
             false => wanted.max(FIRST_STEP),
         };
         loop {
@@ -153,12 +148,11 @@ impl Scope<'_> {
                     (hits, are_all)
                 }
             };
-            let are_all = are_all || step == all;
-            if are_all || hits.len() >= wanted {
-                let found = self.found(&hits, tier).await?;
-                if are_all || found.len() >= wanted {
-                    return Ok(found);
-                }
+            let found = self.found(&hits, tier).await?;
+            // One row may have more chunks with the words than are asked for.
+            let rows: HashSet<&str> = found.iter().map(|found| &*found.place.1).collect();
+            if are_all || step == all || rows.len() >= self.most {
+                return Ok(found);
             }
             most = most.saturating_mul(LONGER_STEP);
         }
