@@ -54,13 +54,15 @@ mod tests {
     use crate::datasets;
 
     #[test]
-    fn where_something_lies_on_the_machine_is_not_for_the_public() {
+    fn what_people_wrote_and_where_it_lies_on_the_machine_is_not_for_the_public() {
         let public = View {
             hidden: Some(Privacy::Private),
             ..View::default()
         };
-        let hidden: [(&str, &[&str]); 7] = [
+        let hidden: [(&str, &[&str]); 9] = [
             ("documents", &["path"]),
+            ("emails", &["folders", "subject", "body_text"]),
+            ("git_commits", &["subject", "body"]),
             ("git_repositories", &["path", "remote_url", "work_trees"]),
             ("locations", &["location", "folder"]),
             ("photos", &["path", "album", "problem"]),

@@ -91,6 +91,7 @@ pub const DATASET: Dataset = Dataset {
             Kind::TextList,
             "Folders that hold the message, sorted.",
         )
+        .private()
         .source("RFC 9051 §5.1"),
         Column::new(
             "flags",

@@ -91,12 +91,14 @@ pub const DATASET: Dataset = Dataset {
             Kind::Text,
             "The first paragraph of the message, on one line.",
         )
+        .private()
         .source("git %s"),
         Column::new(
             "body",
             Kind::Text,
             "The rest of the message, without white space at its end.",
         )
+        .private()
         .source("git %b"),
         Column::new(
             "insertions",

@@ -117,8 +117,8 @@ struct CommitShown {
     at: Option<String>,
     /// Who wrote it; absent where that may not be seen.
     author: Option<String>,
-    /// The first paragraph of its message.
-    subject: String,
+    /// The first paragraph of its message; absent where that may not be seen.
+    subject: Option<String>,
     /// Lines added: with `path`, in that file; absent for a binary file.
     insertions: Option<i64>,
     /// Lines removed, likewise.
@@ -149,7 +149,7 @@ struct Row {
     moment: i64,
     parents: Option<Vec<String>>,
     author_name: Option<String>,
-    subject: String,
+    subject: Option<String>,
     insertions: Option<i64>,
     deletions: Option<i64>,
     files_changed: i64,
