@@ -84,12 +84,13 @@ def make_commits(data, rows):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
 
 
-def make_mails(work):
-    """A lake of the mails of `make bench`, collected by `dkc run`, then compacted."""
+def make_mails(work, index=False):
+    """A lake of the mails of `make bench`, collected by `dkc run`, then compacted; with the index of search or without."""
     subprocess.run([sys.executable, HERE / "mailboxes.py", CORPUS, work / "box", str(COPIES)], check=True,
                    stdout=subprocess.DEVNULL)
     dkc = Dkc(work, "mails", f'kind = "maildir", path = "{work}/box/maildir"')
-    for command in ([*dkc.command, "--no-index"], [DKC, "--data", dkc.data, "compact"]):
+    run = dkc.command if index else [*dkc.command, "--no-index"]
+    for command in (run, [DKC, "--data", dkc.data, "compact"]):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return dkc.data
 

@@ -21,6 +21,7 @@ mod options;
 mod prompts;
 mod provenance;
 mod server;
+mod stdio;
 mod subscriptions;
 
 pub use catalogue::{Cost, cost};
@@ -66,8 +67,7 @@ pub async fn stdio(
         token,
     };
     let server = Server::new(gateway.clone(), own);
-    let transport = (tokio::io::stdin(), tokio::io::stdout());
-    let ended = match server.serve_with_ct(transport, stop).await {
+    let ended = match server.serve_with_ct(stdio::ends(), stop).await {
         Ok(running) => running.waiting().await.map(|_| ()).map_err(McpError::BrokeOff),
         // An agent that left, or a stop, before it began is no failure.
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => Ok(()),

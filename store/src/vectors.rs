@@ -17,6 +17,7 @@ pub mod hot;
 mod planes;
 pub mod space;
 mod texts;
+mod version;
 mod words;
 
 pub use chunks::{Chunks, WordHit};

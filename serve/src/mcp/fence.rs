@@ -6,7 +6,7 @@
 //! - Not here: who may see the text (`schemas::View`); how much of it (`budget`). Cut first: a fence must not be cut.
 
 use crate::problem::Problem;
-use regex::Regex;
+use regex::{Regex, RegexSet};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -66,12 +66,19 @@ const RULES: &[(&str, &str)] = &[
     (r"(?i)<(\s*/?\s*untrusted)", "&lt;${1}"),
 ];
 
-/// [`RULES`], compiled. A test sees that all of them can be.
-static COMPILED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
-    RULES
+/// [`RULES`], compiled: each, and all as one, which tells in one pass which of them a text needs. Most need none.
+struct Compiled {
+    all: RegexSet,
+    each: Vec<(Regex, &'static str)>,
+}
+
+/// A test sees that all of them can be.
+static COMPILED: LazyLock<Compiled> = LazyLock::new(|| Compiled {
+    all: RegexSet::new(RULES.iter().map(|(pattern, _)| pattern)).unwrap_or_default(),
+    each: RULES
         .iter()
         .filter_map(|(pattern, instead)| Some((Regex::new(pattern).ok()?, *instead)))
-        .collect()
+        .collect(),
 });
 
 /// A fence that is used for one answer, so that nobody can know its mark when they write.
@@ -136,13 +143,15 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut text = visible(text);
-    for (pattern, instead) in COMPILED.iter() {
-        let replaced = match pattern.replace_all(&text, *instead) {
-            Cow::Owned(replaced) => Some(replaced),
-            Cow::Borrowed(_) => None,
-        };
-        if let Some(replaced) = replaced {
-            text = Cow::Owned(replaced);
+    loop {
+        // What one rule leaves may be what another is for, so all are asked again.
+        let found = COMPILED.all.matches(&text);
+        let mut rules = found.iter().filter_map(|rule| COMPILED.each.get(rule)).peekable();
+        if rules.peek().is_none() {
+            break;
+        }
+        for (pattern, instead) in rules {
+            text = Cow::Owned(pattern.replace_all(&text, *instead).into_owned());
         }
     }
     if let Some(replaced) = without_images(&text) {
@@ -276,7 +285,8 @@ mod tests {
 
     #[test]
     fn every_rule_can_be_compiled() {
-        assert_eq!(COMPILED.len(), RULES.len());
+        assert_eq!(COMPILED.each.len(), RULES.len());
+        assert_eq!(COMPILED.all.len(), RULES.len());
     }
 
     #[test]

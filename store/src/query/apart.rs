@@ -215,7 +215,7 @@ impl Desk {
 
 /// How jemalloc keeps memory for queries: what is free is used again for some seconds, since a query would spend much of
 /// its time on faults of pages, and is then given back with its addresses, which are limited.
-const ALLOCATOR: &str = "narenas:2,dirty_decay_ms:2000,muzzy_decay_ms:0,background_thread:true,retain:false";
+const ALLOCATOR: &str = "narenas:2,dirty_decay_ms:10000,muzzy_decay_ms:0,background_thread:true,retain:false";
 
 /// A process, and the folder for what does not fit into its memory. Both go with this.
 #[derive(Debug)]

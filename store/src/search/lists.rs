@@ -98,7 +98,7 @@ async fn rows_with(opened: &Opened, query: &Query) -> Result<Option<HashSet<Stri
         return Ok(None);
     };
     let most = opened.chunks.count().await?.max(1);
-    let hits = opened.chunks.words(words, most).await?;
+    let (hits, _) = opened.chunks.find(&words, most, None).await?;
     let addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
     let rows = opened.known(&addresses, &["row_key"]).await?;
     let keys = texts(&rows, "row_key")?;
@@ -130,28 +130,19 @@ impl Scope<'_> {
     }
 
     async fn with(&self, words: FtsQuery, tier: u8) -> Result<Vec<Found>, SearchError> {
-        let chunks = &self.opened.chunks;
-        let all = chunks.count().await?;
         let wanted = self.most.saturating_mul(CHUNKS_A_ROW);
         let mut most = match self.refused.is_empty() && self.needed.is_none() {
             true => wanted,
             // Those that may not be found may all be better.
             false => wanted.max(FIRST_STEP),
         };
+        let among = self.among().await?;
         loop {
-            let step = most.min(all);
-            let (hits, are_all) = match self.among().await? {
-                Some(among) => chunks.words_among(words.clone(), step, among).await?,
-                None => {
-                    let hits = chunks.words(words.clone(), step).await?;
-                    let are_all = hits.len() < step;
-                    (hits, are_all)
-                }
-            };
+            let (hits, are_all) = self.opened.chunks.find(&words, most, among).await?;
             let found = self.found(&hits, tier).await?;
             // One row may have more chunks with the words than are asked for.
             let rows: HashSet<&str> = found.iter().map(|found| &*found.place.1).collect();
-            if are_all || step == all || rows.len() >= self.most {
+            if are_all || rows.len() >= self.most {
                 return Ok(found);
             }
             most = most.saturating_mul(LONGER_STEP);

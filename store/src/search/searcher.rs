@@ -4,7 +4,7 @@ use super::answer::{Answer, Hit, Mode, Models};
 use super::language::Query;
 use super::lists::{CHUNKS_A_ROW, Found, Scope, best_of_rows, needed, refused, texts};
 use super::opened::Opened;
-use super::ranking::{Fused, READ, STATIC, Why, fuse, least};
+use super::ranking::{READ, STATIC, Why, fuse, least};
 use super::snippet::Finder;
 use super::{SearchError, rerank, words};
 use crate::database::Place;
@@ -267,10 +267,10 @@ impl Searcher {
         [by_words, by_meaning]: [&[Found]; 2],
         most: usize,
     ) -> Result<Vec<Hit>, SearchError> {
-        let words = by_words.iter().map(|found| (found.place.clone(), found.score));
+        let words = by_words.iter().map(|found| (&found.place, found.score));
         let meaning = by_meaning
             .iter()
-            .map(|found| (found.place.clone(), found.score, found.weight));
+            .map(|found| (&found.place, found.score, found.weight));
         let mut fused = fuse(&words.collect::<Vec<_>>(), &meaning.collect::<Vec<_>>());
         fused.truncate(most);
         let is_fused = !by_words.is_empty() && !by_meaning.is_empty();
@@ -282,42 +282,38 @@ impl Searcher {
             for (place, of_row) in fused.iter().enumerate() {
                 let [word, meaning] = of_row.ranks;
                 // The words show best why it was found.
-                let by_word = word.and_then(|rank| by_words.get(rank - 1));
-                let found = by_word.or_else(|| meaning.and_then(|rank| by_meaning.get(rank - 1)));
+                let found = ranked(by_words, word).or_else(|| ranked(by_meaning, meaning));
                 if let Some(found) = found.filter(|_| of_row.key.0 == at) {
                     addresses.push(found.address);
-                    of.push(place);
+                    of.push((place, of_row));
                 }
             }
             if addresses.is_empty() {
                 continue;
             }
-            let known = opened.known(&addresses, &["row_key", "part", "date"]).await?;
+            let known = opened.known(&addresses, &["part", "date"]).await?;
             let rows = opened
                 .chunks
                 .at(&addresses, &["heading", "title", "text"])
                 .await?;
-            let (keys, parts) = (texts(&known, "row_key")?, texts(&known, "part")?);
+            let parts = texts(&known, "part")?;
             let text = |name| texts(&rows, name);
             let (headings, titles, said) = (text("heading")?, text("title")?, text("text")?);
             let dates = known
                 .column_by_name("date")
                 .and_then(|dates| dates.as_primitive_opt::<TimestampMicrosecondType>());
-            for ((row, place), address) in of.into_iter().enumerate().zip(addresses).take(rows.num_rows()) {
-                let Some(Fused { score, ranks, .. }) = fused.get(place) else {
-                    continue;
-                };
-                let [word, meaning] = *ranks;
-                let ranked = |list: &'_ [Found], rank: Option<usize>| list.get(rank? - 1).cloned();
+            let of = of.into_iter().zip(addresses).take(rows.num_rows());
+            for (row, ((place, of_row), address)) in of.enumerate() {
+                let [word, meaning] = of_row.ranks;
                 let (by_word, by_meaning) = (ranked(by_words, word), ranked(by_meaning, meaning));
-                let score_of = |found: &Option<Found>| found.as_ref().map(|found| found.score);
-                let (bm25, cosine) = (score_of(&by_word), score_of(&by_meaning));
-                let found_by = [&by_word, &by_meaning].into_iter().flatten();
+                let score_of = |found: Option<&Found>| found.map(|found| found.score);
+                let (bm25, cosine) = (score_of(by_word), score_of(by_meaning));
+                let found_by = [by_word, by_meaning].into_iter().flatten();
                 let others = found_by.map(|found| found.others).max().unwrap_or_default();
                 let some = |column: &StringArray| column.is_valid(row).then(|| column.value(row).to_owned());
                 let hit = Hit {
                     dataset: opened.dataset,
-                    key: keys.value(row).split(SEPARATOR).map(str::to_owned).collect(),
+                    key: of_row.key.1.split(SEPARATOR).map(str::to_owned).collect(),
                     title: some(titles),
                     date: dates
                         .filter(|dates| dates.is_valid(row))
@@ -327,7 +323,7 @@ impl Searcher {
                     snippet: finder.snippet(said.value(row)),
                     others,
                     score: match is_fused {
-                        true => *score,
+                        true => of_row.score,
                         false => bm25.or(cosine).unwrap_or_default(),
                     },
                     why: Why {
@@ -335,7 +331,9 @@ impl Searcher {
                         bm25,
                         meaning_rank: meaning,
                         cosine,
-                        model: by_meaning.and_then(|found| Some(found.model?.to_string())),
+                        model: by_meaning
+                            .and_then(|found| found.model.as_deref())
+                            .map(str::to_owned),
                         reranked: None,
                     },
                     address,
@@ -347,4 +345,9 @@ impl Searcher {
         }
         Ok(hits.into_iter().flatten().collect())
     }
+}
+
+/// The one of a rank, from 1.
+fn ranked(list: &[Found], rank: Option<usize>) -> Option<&Found> {
+    list.get(rank?.checked_sub(1)?)
 }

@@ -3,9 +3,9 @@
 //! - In: a text, the words of a query. Out: some of its words, and where in them those of the query stand.
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::is_word_character;
 use serde::Serialize;
 use std::ops::Range;
-use std::sync::LazyLock;
 
 /// Characters of a snippet, about.
 const LENGTH: usize = 200;
@@ -40,9 +40,6 @@ impl Snippet {
     }
 }
 
-/// A word of a text, with all that belongs to it.
-static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\w+").ok());
-
 /// Finds words of a query in texts.
 #[derive(Debug)]
 pub(super) struct Finder(Option<Regex>);
@@ -58,20 +55,23 @@ impl Finder {
         if words.is_empty() {
             return Self(None);
         }
-        // Only of how a word begins: what ends any word takes longer to compile than a query to answer.
-        let pattern = format!(r"\A(?:{})", words.join("|"));
-        Self(RegexBuilder::new(&pattern).case_insensitive(true).build().ok())
+        // Where words begin and end is looked at only where these are found: `\b` and `\w*` of Unicode take longer to compile
+        // than a query to answer.
+        let words = RegexBuilder::new(&words.join("|")).case_insensitive(true).build();
+        Self(words.ok())
     }
 
-    /// Where in a text the words stand, in bytes.
+    /// Where in a text words begin with these, in bytes, each to its end.
     fn found_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
-        let words = self.0.iter().zip(WORD.as_ref());
-        words
-            .flat_map(move |(begins, word)| {
-                word.find_iter(text)
-                    .filter(move |word| begins.is_match(word.as_str()))
-            })
-            .map(|word| word.range())
+        let found = self.0.iter().flat_map(move |words| words.find_iter(text));
+        found.filter_map(move |found| {
+            let (before, after) = (text.get(..found.start())?, text.get(found.end()..)?);
+            if before.ends_with(is_word_character) {
+                return None;
+            }
+            let rest = after.find(|char: char| !is_word_character(char));
+            Some(found.start()..found.end() + rest.unwrap_or(after.len()))
+        })
     }
 
     /// The part of a text that has the first of the words, or its beginning.
@@ -154,6 +154,17 @@ mod tests {
             "[Invoices], reinvoice; IN_VOICE ([invoice_7]) ünïnvoice [ΟΔΟΣ]"
         );
         assert_eq!(marked(&["a.c"], "abc a c"), "[abc] [a] [c]");
+        // An accent may be a character of its own, and a number no digit.
+        let text = "cafe\u{301}s e\u{301}cafe 80 m² m²";
+        assert_eq!(
+            marked(&["cafe", "m²"], text),
+            "[cafe\u{301}s] e\u{301}cafe 80 [m²] [m²]"
+        );
+        // One word may begin with another, and both may stand within a third.
+        assert_eq!(
+            marked(&["in", "invoice"], "main invoices in"),
+            "main [invoices] [in]"
+        );
     }
 
     #[test]

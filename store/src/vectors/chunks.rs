@@ -8,8 +8,7 @@
 //! at all. Any others are kept for filters and snippets. `digest`, of what a model reads of a chunk, is added here.
 
 use super::digest::{add_digest, with_digest};
-use super::texts::Texts;
-use super::words::Words;
+use super::version::Version;
 use super::{VectorError, collect};
 use arrow_array::{RecordBatch, RecordBatchIterator};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -51,8 +50,8 @@ pub(super) const ELSEWHERE: &str = "it is not on this machine";
 #[derive(Clone, Debug)]
 pub struct Chunks {
     pub(super) table: Table,
-    pub(super) words: Arc<Mutex<Option<Arc<Words>>>>,
-    texts: Arc<Mutex<Option<Arc<Texts>>>>,
+    /// What was opened of the version that this and its clones saw last.
+    pub(super) opened: Arc<Mutex<Option<Arc<Version>>>>,
 }
 
 /// A chunk that has words of a query.
@@ -93,8 +92,7 @@ impl Chunks {
             .map_err(VectorError::of(dataset))?;
         Ok(Self {
             table,
-            words: Arc::default(),
-            texts: Arc::default(),
+            opened: Arc::default(),
         })
     }
 
@@ -111,8 +109,7 @@ impl Chunks {
             .await;
         Ok(Self {
             table: made.map_err(VectorError::of(dataset))?,
-            words: Arc::default(),
-            texts: Arc::default(),
+            opened: Arc::default(),
         })
     }
 
@@ -209,11 +206,12 @@ impl Chunks {
         Ok(self.columns().await?.field_with_name(column).is_ok())
     }
 
-    /// Sees what others wrote since; whether they did.
+    /// Sees what others wrote since, and so do clones of this; whether they did. `&mut`: no query that has words of one
+    /// version may read texts of the next.
     ///
     /// # Errors
     /// [`VectorError`] when the table cannot be read.
-    pub async fn see_latest(&self) -> Result<bool, VectorError> {
+    pub async fn see_latest(&mut self) -> Result<bool, VectorError> {
         see_latest(&self.table).await
     }
 
@@ -222,19 +220,7 @@ impl Chunks {
     /// # Errors
     /// [`VectorError`] when the table cannot be read, or has no chunk at one of them.
     pub async fn at(&self, addresses: &[u64], columns: &[&str]) -> Result<RecordBatch, VectorError> {
-        let table = self
-            .table
-            .dataset()
-            .ok_or_else(|| outdated(&self.table, ELSEWHERE))?;
-        let dataset = table.get().await.map_err(self.failed())?;
-        let texts = {
-            let mut opened = self.texts.lock().await;
-            match opened.as_ref().filter(|texts| texts.are_of(&dataset)) {
-                Some(texts) => Arc::clone(texts),
-                None => Arc::clone(opened.insert(Arc::new(Texts::new(dataset)))),
-            }
-        };
-        let found = texts.at(addresses, columns).await;
+        let found = self.version().await?.texts.at(addresses, columns).await;
         let found = found.map_err(|error| self.failed()(error.into()))?;
         match found.num_rows() == addresses.len() {
             true => Ok(found),
@@ -408,7 +394,7 @@ pub(super) mod tests {
         let first = saying(&["a", "b"]);
         let chunks = vectors.chunks_with("letters", first.schema()).await.unwrap();
         chunks.replace(&keys(&["a", "b"]), &first).await.unwrap();
-        let reader = vectors.chunks("letters").await.unwrap().unwrap();
+        let mut reader = vectors.chunks("letters").await.unwrap().unwrap();
         assert!(!reader.see_latest().await.unwrap());
         chunks.replace(&keys(&["a"]), &saying(&["a"])).await.unwrap();
         assert!(reader.see_latest().await.unwrap());

@@ -12,7 +12,6 @@ use lance::Error;
 use lance::dataset::Dataset;
 use lance::dataset::fragment::{FragReadConfig, FragmentReader};
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -31,15 +30,6 @@ pub(super) struct Texts {
     open: Mutex<HashMap<Part, Arc<FragmentReader>>>,
 }
 
-impl Debug for Texts {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let mut debug = formatter.debug_struct("Texts");
-        debug
-            .field("version", &self.dataset.version().version)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Texts {
     /// Those of this version; nothing is opened yet.
     pub(super) fn new(dataset: Arc<Dataset>) -> Self {
@@ -47,11 +37,6 @@ impl Texts {
             dataset,
             open: Mutex::default(),
         }
-    }
-
-    /// Whether this is of that version.
-    pub(super) fn are_of(&self, dataset: &Dataset) -> bool {
-        self.dataset.version().version == dataset.version().version
     }
 
     /// Columns of the rows at these addresses, in that order. Of rows that are not there any more there is nothing.

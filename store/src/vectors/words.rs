@@ -5,7 +5,7 @@
 //!   index that it keeps is asked as its own plan asks it (`MatchQueryExec` in lance 14). What else a plan is needed for,
 //!   phrases and chunks that the index does not know yet, is left to it.
 
-use super::chunks::{ADDRESS, Chunks, ELSEWHERE, WORDS, WordHit, outdated};
+use super::chunks::{ADDRESS, Chunks, WORDS, WordHit};
 use super::{INDEX_CACHE, VectorError, collect};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float32Type, UInt64Type};
@@ -23,7 +23,6 @@ use lance_select::{RowAddrMask, RowAddrTreeMap};
 use lancedb::index::scalar::{FtsQuery, FullTextSearchQuery, MultiMatchQuery};
 use lancedb::query::{QueryBase as _, Select};
 use std::collections::HashMap;
-use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
 /// So many chunks of one score more are asked for: of them those of the lowest addresses are told, whichever the index
@@ -32,8 +31,7 @@ const TIES: usize = 128;
 
 /// The indexes of words of one version of a table, opened.
 pub(super) struct Words {
-    version: u64,
-    columns: HashMap<String, Column>,
+    columns: HashMap<&'static str, Column>,
 }
 
 /// The only chunks that may be found.
@@ -81,19 +79,12 @@ struct Column {
     there: Arc<dyn PreFilter>,
 }
 
-impl Debug for Words {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let mut debug = formatter.debug_struct("Words");
-        debug.field("version", &self.version).finish_non_exhaustive()
-    }
-}
-
 impl Words {
     /// Opens the indexes of those columns whose index is of one piece and knows all chunks.
-    pub(super) async fn open(dataset: &Arc<Dataset>, names: &[&str]) -> lance::Result<Self> {
+    pub(super) async fn open(dataset: &Arc<Dataset>) -> lance::Result<Self> {
         let mut columns = HashMap::new();
         let all = dataset.load_indices().await?;
-        for name in names {
+        for name in WORDS {
             let Some(field) = dataset.schema().field(name) else {
                 continue;
             };
@@ -124,17 +115,9 @@ impl Words {
                 bytes: segment.total_size_bytes().unwrap_or(u64::MAX),
                 there: Arc::new(there),
             };
-            columns.insert((*name).to_owned(), column);
+            columns.insert(name, column);
         }
-        Ok(Self {
-            version: dataset.version().version,
-            columns,
-        })
-    }
-
-    /// Whether these are of that version.
-    pub(super) fn are_of(&self, dataset: &Dataset) -> bool {
-        self.version == dataset.version().version
+        Ok(Self { columns })
     }
 
     /// Reads them into memory, if all have room in so many bytes.
@@ -147,16 +130,17 @@ impl Words {
     }
 
     /// The chunks with words in any of some columns, best first, at most `most`, of those that are there if not `among`
-    /// others; `None` where a plan is needed.
+    /// others; and whether these are all. `None` where a plan is needed.
     pub(super) async fn find(
         &self,
         query: &MultiMatchQuery,
         most: usize,
         among: Option<&Among>,
-    ) -> lance::Result<Option<Vec<WordHit>>> {
+    ) -> lance::Result<Option<(Vec<WordHit>, bool)>> {
+        let limit = most.saturating_add(TIES);
         let mut asked = Vec::new();
         for query in &query.match_queries {
-            let column = query.column.as_ref().and_then(|name| self.columns.get(name));
+            let column = query.column.as_deref().and_then(|name| self.columns.get(name));
             let Some(Column { index, there, .. }) = column.filter(|_| query.fuzziness == Some(0)) else {
                 return Ok(None);
             };
@@ -166,7 +150,7 @@ impl Words {
                 None => Arc::clone(there),
             };
             asked.push(async move {
-                let limit = FtsSearchParams::new().with_limit(Some(most.saturating_add(TIES)));
+                let limit = FtsSearchParams::new().with_limit(Some(limit));
                 let metrics = Arc::new(NoOpMetricsCollector);
                 let found = index.bm25_search(
                     Arc::new(tokens),
@@ -180,7 +164,9 @@ impl Words {
             });
         }
         let mut best: HashMap<u64, f32> = HashMap::new();
+        let mut are_all = true;
         for ((addresses, scores), boost) in try_join_all(asked).await? {
+            are_all &= addresses.len() < limit;
             for (address, score) in addresses.into_iter().zip(scores) {
                 let known = best.entry(address).or_insert(f32::NEG_INFINITY);
                 *known = known.max(score * boost);
@@ -192,40 +178,30 @@ impl Words {
         let mut found: Vec<WordHit> = found.collect();
         let order = |a: &WordHit, b: &WordHit| b.score.total_cmp(&a.score).then(a.address.cmp(&b.address));
         found.sort_unstable_by(order);
+        are_all &= found.len() <= most;
         found.truncate(most);
-        Ok(Some(found))
+        Ok(Some((found, are_all)))
     }
 }
 
 impl Chunks {
-    /// The chunks that fit a query of words, best first, at most `most`.
+    /// The chunks that fit a query of words, best first, at most `most`, of all or of those `among` others only; and whether
+    /// these are all that fit.
     ///
     /// # Errors
     /// [`VectorError`] when the table cannot be read, or the query asks for a column that has no index.
-    pub async fn words(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
-        match self.words_of_index(&query, most, None).await? {
-            Some(found) => Ok(found),
-            None => self.words_by_plan(query, most).await,
-        }
-    }
-
-    /// The same of those that are `among` others; and whether there are no more of them.
-    ///
-    /// # Errors
-    /// As [`Self::words`].
-    pub async fn words_among(
+    pub async fn find(
         &self,
-        query: FtsQuery,
+        query: &FtsQuery,
         most: usize,
-        among: &Among,
+        among: Option<&Among>,
     ) -> Result<(Vec<WordHit>, bool), VectorError> {
-        if let Some(found) = self.words_of_index(&query, most, Some(among)).await? {
-            let are_all = found.len() < most;
-            return Ok((found, are_all));
+        if let Some(found) = self.words_of_index(query, most, among).await? {
+            return Ok(found);
         }
         let mut found = self.words_by_plan(query, most).await?;
         let are_all = found.len() < most;
-        found.retain(|hit| among.has(hit.address));
+        found.retain(|hit| among.is_none_or(|among| among.has(hit.address)));
         Ok((found, are_all))
     }
 
@@ -234,20 +210,20 @@ impl Chunks {
         query: &FtsQuery,
         most: usize,
         among: Option<&Among>,
-    ) -> Result<Option<Vec<WordHit>>, VectorError> {
+    ) -> Result<Option<(Vec<WordHit>, bool)>, VectorError> {
         let FtsQuery::MultiMatch(query) = query else {
             return Ok(None);
         };
-        let words = self.opened_words().await?;
-        let found = words.find(query, most, among).await;
-        found.map_err(|error| self.failed()(error.into()))
+        let version = self.version().await?;
+        let found = async { version.words().await?.find(query, most, among).await };
+        found.await.map_err(|error| self.failed()(error.into()))
     }
 
-    async fn words_by_plan(&self, query: FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
+    async fn words_by_plan(&self, query: &FtsQuery, most: usize) -> Result<Vec<WordHit>, VectorError> {
         let query = self
             .table
             .query()
-            .full_text_search(FullTextSearchQuery::new_query(query))
+            .full_text_search(FullTextSearchQuery::new_query(query.clone()))
             .select(Select::columns(&["_score"]))
             .with_row_id()
             .limit(most);
@@ -267,35 +243,17 @@ impl Chunks {
         Ok(hits)
     }
 
-    /// The indexes of words of the version that this sees.
-    async fn opened_words(&self) -> Result<Arc<Words>, VectorError> {
-        let table = self
-            .table
-            .dataset()
-            .ok_or_else(|| outdated(&self.table, ELSEWHERE))?;
-        let dataset = table.get().await.map_err(self.failed())?;
-        let mut opened = self.words.lock().await;
-        if let Some(words) = opened.as_ref().filter(|words| words.are_of(&dataset)) {
-            return Ok(Arc::clone(words));
-        }
-        let words = Words::open(&dataset, &WORDS).await;
-        let words = Arc::new(words.map_err(|error| self.failed()(error.into()))?);
-        Ok(Arc::clone(opened.insert(words)))
-    }
-
     /// Begins to read the indexes of words into memory, for whoever answers more than one query. A query that comes
     /// meanwhile reads what it needs.
     pub fn keep_words(&self) {
         let chunks = self.clone();
         tokio::spawn(async move {
-            let kept = match chunks.opened_words().await {
-                Ok(words) => words
-                    .keep(INDEX_CACHE as u64)
-                    .await
-                    .map_err(|error| chunks.failed()(error.into())),
-                Err(error) => Err(error),
+            let kept = async {
+                let version = chunks.version().await?;
+                let kept = async { version.words().await?.keep(INDEX_CACHE as u64).await };
+                kept.await.map_err(|error| chunks.failed()(error.into()))
             };
-            if let Err(error) = kept {
+            if let Err(error) = kept.await {
                 tracing::debug!(%error, "words are read when they are asked for");
             }
         });
@@ -334,15 +292,24 @@ mod tests {
             for operator in [Operator::And, Operator::Or] {
                 let query = MultiMatchQuery::try_new(words.to_owned(), vec!["text".to_owned()]);
                 let query: FtsQuery = query.unwrap().with_operator(operator).into();
-                let by_index = chunks.words_of_index(&query, 1_000, None).await.unwrap().unwrap();
-                let by_plan = chunks.words_by_plan(query.clone(), 1_000).await.unwrap();
+                let by_index = chunks.words_of_index(&query, 1_000, None).await.unwrap();
+                let (by_index, are_all) = by_index.unwrap();
+                assert!(are_all, "{words} {operator:?}");
+                let all = by_index.len();
+                for most in [all, all.saturating_sub(1), all / 2] {
+                    let (found, are_all) = chunks.find(&query, most, None).await.unwrap();
+                    assert_eq!(
+                        (found.len(), are_all),
+                        (most, most == all),
+                        "{words} {operator:?}"
+                    );
+                }
+                let by_plan = chunks.words_by_plan(&query, 1_000).await.unwrap();
                 assert_eq!(hits(by_index.clone()), hits(by_plan), "{words} {operator:?}");
                 let some: Vec<u64> = by_index.iter().map(|hit| hit.address).step_by(3).collect();
-                let (among, _) = chunks
-                    .words_among(query, 1_000, &Among::new(some.iter().copied()))
-                    .await
-                    .unwrap();
-                assert_eq!(among.len(), some.len(), "{words} {operator:?}");
+                let among = Among::new(some.iter().copied());
+                let (among, are_all) = chunks.find(&query, some.len(), Some(&among)).await.unwrap();
+                assert_eq!((among.len(), are_all), (some.len(), true), "{words} {operator:?}");
                 assert!(
                     among.iter().all(|hit| by_index.contains(hit)),
                     "{words} {operator:?}"
@@ -354,6 +321,9 @@ mod tests {
         let query = MultiMatchQuery::try_new("yew".to_owned(), vec!["text".to_owned()]);
         let query: FtsQuery = query.unwrap().into();
         assert_eq!(chunks.words_of_index(&query, 10, None).await.unwrap(), None);
-        assert_eq!(chunks.words(query, 10).await.unwrap().len(), 1);
+        for (most, are_all) in [(10, true), (1, false)] {
+            let (found, all) = chunks.find(&query, most, None).await.unwrap();
+            assert_eq!((found.len(), all), (1, are_all), "of a plan it is not known");
+        }
     }
 }

@@ -102,7 +102,7 @@ fn words(terms: &str) -> FtsQuery {
 
 /// The texts that have some words, best first.
 async fn found(chunks: &Chunks, query: FtsQuery) -> Vec<String> {
-    let hits = chunks.words(query, 10).await.unwrap();
+    let (hits, _) = chunks.find(&query, 10, None).await.unwrap();
     assert!(hits.is_sorted_by(|a, b| a.score >= b.score));
     let addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
     texts(&chunks.at(&addresses, &["text"]).await.unwrap())
@@ -262,7 +262,7 @@ async fn what_is_in_memory_follows_what_is_on_disk() {
     assert_eq!(near(&facts, &hot, 1, None), ["1"]);
     let of_bob = facts.fitting(&col("sender").eq(lit("bob"))).unwrap();
     assert_eq!(near(&facts, &hot, 10, Some(&of_bob)), ["4", "2"]);
-    let hits = facts.chunks().words(words("aaa"), 10).await.unwrap();
+    let (hits, _) = facts.chunks().find(&words("aaa"), 10, None).await.unwrap();
     let position = |hit: &WordHit| facts.position(hit.address).unwrap();
     let of_bob = hits.iter().filter(|hit| of_bob.value(position(hit)));
     assert_eq!((hits.len(), of_bob.count()), (2, 1));
