@@ -316,6 +316,15 @@ impl Pipeline {
         })
     }
 
+    /// Why the files and folders that its source lies in may not be those that were meant.
+    pub fn doubts(&self) -> Vec<String> {
+        let files = self.files();
+        files
+            .iter()
+            .filter_map(|path| (self.descriptor.doubt)(path))
+            .collect()
+    }
+
     /// Its collector, with its secrets looked up now.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ mod script;
 
 use crate::context::Context;
 use crate::print;
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use plan::Explain;
 use reedline::Signal;
 use script::Step;
@@ -60,12 +60,20 @@ pub struct Manner {
     last: Option<String>,
 }
 
+/// What is to be done step by step.
+pub struct Script {
+    /// Where it is from, for errors: `standard input`.
+    pub origin: String,
+    /// What it says.
+    pub text: String,
+}
+
 /// What to do after a dot-command.
 enum Next {
     Continue,
     Quit,
     /// Run a script.
-    Script(String),
+    Script(Script),
 }
 
 impl Shell<'_> {
@@ -97,13 +105,13 @@ impl Shell<'_> {
 
     /// Does what was typed; `false` to end.
     async fn typed(&mut self, text: &str) -> Result<bool> {
-        for step in script::steps(text) {
+        for (_, step) in script::steps(text) {
             match step {
                 Step::Query(query) => self.query(&query).await?,
                 Step::Command(line) => match self.command(&line, true)? {
                     Next::Continue => {}
                     Next::Quit => return Ok(false),
-                    Next::Script(text) => self.script(&text).await?,
+                    Next::Script(script) => self.script(&script).await?,
                 },
             }
         }
@@ -113,15 +121,17 @@ impl Shell<'_> {
     /// Does what a script says, in order, up to the first error.
     ///
     /// # Errors
-    /// What stopped it.
-    pub async fn script(&mut self, text: &str) -> Result<()> {
-        for step in script::steps(text) {
-            match step {
-                Step::Query(query) => self.query(&query).await?,
-                Step::Command(line) => match self.command(&line, false)? {
-                    Next::Continue => {}
-                    Next::Quit | Next::Script(_) => break,
-                },
+    /// What stopped it, and where that ends in the script.
+    pub async fn script(&mut self, script: &Script) -> Result<()> {
+        for (at, step) in script::steps(&script.text) {
+            let done = match step {
+                Step::Query(query) => self.query(&query).await.map(|()| Next::Continue),
+                Step::Command(line) => self.command(&line, false),
+            };
+            let next = done.wrap_err_with(|| format!("line {at} of {}", script.origin))?;
+            match next {
+                Next::Continue => {}
+                Next::Quit | Next::Script(_) => break,
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use crate::error::{CollectError, ConfigError};
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use schemas::{Cursor, Dataset, Instant, Location, Provenance, RawItem, Reject, Touched};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
@@ -43,6 +44,9 @@ pub struct Descriptor {
     pub paths: &'static [&'static str],
     /// JSON Schema of the table without `kind`.
     pub schema: fn() -> schemars::Schema,
+    /// Why a path of the source that is there may not be what was meant, as a sentence without an end. It looks at few
+    /// of its entries, however many there are.
+    pub doubt: fn(&Path) -> Option<String>,
     /// Builds it from the table without `kind`.
     pub build: fn(toml_edit::Table) -> Result<Box<dyn Collector>, ConfigError>,
 }

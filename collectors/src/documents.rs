@@ -14,7 +14,7 @@ use crate::collect::{
 };
 use crate::error::{CollectError, ConfigError};
 use crate::file_run::{FileRun, Outcome};
-use crate::local_files::is_known;
+use crate::local_files::{doubt_folder, is_known};
 use async_trait::async_trait;
 use bytes::Bytes;
 use find::File;
@@ -34,6 +34,7 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     secrets: &[],
     paths: &["roots"],
     schema: || schemars::schema_for!(DocumentsConfig),
+    doubt: doubt_folder,
     build,
 };
 

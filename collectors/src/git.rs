@@ -11,6 +11,7 @@
 mod changes;
 mod commit;
 mod contents;
+mod doubt;
 mod find;
 mod history;
 mod read;
@@ -55,6 +56,7 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     secrets: &[],
     paths: &["paths"],
     schema: || schemars::schema_for!(GitConfig),
+    doubt: doubt::doubt,
     build,
 };
 

@@ -41,6 +41,7 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     secrets: &["password"],
     paths: &["ca_file"],
     schema: || schemars::schema_for!(ImapConfig),
+    doubt: |_| None,
     build,
 };
 

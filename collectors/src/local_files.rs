@@ -137,6 +137,16 @@ pub(crate) fn look_at_root(root: &Path, is_known: impl Fn(&Path) -> bool) -> io:
     Ok(())
 }
 
+/// Why a folder may not be the one that was meant: it cannot be listed, or is empty. As a sentence without an end.
+pub(crate) fn doubt_folder(folder: &Path) -> Option<String> {
+    let name = folder.display();
+    match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Some(format!("`{name}` is empty")),
+        Ok(false) => None,
+        Err(error) => Some(format!("`{name}` cannot be listed: {error}")),
+    }
+}
+
 /// Whether a folder that is not there was removed, and not its disk taken away: what it lay in is there, and not empty as
 /// a folder is in which nothing is mounted.
 pub(crate) fn is_removed(folder: &Path) -> bool {
@@ -221,5 +231,17 @@ mod tests {
         assert!(is_removed(&folder.path().join("gone")));
         assert!(!is_removed(&usb.join("photos")), "nothing is mounted there");
         assert!(!is_removed(&usb.join("photos/2024")), "nor is what it lay in");
+    }
+
+    #[test]
+    fn a_folder_with_nothing_in_it_is_doubted_and_so_is_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let doubt = doubt_folder(folder.path()).unwrap();
+        assert!(doubt.ends_with("` is empty"), "{doubt}");
+        let file = folder.path().join("a.md");
+        fs::write(&file, "a").unwrap();
+        assert_eq!(doubt_folder(folder.path()), None);
+        let doubt = doubt_folder(&file).unwrap();
+        assert!(doubt.contains("a.md` cannot be listed: "), "{doubt}");
     }
 }

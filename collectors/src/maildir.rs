@@ -14,6 +14,7 @@ pub(crate) use folders::{escape, modified_ns};
 
 use crate::collect::{BATCH_BYTES, BATCH_ITEMS, Batch, Collector, Descriptor, Known, Sink, on_own_thread};
 use crate::error::{CollectError, ConfigError};
+use crate::local_files::doubt_folder;
 use crate::mailbox::{Mailbox, Placed, Seen, message};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,6 +39,7 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     secrets: &[],
     paths: &["path"],
     schema: || schemars::schema_for!(MaildirConfig),
+    doubt: doubt_folder,
     build,
 };
 

@@ -14,6 +14,7 @@ mod state;
 
 use crate::collect::{Batch, Collector, Descriptor, Known, Sink, on_own_thread};
 use crate::error::{CollectError, ConfigError};
+use crate::local_files::doubt_folder;
 use crate::mailbox::{Mailbox, Placed, Seen, message};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     secrets: &[],
     paths: &["path"],
     schema: || schemars::schema_for!(MboxConfig),
+    // It may be a file.
+    doubt: |path| path.is_dir().then(|| doubt_folder(path)).flatten(),
     build,
 };
 

@@ -1,19 +1,24 @@
 //! What a document says, asked for alone: nothing of it is kept.
 //!
 //! - In: the bytes of a file or of an attachment, how they are declared and named. Out: their text, as the lake would have
-//!   it: of a mail its subject and its own text, not what is attached to it.
+//!   it: of a mail who wrote to whom, when and of what, and its own text, not what is attached to it.
 //! - One that would harm its reader is read in a process apart, as all such documents are.
 //! - Not here: which formats there are (`transforms`); who may read what (`serve`).
 
 use crate::rows::convert;
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::TimestampMicrosecondType;
 use bytes::Bytes;
+use jiff::Timestamp;
+use schemas::datasets::emails;
 use schemas::{Attributes, Digest, Original, Provenance, RawItem, RunId, SourceName, media_type};
 use std::path::Path;
 use store::lake::index::texts;
 use transforms::{CONVERTERS, converter_of};
 
 /// The columns that hold what mails and documents say.
-const SAID: [&str; 3] = ["subject", "body_text", "text"];
+const SAID: [&str; 2] = ["body_text", "text"];
 
 /// The text of a document of this media type and name; none where nothing reads such documents.
 ///
@@ -40,14 +45,55 @@ pub fn text_of(declared: &str, name: &str, bytes: Bytes) -> Result<Option<String
         return Err(reject.reason);
     }
     // Of the datasets of a converter the first has one row an item.
-    let Some((_, rows)) = converted.rows.first() else {
+    let Some((dataset, rows)) = converted.rows.first() else {
         return Err("its reader says nothing of it".to_owned());
     };
-    let columns = SAID.iter().filter_map(|name| texts(rows, name));
-    let said: Vec<&str> = columns
-        .filter_map(|column| column.iter().next().flatten())
-        .collect();
-    Ok(Some(said.join("\n\n")))
+    let header = match dataset.name == emails::DATASET.name {
+        true => header_of(rows),
+        false => None,
+    };
+    let said = SAID.iter().filter_map(|name| first(rows, name));
+    let all: Vec<&str> = header.as_deref().into_iter().chain(said).collect();
+    Ok(Some(all.join("\n\n")))
+}
+
+/// The fields of a mail's header that whoever reads it wants, one a line, if it has any of them.
+fn header_of(mail: &RecordBatch) -> Option<String> {
+    let from = match (first(mail, "from_name"), first(mail, "from_addr")) {
+        (Some(name), Some(address)) => Some(format!("{name} <{address}>")),
+        (name, address) => address.or(name).map(str::to_owned),
+    };
+    let to = mail
+        .column_by_name("to")
+        .and_then(|lists| lists.as_list_opt::<i32>()?.iter().next().flatten());
+    let to = to.as_ref().and_then(|to| to.as_string_opt::<i32>());
+    let to: Vec<&str> = to.into_iter().flatten().flatten().collect();
+    let date = mail
+        .column_by_name("date")
+        .and_then(|dates| {
+            dates
+                .as_primitive_opt::<TimestampMicrosecondType>()?
+                .iter()
+                .next()
+                .flatten()
+        })
+        .and_then(|date| Timestamp::from_microsecond(date).ok());
+    let fields = [
+        ("From", from),
+        ("To", (!to.is_empty()).then(|| to.join(", "))),
+        ("Date", date.map(|date| date.to_string())),
+        ("Subject", first(mail, "subject").map(str::to_owned)),
+    ];
+    let lines = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}: {}", value?)));
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// What the first row has in a column of texts.
+fn first<'a>(rows: &'a RecordBatch, column: &str) -> Option<&'a str> {
+    texts(rows, column)?.iter().next().flatten()
 }
 
 /// The media type by which a document is read: as it is declared or, where nothing reads that, as its name ends.
@@ -109,9 +155,26 @@ mod tests {
             ("text/plain", "old.EML"),
         ] {
             let text = said(declared, name, mail).unwrap().unwrap();
-            assert!(text.starts_with("Boats\n\nBuy one."), "{declared}: {text}");
+            let wanted = "From: a@example.org\nDate: 2024-03-01T10:00:00Z\nSubject: Boats\n\nBuy one.";
+            assert!(text.starts_with(wanted), "{declared}: {text}");
             assert!(!text.contains("hush"), "{declared}: {text}");
         }
+    }
+
+    #[test]
+    fn a_mail_says_who_wrote_to_whom_when_and_of_what_as_far_as_it_does() {
+        let whole = b"Subject: =?utf-8?q?B=C3=A4ren?=\r\nTo: Bea <b@example.org>,\r\n c@example.org\r\n\
+            From: Anna Arm <a@example.org>\r\nX-Other: hush\r\nDate: Fri, 01 Mar 2024 10:00:00 +0200\r\n\r\nThree.";
+        let wanted = "From: Anna Arm <a@example.org>\nTo: b@example.org, c@example.org\n\
+            Date: 2024-03-01T08:00:00Z\nSubject: Bären\n\nThree.";
+        assert_eq!(
+            said("message/rfc822", "", whole).unwrap().unwrap().trim_end(),
+            wanted
+        );
+        let alone = said("message/rfc822", "", b"Subject: Bears\r\n\r\nThree.").unwrap();
+        assert_eq!(alone.unwrap().trim_end(), "Subject: Bears\n\nThree.");
+        let bare = said("message/rfc822", "", b"Message-ID: <a@example.org>\r\n\r\nThree.").unwrap();
+        assert_eq!(bare.unwrap().trim_end(), "Three.");
     }
 
     #[test]

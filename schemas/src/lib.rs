@@ -8,6 +8,7 @@ pub mod datasets;
 pub mod item;
 pub mod media_type;
 pub mod names;
+pub mod near;
 pub mod role;
 pub mod rows;
 pub mod search;

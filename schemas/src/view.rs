@@ -44,7 +44,19 @@ impl View {
 
     /// Whether a dataset can be searched. What is found tells what is in the columns that are read for it.
     pub fn searches(&self, dataset: &Dataset) -> bool {
-        self.shows(dataset.name) && dataset.search.is_some() && self.reads_all(dataset)
+        self.shows(dataset.name) && self.not_searched(dataset).is_none()
+    }
+
+    /// Why a dataset that is there cannot be searched, as a sentence without an end; nothing if it can.
+    pub fn not_searched(&self, dataset: &Dataset) -> Option<String> {
+        let name = dataset.name;
+        match (&dataset.search, self.reads_all(dataset)) {
+            (None, _) => Some(format!("`{name}` cannot be searched")),
+            (Some(_), false) => Some(format!(
+                "`{name}` cannot be searched with this token: some of what is read for it is masked"
+            )),
+            (Some(_), true) => None,
+        }
     }
 }
 
@@ -96,6 +108,22 @@ mod tests {
                 assert!(is_known || !speaks, "{}.{}", dataset.name, column.name);
             }
         }
+    }
+
+    #[test]
+    fn why_a_dataset_cannot_be_searched_is_told() {
+        let (owner, public) = (
+            View::default(),
+            View {
+                hidden: Some(Privacy::Private),
+                ..View::default()
+            },
+        );
+        let why = |view: &View, name: &str| view.not_searched(datasets::by_name(name).unwrap());
+        assert_eq!(why(&owner, "emails"), None);
+        assert_eq!(why(&owner, "runs").as_deref(), Some("`runs` cannot be searched"));
+        assert!(why(&public, "emails").unwrap().contains("masked"));
+        assert!(!public.searches(datasets::by_name("emails").unwrap()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(crate) mod objects;
 mod withheld;
 
 use crate::problem::{Kind, Problem};
+use crate::roots::NEVER_READ;
 use gix::Repository;
 use gix::blame::{BlameEntry, BlameRanges, Options, Outcome, Start};
 use gix::bstr::{BStr, ByteSlice as _};
@@ -106,12 +107,7 @@ pub(crate) struct BlamedLines {
 /// [`Problem`] when there is no such file at the revision, it may not be read, or it takes too long.
 pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed, Problem> {
     let withheld = Withheld::of(&asked.repository, &asked.secret_folders, &asked.renames);
-    let refused = || {
-        Problem::new(
-            Kind::Forbidden,
-            "the file looks like a secret, or is in a folder of credentials; those are never read",
-        )
-    };
+    let refused = || Problem::new(Kind::Forbidden, format!("the file {NEVER_READ}"));
     if withheld.has(Path::new(&asked.file)) {
         return Err(refused());
     }

@@ -7,7 +7,7 @@
 use crate::caller::{Caller, Callers};
 use crate::config::Config;
 use crate::lake::Lake;
-use crate::operation::{APPLY, Call, DEV, Effect, Face, Operation, Reply};
+use crate::operation::{APPLY, Call, Effect, Face, Operation, Reply};
 use crate::problem::{Kind, Problem};
 use bytes::Bytes;
 use schemas::Role;
@@ -260,7 +260,7 @@ impl Gateway {
                 format!("the role `{}` may not call `{}`", caller.role, operation.name),
             ));
         }
-        if operation.roles == DEV && caller.view.datasets.is_some() {
+        if operation.is_of_all() && caller.view.datasets.is_some() {
             return Err(Problem::new(
                 Kind::Forbidden,
                 "this is of all datasets, and the token may see some of them only",
@@ -302,11 +302,10 @@ impl Gateway {
 
     /// Whether a caller may call an operation here.
     pub fn offers(&self, operation: &Operation, caller: &Caller) -> bool {
-        let is_of_all = operation.roles == DEV && caller.view.datasets.is_some();
         (operation.toolset.is_on)(&self.config)
             && operation.roles.contains(&caller.role)
             && operation.toolset.is_shown(&caller.view)
-            && !is_of_all
+            && !(operation.is_of_all() && caller.view.datasets.is_some())
     }
 
     /// Does what a call that was let in asks for. What acts on the world outside is planned first, and done once it is

@@ -6,7 +6,7 @@
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use crate::problem::{Kind, Problem};
-use crate::toolset::Toolset;
+use crate::toolset::{RUNS, Toolset};
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -135,6 +135,13 @@ impl Face {
 pub const APPLY: &str = "apply";
 
 impl Operation {
+    /// Whether it is of all datasets, so that whoever may see some of them only may not call it: what only `dev` may, and
+    /// what begins and ends runs.
+    pub fn is_of_all(&self) -> bool {
+        let is_of_runs = self.toolset.dataset == RUNS.dataset;
+        self.roles == DEV || (is_of_runs && self.effect == Effect::Act)
+    }
+
     /// The schema of its input: what its type says, and `apply` where there is a plan.
     pub fn input_schema(&self, types: &mut SchemaGenerator) -> Schema {
         let mut schema = (self.input)(types);

@@ -3,6 +3,7 @@
 //! - Not here: paths, stack traces, words of libraries about the inside. Those go to the log, under the request's id.
 
 use schemars::JsonSchema;
+use schemas::near;
 use serde::{Deserialize, Serialize};
 use store::error::Refusal;
 use store::query::QueryError;
@@ -135,9 +136,6 @@ impl Kind {
 /// Seconds after which somebody asks again whether the database is back.
 const AWAY: u64 = 5;
 
-/// Names that are told where there is none of that name, at most: so many are the families of tools.
-const NAMES: usize = 16;
-
 /// A problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -182,22 +180,7 @@ impl Problem {
 
     /// As [`Self::not_found`], where the thing is only a part of what is asked.
     pub fn no_such<'a>(kind: Kind, what: &str, name: &str, names: impl Iterator<Item = &'a str>) -> Self {
-        let distance = |known: &str| strsim::damerau_levenshtein(name, known);
-        let mut names: Vec<(usize, &str)> = names.map(|known| (distance(known), known)).collect();
-        names.sort_unstable();
-        names.dedup();
-        let near = names.first();
-        let near = near.filter(|(distance, known)| *distance <= known.len().max(3) / 2);
-        let told: Vec<String> = names.iter().take(NAMES).map(|(_, known)| short(known)).collect();
-        let told = told.join(", ");
-        let more = if names.len() > NAMES { ", …" } else { "" };
-        let hint = match (near, names.len()) {
-            (_, 0) => String::new(),
-            (Some((_, known)), 1) => format!("; did you mean `{known}`?"),
-            (Some((_, known)), _) => format!("; did you mean `{known}`? There are: {told}{more}"),
-            (None, _) => format!("; there are: {told}{more}"),
-        };
-        Self::new(kind, format!("there is no {what} `{}`{hint}", short(name)))
+        Self::new(kind, near::no_such(what, name, names))
     }
 
     /// The request can be read, and asks for what cannot be.
@@ -257,15 +240,6 @@ impl Problem {
     }
 }
 
-/// What somebody sent, short enough to be said back.
-fn short(text: &str) -> String {
-    let mut short: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-    if text.chars().nth(80).is_some() {
-        short.push('…');
-    }
-    short
-}
-
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
@@ -308,37 +282,5 @@ impl From<store::StoreError> for Problem {
 impl From<arrow_schema::ArrowError> for Problem {
     fn from(error: arrow_schema::ArrowError) -> Self {
         Self::internal(&error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(name: &str, names: &[&str]) -> String {
-        Problem::not_found("box", name, names.iter().copied()).detail
-    }
-
-    #[test]
-    fn what_is_not_there_is_told_with_what_is_the_nearest_first() {
-        assert_eq!(told("inbox", &[]), "there is no box `inbox`");
-        let only = "there is no box `inbo`; did you mean `inbox`?";
-        assert_eq!(told("inbo", &["inbox"]), only);
-        let near = "there is no box `inbo`; did you mean `inbox`? There are: inbox, sent, archive";
-        assert_eq!(told("inbo", &["archive", "inbox", "sent", "inbox"]), near);
-        let far = "there is no box `elsewhere`; there are: sent";
-        assert_eq!(told("elsewhere", &["sent"]), far);
-    }
-
-    #[test]
-    fn of_many_names_some_are_told_and_of_long_ones_the_begin() {
-        let many: Vec<String> = (10..40).map(|n| format!("box {n}")).collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let said = told("something else", &many);
-        assert_eq!(said.matches("box 1").count(), 10, "{said}");
-        assert_eq!(said.matches(", ").count(), NAMES, "{said}");
-        assert!(said.ends_with(", …"), "{said}");
-        let long = "y".repeat(1_000);
-        assert!(told("x", &[long.as_str()]).len() < 200);
     }
 }

@@ -1,11 +1,14 @@
 //! The face over HTTP: routes, documents, and what stands before them.
 //!
 //! - In: a [`Gateway`]. Out: a router; [`listen`] serves it until it is told to stop.
-//! - Reading order: `guard` says whom a request comes from, `input` what it asks, `reply` writes the answer, `openapi`
-//!   describes all of it, `pulse` tells whether the database answers; `encryption` is what connections are accepted with.
+//! - Reading order: `guard` says whom a request comes from, `input` what it asks, `reply` writes the answer, `etag` names
+//!   it, `coding` says whether it may be compressed, `openapi` describes all of it, `pulse` tells whether the database
+//!   answers; `encryption` is what connections are accepted with.
 
+mod coding;
 mod docs;
 mod encryption;
+mod etag;
 mod events;
 mod format;
 pub(crate) mod guard;
@@ -19,7 +22,7 @@ pub(crate) mod reply;
 pub use encryption::{Encryption, EncryptionError};
 pub use listen::listen;
 
-use crate::dispatcher::Gateway;
+use crate::dispatcher::{Gateway, Ticket};
 use crate::operation::{Call, Face, Method, Operation, Output, Reply};
 use crate::problem::{Kind, Problem};
 use crate::registry;
@@ -30,11 +33,13 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use axum::{Extension, Router};
+use etag::{Known, Tag};
 use pulse::Pulse;
+use serde_json::Value;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
+use tower_http::compression::predicate::{Predicate as _, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -56,9 +61,6 @@ fn router(gateway: Arc<Gateway>, pulse: Pulse) -> Router {
         .merge(crate::mcp::routes(&gateway))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method);
-    let stays_plain = DefaultPredicate::new()
-        .and(NotForContentType::const_new("application/vnd.apache.arrow"))
-        .and(NotForContentType::const_new("application/vnd.apache.parquet"));
     let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     let origins: Vec<HeaderValue> = gateway
         .config
@@ -77,7 +79,7 @@ fn router(gateway: Arc<Gateway>, pulse: Pulse) -> Router {
         false => routes.layer(cors),
     };
     routes
-        .layer(CompressionLayer::new().compress_when(stays_plain))
+        .layer(CompressionLayer::new().compress_when(SizeAbove::default().and(coding::compresses)))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
@@ -151,7 +153,7 @@ async fn call(
                 (Ok(_), Err(problem)) => problem,
                 (_, Ok(_)) | (Err(_), Err(_)) => Problem::new(Kind::Unauthorized, String::new()),
             };
-            let input = serde_json::Value::Null;
+            let input = Value::Null;
             match caller {
                 // It is counted and in the log, as any other call.
                 Ok(caller) => {
@@ -179,14 +181,9 @@ async fn call(
     }
     let form = format::negotiate(operation, asked.format.as_deref(), &parts.headers)
         .inspect_err(|problem| ticket.fail(problem.kind.name()))?;
-    // Bytes are known by their digest once they are there.
-    let is_named = operation.is_cacheable && !matches!(operation.output, Output::Bytes);
-    let mut tag = is_named.then(|| reply::tag(gateway, &caller, operation, &asked.input, form));
-    let known = |tag: Option<&String>| tag.filter(|tag| reply::is_known(&parts.headers, tag)).cloned();
-    if let Some(tag) = known(tag.as_ref()) {
-        ticket.fail("not-modified");
-        return Ok(reply::not_modified(&tag));
-    }
+    let known = Known::of(&parts.headers);
+    let foretold = (operation.is_cacheable && !matches!(operation.output, Output::Bytes))
+        .then(|| Tag::of_asked(gateway, &caller, operation, &asked.input, form));
     let cancel = CancellationToken::new();
     // Whoever left does not wait for what was begun.
     let _left = cancel.clone().drop_guard();
@@ -197,30 +194,64 @@ async fn call(
         progress: None,
         cancel: &cancel,
     };
-    let performed = gateway.perform(operation, call, asked.input, &mut ticket);
+    let (tag, stage) = match foretold {
+        Some(tag) if !known.is_any() => (Some(tag), Stage::Asked(asked.input)),
+        // Bytes are named by their digest once they are there; and of what there is not nobody has anything.
+        foretold => {
+            let answer = perform(operation, call, asked.input, &pulse, &mut ticket).await?;
+            let tag = match &answer {
+                Reply::Bytes(original) => Some(Tag::of_bytes(original)),
+                _ => foretold,
+            };
+            (tag, Stage::Answered(answer))
+        }
+    };
+    if let Some(tag) = tag.as_ref().filter(|tag| known.has(tag)) {
+        ticket.fail("not-modified");
+        return Ok(reply::not_modified(tag));
+    }
+    let answer = match stage {
+        Stage::Asked(input) => perform(operation, call, input, &pulse, &mut ticket).await?,
+        Stage::Answered(answer) => answer,
+    };
+    let written = reply::write(answer, operation, form, tag, ticket).await;
+    written.map_err(|problem| pulse.blame(problem))
+}
+
+/// How far a call is once its answer has a name.
+enum Stage {
+    /// It is yet to be done, with this input.
+    Asked(Value),
+    /// It is done.
+    Answered(Reply),
+}
+
+/// Does what a call asks for, while the database answers.
+async fn perform(
+    operation: &'static Operation,
+    call: Call<'_>,
+    input: Value,
+    pulse: &Pulse,
+    ticket: &mut Ticket,
+) -> Result<Reply, Problem> {
+    let performed = call.gateway.perform(operation, call, input, ticket);
     let performed = match operation.plan {
         // What is done outside goes on without the database, and its end is waited for.
         Some(_) => performed.await,
         None => pulse.beside(performed).await,
     };
-    let answer = performed.inspect_err(|problem| ticket.fail(problem.kind.name()))?;
-    if let Reply::Bytes(original) = &answer {
-        tag = Some(reply::tag_of(original));
-        if let Some(tag) = known(tag.as_ref()) {
-            ticket.fail("not-modified");
-            return Ok(reply::not_modified(&tag));
-        }
-    }
-    let written = reply::write(answer, operation, form, tag, ticket).await;
-    written.map_err(|problem| pulse.blame(problem))
+    performed.inspect_err(|problem| ticket.fail(problem.kind.name()))
 }
 
 async fn no_route(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let id = guard::id_of(&parts.headers);
     let path = parts.uri.path();
+    let caller = match guard::caller_of_no_route(&gateway, &parts).await {
+        Ok(caller) => caller,
+        Err(problem) => return reply::problem(&problem, &id),
+    };
     // Whoever may not ask does not learn what can be asked.
-    let caller = guard::caller(&gateway, &parts).await.ok();
     let offered = |operation: &&Operation| {
         caller
             .as_ref()
@@ -237,9 +268,13 @@ async fn no_route(State(gateway): State<Arc<Gateway>>, request: Request) -> Resp
     )
 }
 
-async fn no_method(request: Request) -> Response {
-    let id = guard::id_of(request.headers());
-    let allowed = allowed_at(request.uri().path());
+async fn no_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let id = guard::id_of(&parts.headers);
+    if let Err(problem) = guard::caller_of_no_route(&gateway, &parts).await {
+        return reply::problem(&problem, &id);
+    }
+    let allowed = allowed_at(parts.uri.path());
     let problem = Problem::new(
         Kind::MethodNotAllowed,
         format!("use {allowed}; /openapi.json lists what there is"),

@@ -21,7 +21,7 @@ use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use secrets::is_secret;
+pub(crate) use secrets::{NEVER_READ, is_secret};
 
 /// The largest file that is read.
 pub(crate) const MOST_BYTES: u64 = 4 << 20;

@@ -86,14 +86,8 @@ pub(crate) async fn found(
     query: Query,
     most: usize,
 ) -> Result<Answer, Problem> {
-    if !call.caller.view.searches(dataset) {
-        return Err(Problem::new(
-            Kind::Forbidden,
-            format!(
-                "`{}` cannot be searched with this token: some of what is read for it is masked",
-                dataset.name
-            ),
-        ));
+    if let Some(why) = call.caller.view.not_searched(dataset) {
+        return Err(Problem::new(Kind::Forbidden, why));
     }
     let searcher = call.gateway.searcher().await.map_err(problem)?;
     let query = query.within(vec![dataset]);

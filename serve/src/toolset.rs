@@ -163,6 +163,12 @@ pub const MONITORING: Toolset = Toolset {
     is_on: |_| true,
 };
 
+/// What of it is about runs: of the same family, for whoever may see the dataset of them.
+pub const RUNS: Toolset = Toolset {
+    dataset: Some("runs"),
+    ..MONITORING
+};
+
 /// Virtual machines.
 pub const MACHINES: Toolset = Toolset {
     name: "cloud-cli",

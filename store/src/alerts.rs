@@ -11,7 +11,7 @@ mod tell;
 
 pub use columns::ColumnsChanged;
 pub use facts::{AtWork, Failure, Newest, Standing, Waiting};
-pub use fares::{Expected, Failed, Fares, TOLD_AT, Unattended, Wrong, late_since};
+pub use fares::{Expected, Failed, Fares, Rejecting, TOLD_AT, Unattended, Wrong, late_since};
 pub use settle::{EVENT, Looked, Settled};
 pub use tell::News;
 
@@ -40,6 +40,8 @@ pub enum AlertKind {
     Unreadable,
     /// Runs wait, and nobody takes them.
     Stalled,
+    /// A pipeline's last run rejected items. It is told to whoever asks, and nobody is sent it.
+    Rejected,
 }
 
 impl AlertKind {
@@ -52,6 +54,7 @@ impl AlertKind {
         Self::DiskFull,
         Self::Unreadable,
         Self::Stalled,
+        Self::Rejected,
     ];
 
     /// The kind as the table has it.
@@ -64,6 +67,7 @@ impl AlertKind {
             Self::DiskFull => "disk_full",
             Self::Unreadable => "unreadable",
             Self::Stalled => "stalled",
+            Self::Rejected => "rejected",
         }
     }
 

@@ -218,3 +218,9 @@ impl StoreError {
         code.parse::<i64>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
     }
 }
+
+/// An error with its causes, in one sentence.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -134,7 +134,10 @@ impl Reader {
             Ok::<_, QueryError>(context)
         };
         let context = session(self.threads(), Shares::Equal)?;
-        let mut plan = context.state().statement_to_plan(statement).await?;
+        let state = context.state();
+        let tables = state.resolve_table_references(&statement)?;
+        let planned = state.statement_to_plan(statement).await;
+        let mut plan = planned.map_err(|error| session::unplanned(&context, tables, error))?;
         let options = SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

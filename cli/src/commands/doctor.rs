@@ -15,13 +15,14 @@ use schemas::datasets::runs::{Run, RunState};
 use serde::Serialize;
 use serve::rest::Encryption;
 use std::os::unix::fs::PermissionsExt;
+use store::embedder::Reranker;
 use store::{Place, Store, StoreError};
 
 /// Runs of a pipeline among which the last that is over is looked for.
 const LOOKED_AT: u32 = 20;
 
-/// Checks the configuration, the secrets, the sources, the schedules, the service, the data directory and its free space.
-/// Changes nothing.
+/// Checks the configuration, the secrets, the sources, the schedules, the reranker, the service, the data directory and its
+/// free space. Changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dkc doctor --json")]
 pub struct Arguments {}
@@ -76,6 +77,9 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         .map_or(&[][..], |config| config.pipelines.as_slice());
     checks.extend(pipelines.iter().map(source));
     checks.extend(config.as_ref().map(service::channels));
+    if let Some(config) = &config {
+        checks.extend(reranker(config, context)?);
+    }
     let tls = config.as_ref().and_then(|config| config.serve.tls.as_ref());
     checks.extend(tls.map(encryption));
     checks.extend(kept(config.as_ref(), context).await?);
@@ -108,6 +112,21 @@ fn encryption(tls: &config::Certificates) -> Check {
     }
 }
 
+/// Whether the model that reranks can be used, if the configuration names one. Without it search answers all the same.
+fn reranker(config: &Config, context: &Context) -> Result<Option<Check>> {
+    let Some(name) = &config.search.reranker else {
+        return Ok(None);
+    };
+    let (title, fix) = (
+        "search.reranker",
+        "name a cross-encoder there, or remove it; docs/guides/models.md says which fit",
+    );
+    Ok(Some(match Reranker::check(&context.models()?, name) {
+        Ok(()) => check(title, Status::Ok, name, ""),
+        Err(error) => check(title, Status::Warning, error.to_string(), fix),
+    }))
+}
+
 /// Whether the source of a pipeline can be reached, and when it is due.
 fn source(pipeline: &Pipeline) -> Check {
     let name = format!("pipeline {}", pipeline.name);
@@ -119,7 +138,14 @@ fn source(pipeline: &Pipeline) -> Check {
             "check that it is there, and mounted",
         );
     }
+    let doubts = pipeline.doubts();
     match pipeline.collector() {
+        Ok(_) if !doubts.is_empty() => check(
+            name,
+            Status::Warning,
+            doubts.join("; "),
+            "see whether it is the place that was meant, and whole, and its disk mounted",
+        ),
         Ok(_) => {
             let due = pipeline.schedule().map(|schedule| format!("; due {schedule}"));
             let found = format!("its source and secrets are there{}", due.unwrap_or_default());
@@ -139,11 +165,13 @@ async fn kept(config: Option<&Config>, context: &Context) -> Result<Vec<Check>> 
     let place = match context.place() {
         Ok(place) => place,
         Err(error) => {
-            let (found, fix) = (
-                error.to_string(),
-                "correct the configuration: it says where the data are",
-            );
-            return Ok(vec![check("data directory", Status::Failure, found, fix)]);
+            let fix = "correct the configuration: it says where the data are";
+            let (status, found) = match config {
+                Some(_) => (Status::Failure, error.to_string()),
+                // It is the mistake that was told of the configuration.
+                None => (Status::Warning, "not looked at".to_owned()),
+            };
+            return Ok(vec![check("data directory", status, found, fix)]);
         }
     };
     let store = match Store::open(&place).await {

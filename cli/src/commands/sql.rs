@@ -2,7 +2,7 @@
 
 use crate::commands;
 use crate::context::Context;
-use crate::shell::{Manner, Shell};
+use crate::shell::{Manner, Script, Shell};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::{IntoDiagnostic, Result, WrapErr};
@@ -69,19 +69,21 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     match (arguments.command, arguments.file) {
         (Some(query), _) => shell.query(&query).await?,
         (None, Some(path)) => {
-            let script = std::fs::read_to_string(&path)
+            let text = std::fs::read_to_string(&path)
                 .into_diagnostic()
                 .wrap_err_with(|| format!("cannot read `{}`", path.display()))?;
-            shell.script(&script).await?;
+            let origin = format!("`{}`", path.display());
+            shell.script(&Script { origin, text }).await?;
         }
         (None, None) if io::stdin().is_terminal() && io::stdout().is_terminal() => {
             return shell.interact().await;
         }
         (None, None) => {
-            let script = io::read_to_string(io::stdin())
+            let text = io::read_to_string(io::stdin())
                 .into_diagnostic()
                 .wrap_err("cannot read standard input")?;
-            shell.script(&script).await?;
+            let origin = "standard input".to_owned();
+            shell.script(&Script { origin, text }).await?;
         }
     }
     shell.store.close().await;

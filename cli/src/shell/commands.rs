@@ -4,7 +4,7 @@
 //! - A script that came from a file or a pipe can use no command that reads or writes files: whoever wrote the script
 //!   need not be the one who runs it.
 
-use super::{Next, Shell, saved};
+use super::{Next, Script, Shell, saved};
 use crate::config;
 use miette::{IntoDiagnostic, Result, WrapErr, bail, miette};
 use schemas::{Dataset, Kind};
@@ -101,10 +101,13 @@ impl Shell<'_> {
                 let text = std::fs::read_to_string(path)
                     .into_diagnostic()
                     .wrap_err_with(|| format!("cannot read `{path}`"))?;
-                return Ok(Next::Script(text));
+                let origin = format!("`{path}`");
+                return Ok(Next::Script(Script { origin, text }));
             }
             ("run", name) if !name.is_empty() => {
-                return Ok(Next::Script(saved::text(self.store.data(), name)?));
+                let text = saved::text(self.store.data(), name)?;
+                let origin = format!("the saved query `{name}`");
+                return Ok(Next::Script(Script { origin, text }));
             }
             ("save", name) if !name.is_empty() => {
                 let last = self.manner.last.as_deref();
@@ -178,14 +181,26 @@ impl Shell<'_> {
 /// The command of that name, or of that beginning.
 fn found(name: &str) -> Result<&'static Command> {
     let exact = COMMANDS.iter().find(|command| command.name == name);
-    let mut begun = COMMANDS.iter().filter(|command| command.name.starts_with(name));
-    match (exact, begun.next(), begun.next()) {
-        (Some(command), ..) => Ok(command),
-        (None, Some(command), None) if !name.is_empty() => Ok(command),
-        _ => Err(miette!(
+    let is_begun = |command: &&Command| !name.is_empty() && command.name.starts_with(name);
+    let begun: Vec<&Command> = COMMANDS.iter().filter(is_begun).collect();
+    match (exact, begun.as_slice()) {
+        (Some(command), _) => Ok(command),
+        (None, [command]) => Ok(*command),
+        (None, []) => Err(miette!(
             help = config::nearest(name, COMMANDS.iter().map(|command| command.name)),
             "there is no command `.{name}`"
         )),
+        (None, several) => {
+            let names: Vec<String> = several
+                .iter()
+                .map(|command| format!("`.{}`", command.name))
+                .collect();
+            Err(miette!(
+                help = format!("write {}", names.join(" or ")),
+                "`.{name}` is the beginning of {} commands",
+                several.len()
+            ))
+        }
     }
 }
 
@@ -289,8 +304,15 @@ mod tests {
         ] {
             assert_eq!(found(typed).unwrap().name, name);
         }
-        for typed in ["", "s", "nothing"] {
-            assert!(found(typed).is_err(), "{typed}");
+        for (typed, help) in [
+            ("", "use one of"),
+            ("nothing", "use one of"),
+            ("sav", "write `.save` or `.saved`"),
+            ("tabels", "did you mean `tables`?"),
+        ] {
+            let error = found(typed).map(|command| command.name).unwrap_err();
+            let told = error.help().unwrap().to_string();
+            assert!(told.contains(help), "{typed}: {told}");
         }
     }
 

@@ -11,23 +11,24 @@ pub enum Step {
     Command(String),
 }
 
-/// The steps of a text. The last query may lack its `;`.
-pub fn steps(text: &str) -> Vec<Step> {
+/// The steps of a text, each with the number of the line on which it ends. The last query may lack its `;`.
+pub fn steps(text: &str) -> Vec<(usize, Step)> {
     let mut steps = Vec::new();
     let mut begun = String::new();
-    for line in text.split_inclusive('\n') {
+    let query = |at: usize| move |query: &str| (at, Step::Query(query.to_owned()));
+    for (at, line) in (1..).zip(text.split_inclusive('\n')) {
         if let Some(command) = line.strip_prefix('.')
             && is_blank(&begun)
         {
             begun.clear();
-            steps.push(Step::Command(command.trim().to_owned()));
+            steps.push((at, Step::Command(command.trim().to_owned())));
             continue;
         }
         begun.push_str(line);
         if line.contains(';') {
             let (done, rest) = statements(&begun);
             if !done.is_empty() || rest.is_empty() {
-                steps.extend(done.into_iter().map(|query| Step::Query(query.to_owned())));
+                steps.extend(done.into_iter().map(query(at)));
                 // The end of its line, for a comment may end there.
                 begun = format!("{rest}\n");
             }
@@ -35,7 +36,7 @@ pub fn steps(text: &str) -> Vec<Step> {
     }
     let (done, rest) = statements(&begun);
     let queries = done.into_iter().chain((!rest.is_empty()).then_some(rest));
-    steps.extend(queries.map(|query| Step::Query(query.to_owned())));
+    steps.extend(queries.map(query(text.trim_end().lines().count())));
     steps
 }
 
@@ -75,8 +76,16 @@ mod tests {
             ),
             ("/* ;\n.x\n*/ select 2;", vec![query("/* ;\n.x\n*/ select 2;")]),
         ] {
-            assert_eq!(steps(text), wanted, "{text}");
+            let found: Vec<Step> = steps(text).into_iter().map(|(_, step)| step).collect();
+            assert_eq!(found, wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn a_step_is_told_by_the_line_on_which_it_ends() {
+        let text = "-- a report\n.mode csv\n\nselect\n  1; select 2;\n.save x\nselect\n3\n\n";
+        let lines: Vec<usize> = steps(text).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(lines, [2, 5, 5, 6, 8]);
     }
 
     #[test]

@@ -337,7 +337,16 @@ fn a_configuration_without_end_is_not_read_to_its_end() {
 }
 
 #[test]
-fn doctor_misses_a_path_that_is_not_there() {
+fn doctor_tells_a_mistake_in_the_configuration_once() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("dkc.toml"), "[search]\nreranker = \" \"\n").unwrap();
+    let (code, out, _) = said(folder.path(), &["doctor", "--json"]);
+    assert_eq!(code, 1, "{out}");
+    assert_eq!(out.matches("it is empty").count(), 1, "{out}");
+}
+
+#[test]
+fn doctor_misses_a_path_that_is_not_there_and_doubts_one_with_nothing_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let text = "[[pipeline]]\nname = \"a\"\nsource = { kind = \"maildir\", path = \"Mail\" }\n";
     fs::write(folder.path().join("dkc.toml"), text).unwrap();
@@ -354,5 +363,12 @@ fn doctor_misses_a_path_that_is_not_there() {
     };
     assert!(checked("failure").contains("/Mail`: No such file"));
     fs::create_dir(folder.path().join("Mail")).unwrap();
+    assert!(checked("warning").ends_with("/Mail` is empty"));
+    fs::create_dir(folder.path().join("Mail/cur")).unwrap();
     checked("ok");
+    let text = "[[pipeline]]\nname = \"a\"\nsource = { kind = \"git\", paths = [\".\"] }\n";
+    fs::write(folder.path().join("dkc.toml"), text).unwrap();
+    assert!(checked("warning").contains("has no repository beneath it"));
+    fs::create_dir_all(folder.path().join("src/.git")).unwrap();
+    assert!(checked("warning").contains("src` cannot be opened: "));
 }

@@ -1,8 +1,10 @@
 //! The gateway as its clients meet it: a server that the test starts, asked over HTTP.
 
 use crate::it::lab::{Lab, MAIL, PATIENCE};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, ORIGIN};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, ORIGIN, VARY,
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::BufReader;
@@ -168,7 +170,7 @@ async fn whoever_has_no_token_learns_only_that_it_lives() {
         let url = format!("{}{}", served.url, path.replace(['{', '}'], ""));
         let method = method.parse().unwrap();
         for token in ["", "dkc_wrong", "dkc_0000000000000000000000000000000000000000000"] {
-            let request = served.client.request(reqwest::Method::clone(&method), &url);
+            let request = served.client.request(Method::clone(&method), &url);
             let request = if token.is_empty() {
                 request
             } else {
@@ -190,6 +192,80 @@ async fn whoever_has_no_token_learns_only_that_it_lives() {
     let open: Vec<&String> = anonymous["paths"].as_object().unwrap().keys().collect();
     assert_eq!(open, ["/healthz", "/readyz"]);
     assert_eq!(served.json("dkc_wrong", "/openapi.json").await.0, 401);
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_finds_out_what_there_is() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let asked = |method: &str, path: &str, token: &str| {
+        let method: Method = method.parse().unwrap();
+        let request = served.client.request(method, format!("{}{path}", served.url));
+        match token {
+            "" => request,
+            token => request.bearer_auth(token),
+        }
+    };
+    let paths = [
+        "/api/v1/datasets",
+        "/api/v1/datasets/",
+        "/api/v1/datasets/%ff",
+        "/api/v1/dataset",
+        "/api/v1/sql",
+        "/api/v1/runs/x/cancel",
+        "/api/v2",
+        "/api/",
+    ];
+    for token in ["", "dkc_wrong"] {
+        let mut answers = BTreeSet::new();
+        for path in paths {
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+                let response = asked(method, path, token).send().await.unwrap();
+                let headers = response.headers().keys();
+                let headers: BTreeSet<String> = headers.map(|name| name.to_string()).collect();
+                let (status, mut body) = answer(response).await;
+                body.as_object_mut().unwrap().remove("request_id").unwrap();
+                assert_eq!(status, 401, "{method} {path}");
+                answers.insert((headers, body.to_string()));
+            }
+            let head = asked("HEAD", path, token).send().await.unwrap();
+            assert_eq!(head.status(), StatusCode::UNAUTHORIZED, "{path}");
+        }
+        assert_eq!(answers.len(), 1, "{answers:#?}");
+    }
+    // Whoever has one is helped.
+    let (status, near) = served.json(&dev, "/api/v1/dataset").await;
+    assert_eq!(status, 404);
+    let near = near["detail"].as_str().unwrap();
+    assert!(near.contains("did you mean `/api/v1/datasets`?"), "{near}");
+    let other = asked("POST", "/api/v1/datasets", &dev).send().await.unwrap();
+    assert_eq!(other.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(other.headers()[ALLOW], "GET, HEAD");
+}
+
+#[tokio::test]
+async fn a_token_is_offered_what_it_may_call() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let limited = token(&lab, "limited", &["--role", "user", "--datasets", "documents"]);
+    for (token, is_offered) in [(&dev, true), (&limited, false)] {
+        let (status, near) = served.json(token, "/api/v1/run").await;
+        assert_eq!(status, 404, "{near}");
+        assert_eq!(near.to_string().contains("/api/v1/runs"), is_offered, "{near}");
+        let (_, document) = served.json(token, "/openapi.json").await;
+        let of_runs = [
+            "/api/v1/runs",
+            "/api/v1/runs/{run}/cancel",
+            "/api/v1/runs/{run}/log",
+        ];
+        for path in of_runs {
+            assert_eq!(document["paths"].get(path).is_some(), is_offered, "{path}");
+        }
+        assert!(document["paths"].get("/api/v1/monitoring/alerts").is_some());
+    }
+    let start = served.client.post(format!("{}/api/v1/runs", served.url));
+    let start = start.bearer_auth(&limited).json(&json!({ "pipeline": "mail" }));
+    assert_eq!(start.send().await.unwrap().status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
@@ -358,15 +434,49 @@ async fn an_answer_is_had_in_each_format_and_only_once() {
         .await
         .unwrap();
     assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
-    let first = served.get(&dev, path).send().await.unwrap();
-    let tag = first.headers()[ETAG].clone();
-    let again = served
-        .get(&dev, path)
-        .header(IF_NONE_MATCH, &tag)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    let deadline = Instant::now() + PATIENCE;
+    let tag_now = async || {
+        let now = served.get(&dev, path).send().await.unwrap();
+        now.headers()[ETAG].to_str().unwrap().to_owned()
+    };
+    for coding in ["identity", "gzip", "zstd"] {
+        for (known, status) in [
+            ("\"other\"", StatusCode::OK),
+            ("TAG", StatusCode::NOT_MODIFIED),
+            ("W/TAG", StatusCode::NOT_MODIFIED),
+            ("\"other\", W/TAG", StatusCode::NOT_MODIFIED),
+            ("*", StatusCode::NOT_MODIFIED),
+        ] {
+            loop {
+                let tag = tag_now().await;
+                // The same in each coding, which only a weak one may be.
+                let known = known.replace("TAG", tag.strip_prefix("W/").unwrap());
+                let again = served
+                    .get(&dev, path)
+                    .header(ACCEPT_ENCODING, coding)
+                    .header(IF_NONE_MATCH, &known)
+                    .send()
+                    .await
+                    .unwrap();
+                // One that has just begun may learn of something between two requests.
+                if again.headers()[ETAG] != tag.as_str() {
+                    assert!(
+                        Instant::now() < deadline,
+                        "{coding} {known}: never twice the same"
+                    );
+                    continue;
+                }
+                assert_eq!(again.status(), status, "{coding} {known}");
+                assert_eq!(again.headers()[VARY], "Accept, Accept-Encoding, Authorization");
+                break;
+            }
+        }
+    }
+    // Of what there is not nobody has anything.
+    let nothing = served.get(&dev, "/api/v1/datasets/nothing/rows");
+    let nothing = nothing.header(IF_NONE_MATCH, "*").send().await.unwrap();
+    assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
+    let tag = tag_now().await;
     lab.deliver("", &[mail(77)]);
     lab.runs();
     let deadline = Instant::now() + Duration::from_secs(10);

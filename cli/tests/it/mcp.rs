@@ -553,9 +553,13 @@ async fn each_token_is_shown_what_it_may_use() {
     let [of_dev, of_public, of_notes] = [0, 1, 2].map(|who| seen[who].clone());
     // What only programs and people of the owner may ask, and what only its developer.
     assert!(
-        of_dev.0.contains("list_runs") && of_notes.0.contains("list_runs"),
+        of_dev.0.contains("list_runs") && of_notes.0.contains("get_alerts"),
         "{seen:#?}"
     );
+    // Runs are of all datasets.
+    for of_runs in ["list_runs", "get_run", "start_run"] {
+        assert!(!of_notes.0.contains(of_runs), "{seen:#?}");
+    }
     assert!(
         of_public.0.contains("search") && of_public.0.is_subset(&of_dev.0),
         "{seen:#?}"

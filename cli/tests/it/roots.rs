@@ -25,6 +25,9 @@ fn misses(lab: &Lab, cause: &str) -> Value {
         rejects[0]["item"].as_str().unwrap().ends_with("/away"),
         "{rejects:#?}"
     );
+    let alerts = lab.json(&["alerts"]);
+    let key = alerts["alerts"][0]["key"].as_str().unwrap();
+    assert_eq!(key, format!("rejected:{}", run["pipeline"].as_str().unwrap()));
     let reason = rejects[0]["reason"].as_str().unwrap();
     for words in [cause, "Mount its disk", "take it out of the configuration"] {
         assert!(reason.contains(words), "{reason}");

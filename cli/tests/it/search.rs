@@ -336,8 +336,11 @@ fn sql_joins_what_a_search_finds() {
             "SELECT * FROM vector_search('emails', 'x')",
             "dkc index model --install",
         ),
-        ("SELECT * FROM search('email', 'x')", "no dataset `email`"),
-        ("SELECT * FROM search('runs', 'x')", "no dataset `runs`"),
+        (
+            "SELECT * FROM search('email', 'x')",
+            "no dataset `email`; did you mean `emails`?",
+        ),
+        ("SELECT * FROM search('runs', 'x')", "`runs` cannot be searched"),
         ("SELECT * FROM search('emails', 'form:x')", "column"),
         ("SELECT * FROM search('emails', 'x', 0)", "a number from 1"),
         (
@@ -455,6 +458,42 @@ fn without_a_reranker_or_its_files_what_to_do_is_told() {
     let said = lab.said(&["search", "eval", "topics.tsv", "--rerank"]);
     assert_eq!(said.code, Some(1), "{said:#?}");
     assert!(said.err.contains("nowhere"), "{said:#?}");
+}
+
+#[test]
+fn what_is_no_reranker_is_told_and_search_answers_without_it() {
+    let lab = with_reranker("other");
+    // Its output has another name, as that of a model whose outputs are vectors.
+    let mut model = fs::read(lab.path("models/counting/model.onnx")).unwrap();
+    while let Some(at) = model.windows(6).position(|name| name == b"logits") {
+        model[at..at + 6].copy_from_slice(b"states");
+    }
+    lab.write("models/other/model.onnx", model);
+    let tokenizer = fs::read(lab.path("models/counting/tokenizer.json")).unwrap();
+    lab.write("models/other/tokenizer.json", tokenizer);
+    let why = "is no cross-encoder";
+    let answer = lab.json(&["search", "hosting", "--rerank"]);
+    let found = answer["hits"].as_array().unwrap();
+    assert_eq!((found.len(), &found[0]["title"]), (3, &"First".into()));
+    let notes = answer["notes"].to_string();
+    assert!(notes.contains("not reranked") && notes.contains(why), "{notes}");
+    let told = lab.json(&["doctor"]);
+    let mut checks = told["checks"].as_array().unwrap().iter();
+    let check = checks.find(|check| check["check"] == "search.reranker").unwrap();
+    assert_eq!(check["status"], "warning", "{check:#}");
+    assert!(check["found"].as_str().unwrap().contains(why), "{check:#}");
+    let said = lab.said(&["index", "model"]);
+    assert!(
+        said.err.contains("`search.reranker`") && said.err.contains(why),
+        "{said:#?}"
+    );
+    lab.write("topics.tsv", "1\thosting\n");
+    lab.write("topics.qrels", "1 0 second 1\n");
+    let said = lab.said(&["search", "eval", "topics.tsv", "--rerank"]);
+    assert!(
+        said.code == Some(1) && said.err.contains("cross-encoder"),
+        "{said:#?}"
+    );
 }
 
 /// The floor of quality: judged answers over a public corpus, with the static model, which reads it in seconds.

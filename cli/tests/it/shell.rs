@@ -274,6 +274,10 @@ fn dot_commands_do_what_others_have_taught() {
         &["subject\nmail 001"],
     );
     says(".save", &["write .save NAME"]);
+    says(
+        ".sav x",
+        &["the beginning of 2 commands", "write `.save` or `.saved`"],
+    );
     says(".run", &["write .run NAME"]);
     says(".save by-sender", &["queries/by-sender.sql"]);
     says(".save by-sender", &["is there already"]);
@@ -339,8 +343,17 @@ fn a_script_is_done_in_order_up_to_its_first_error() {
         piped(command)
             .code(1)
             .stdout("")
-            .stderr(predicate::str::contains("a script cannot use"));
+            .stderr(predicate::str::contains("a script cannot use"))
+            .stderr(predicate::str::contains("line 1 of standard input"));
     }
+    lab.write("kept.sql", ".mode csv\nSELECT\n1 AS n;\n.save x\n");
+    let said = lab.said(&["sql", "-f", "kept.sql"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(1), "n\n1\n"), "{said:#?}");
+    let told = said.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        told.contains("line 4 of `kept.sql`") && told.contains("a script cannot use `.save`"),
+        "{told}"
+    );
     assert!(!lab.path("x").exists());
     assert_eq!(lab.number("SELECT count(*) FROM emails"), 2);
 }

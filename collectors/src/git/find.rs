@@ -117,7 +117,7 @@ fn end_of(path: &Path, parts: usize) -> String {
 
 impl Repositories {
     fn look_at(&mut self, folder: &Path, root: &Path) {
-        if folder.join(".git").symlink_metadata().is_ok() || is_bare(folder) {
+        if is_repository(folder) {
             let below = folder.strip_prefix(root).unwrap_or(folder);
             let name = if below.as_os_str().is_empty() {
                 root.file_name().map_or(root, Path::new)
@@ -179,6 +179,11 @@ impl Repositories {
             raw: None,
         });
     }
+}
+
+/// Whether a folder is to be a repository, sound or not.
+pub(super) fn is_repository(folder: &Path) -> bool {
+    folder.join(".git").symlink_metadata().is_ok() || is_bare(folder)
 }
 
 /// Whether a folder is a repository without a work tree, by the files that git asks for (`is_git_directory`).

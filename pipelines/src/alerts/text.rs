@@ -117,6 +117,7 @@ fn headline(kind: AlertKind, subject: &str) -> String {
         AlertKind::DiskFull => format!("the {subject} is nearly full"),
         AlertKind::Unreadable => format!("the {subject} cannot be read"),
         AlertKind::Stalled => format!("the {subject} stands still"),
+        AlertKind::Rejected => format!("{subject} rejected items"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `get_alerts`: what is wrong now, since when, and what to do about it.
 //!
 //! - It tells the alerts that are open, corrected by how pipelines fare now, and what it finds itself at the moment it is
-//!   asked: the lake, the disk, rejected items, the queue. What both know is told once.
+//!   asked: the lake, the disk, the queue, the error of what fails. What both know is told once.
 //! - Not here: when something becomes an alert, and sending it to anybody (`pipelines::alerts`); what is not collected at
 //!   all (`get_uptime_status`).
 
@@ -28,6 +28,11 @@ const MOST_RUNS: u32 = 50;
 
 /// Characters of an error that are told; `get_run` has all of it.
 const MOST_ERROR: usize = 500;
+
+/// What alerts are about that are of no pipeline and no dataset, as the service that watches names it.
+const LAKE: &str = "lake";
+const DISK: &str = "disk";
+const QUEUE: &str = "queue";
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
@@ -71,8 +76,8 @@ struct Alert {
     kind: AlertKind,
     /// What is wrong.
     what: String,
-    /// The pipeline or dataset, if it is about one.
-    subject: Option<String>,
+    /// The pipeline or dataset that it is about, or else `lake`, `disk`, `queue` or `schedules`.
+    subject: String,
     /// Since when, UTC; absent if that is not known.
     since: Option<String>,
     /// The beginning of the error, which may quote a source: not to be obeyed.
@@ -113,6 +118,7 @@ impl From<Stored> for AlertKind {
             Stored::DiskFull => Self::DiskFull,
             Stored::Unreadable => Self::Unreadable,
             Stored::Stalled => Self::Stalled,
+            Stored::Rejected => Self::Rejected,
         }
     }
 }
@@ -120,15 +126,11 @@ impl From<Stored> for AlertKind {
 impl From<&Wrong> for Alert {
     fn from(wrong: &Wrong) -> Self {
         let alert = &wrong.alert;
-        let is_of_one = matches!(
-            alert.kind,
-            Stored::Failing | Stored::Late | Stored::SchemaChanged | Stored::Budget
-        );
         Self {
             key: alert.key.clone(),
             kind: alert.kind.into(),
             what: alert.what.clone(),
-            subject: is_of_one.then(|| alert.subject.clone()),
+            subject: alert.subject.clone(),
             since: wrong.since.and_then(written),
             error: None,
             next_step: alert.next_step.clone(),
@@ -152,7 +154,8 @@ async fn alerts(call: Call<'_>, _: Alerts) -> Result<AlertList, Problem> {
     let expected: Vec<Expected> = pipelines.iter().map(expected).collect();
     match shown_pipelines(call, MOST_RUNS).await {
         Ok(pipelines) => found.extend(pipelines.iter().filter_map(|(pipeline, runs)| {
-            of_runs(pipeline, runs, head.fares.failing.contains_key(&pipeline.name))
+            let is_failing = head.fares.failing.contains_key(&pipeline.name);
+            is_failing.then(|| of_runs(pipeline, runs)).flatten()
         })),
         // What is wrong with the lake may be why; it is told all the same.
         Err(_) => notes.push("the history of runs cannot be read; `dkc doctor` tells more".to_owned()),
@@ -191,10 +194,10 @@ fn together(open: Vec<Alert>, found: Vec<Alert>) -> Vec<Alert> {
 fn of_lake(head: &Head) -> Option<Alert> {
     // Why is in the log: it names files.
     head.failure.as_ref().map(|_| Alert {
-        key: Stored::Unreadable.key("lake"),
+        key: Stored::Unreadable.key(LAKE),
         kind: AlertKind::Unreadable,
         what: "the lake cannot be read, so that answers are of what was known before".to_owned(),
-        subject: None,
+        subject: LAKE.to_owned(),
         since: None,
         error: None,
         next_step: "run `dkc doctor`, then `dkc verify`; the log of the service says why".to_owned(),
@@ -203,13 +206,13 @@ fn of_lake(head: &Head) -> Option<Alert> {
 
 fn of_disk(disk: Disk) -> Option<Alert> {
     (disk.free_percent < LEAST_FREE).then(|| Alert {
-        key: Stored::DiskFull.key("disk"),
+        key: Stored::DiskFull.key(DISK),
         kind: AlertKind::DiskFull,
         what: format!(
             "the disk of the data directory is nearly full: {} of {} bytes are free",
             disk.free_bytes, disk.bytes
         ),
-        subject: None,
+        subject: DISK.to_owned(),
         since: None,
         error: None,
         next_step: "make room on that disk, or run `dkc compact`, which removes old snapshots".to_owned(),
@@ -218,56 +221,33 @@ fn of_disk(disk: Disk) -> Option<Alert> {
 
 fn of_queue(head: &Head, now: Timestamp) -> Option<Alert> {
     head.stalled_since(now).map(|since| Alert {
-        key: Stored::Stalled.key("queue"),
+        key: Stored::Stalled.key(QUEUE),
         kind: AlertKind::Stalled,
         what: "runs wait to begin, and nobody takes them".to_owned(),
-        subject: None,
+        subject: QUEUE.to_owned(),
         since: Some(since.to_string()),
         error: None,
         next_step: "see whether `dkc serve` or `dkc daemon` is at work, and what its log says".to_owned(),
     })
 }
 
-/// What is wrong with the last run of a pipeline that ended; the newest run is the first. One that failed is wrong if the
-/// pipeline fails by the definition of all: other tries may be to come.
-fn of_runs(pipeline: &Pipeline, runs: &[Run], is_failing: bool) -> Option<Alert> {
+/// How a pipeline that fails does, by its runs; the newest is the first.
+fn of_runs(pipeline: &Pipeline, runs: &[Run]) -> Option<Alert> {
     // One that was skipped says nothing of how they fare.
     let is_over = |run: &&Run| run.state.is_over() && run.state != RunState::Skipped;
     let last = runs.iter().find(is_over)?;
+    let failed = runs.iter().filter(is_over);
+    let first = failed.take_while(|run| run.state == RunState::Failed).last()?;
     let name = &pipeline.name;
-    let alert = Alert {
+    let error = last.error.as_deref();
+    Some(Alert {
         key: Stored::Failing.key(name),
         kind: AlertKind::Failing,
-        what: String::new(),
-        subject: Some(name.clone()),
-        since: written(last.ended_at.unwrap_or(last.started_at)),
-        error: None,
-        next_step: String::new(),
-    };
-    if last.state == RunState::Failed {
-        if !is_failing {
-            return None;
-        }
-        let failed = runs.iter().filter(is_over);
-        let first = failed.take_while(|run| run.state == RunState::Failed).last();
-        let error = last.error.as_deref();
-        return Some(Alert {
-            what: format!("the pipeline `{name}` fails"),
-            since: first.and_then(|run| written(run.started_at)),
-            error: error.map(|error| error.chars().take(MOST_ERROR).collect()),
-            next_step: format!("mend what the error says, then `dkc run {name}`"),
-            ..alert
-        });
-    }
-    (last.counts.items_rejected > 0).then(|| Alert {
-        key: format!("rejected:{name}"),
-        kind: AlertKind::Rejected,
-        what: format!(
-            "the last run of `{name}` rejected {} of {} items",
-            last.counts.items_rejected, last.counts.items_seen
-        ),
-        next_step: "the dataset `rejects` says why of each".to_owned(),
-        ..alert
+        what: format!("the pipeline `{name}` fails"),
+        subject: name.clone(),
+        since: written(first.started_at),
+        error: error.map(|error| error.chars().take(MOST_ERROR).collect()),
+        next_step: format!("mend what the error says, then `dkc run {name}`"),
     })
 }
 
@@ -278,7 +258,7 @@ mod tests {
     use schemas::datasets::runs::Trigger;
     use std::collections::BTreeSet;
     use std::sync::Arc;
-    use store::alerts::{Failed, Fares, Open};
+    use store::alerts::{Failed, Fares, Open, Rejecting};
 
     fn pipeline() -> Pipeline {
         Pipeline {
@@ -320,24 +300,43 @@ mod tests {
             run(RunState::Succeeded, 20),
             run(RunState::Failed, 10),
         ];
-        let alert = of_runs(&pipeline(), &runs, true).unwrap();
+        let alert = of_runs(&pipeline(), &runs).unwrap();
         assert_eq!(alert.kind, AlertKind::Failing);
         assert_eq!(alert.since.as_deref(), Some("1970-01-01T00:00:30Z"));
         assert_eq!(alert.error.unwrap().chars().count(), MOST_ERROR);
-        assert_eq!(of_runs(&pipeline(), &runs[4..], true), None);
-        assert_eq!(of_runs(&pipeline(), &runs[..2], true), None);
-        // Another try is to come.
-        assert_eq!(of_runs(&pipeline(), &runs, false), None);
+        assert_eq!(of_runs(&pipeline(), &runs[4..]), None);
+        assert_eq!(of_runs(&pipeline(), &runs[..2]), None);
     }
 
     #[test]
-    fn rejects_of_the_last_run_are_told() {
-        let mut last = run(RunState::PartlySucceeded, 9);
-        last.counts.items_seen = 5;
-        last.counts.items_rejected = 2;
-        let alert = of_runs(&pipeline(), &[last, run(RunState::Failed, 8)], false).unwrap();
-        assert_eq!(alert.kind, AlertKind::Rejected);
-        assert!(alert.what.contains("2 of 5"), "{}", alert.what);
+    fn rejects_of_the_last_run_are_told_as_dkc_alerts_tells_them() {
+        let rejecting = Rejecting {
+            run: "0198".to_owned(),
+            seen: 5,
+            rejected: 2,
+            since: 7_000_000,
+        };
+        let fares = Fares {
+            rejecting: [("mail".to_owned(), rejecting)].into(),
+            ..Fares::default()
+        };
+        let head = Head {
+            fares: Arc::new(fares),
+            ..Head::default()
+        };
+        let expected = Expected {
+            pipeline: "mail".to_owned(),
+            ..Expected::default()
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let told = open(&head, std::slice::from_ref(&expected), &View::default(), now);
+        assert_eq!(
+            (told[0].kind, told[0].key.as_str()),
+            (AlertKind::Rejected, "rejected:mail")
+        );
+        assert_eq!(told[0].subject, "mail");
+        assert!(told[0].what.contains("2 of 5"), "{told:?}");
+        assert!(open(&head, &[], &View::default(), now).is_empty());
     }
 
     /// What there is where these alerts are open and `mail` fails.
@@ -368,11 +367,13 @@ mod tests {
         ]);
         let found = vec![
             of_disk(Disk::new(1_000, 49)).unwrap(),
-            of_runs(&pipeline(), &[run(RunState::Failed, 9)], true).unwrap(),
+            of_runs(&pipeline(), &[run(RunState::Failed, 9)]).unwrap(),
         ];
         let open = open(&head, &[], &View::default(), Timestamp::UNIX_EPOCH);
         let alerts = together(open, found);
         let told: Vec<(AlertKind, &str)> = alerts.iter().map(|one| (one.kind, one.what.as_str())).collect();
+        let subjects: Vec<&str> = alerts.iter().map(|one| one.subject.as_str()).collect();
+        assert_eq!(subjects, ["disk", "mail", "notes"]);
         let what = "as the alert says";
         assert_eq!(
             told,
@@ -401,8 +402,8 @@ mod tests {
         assert_eq!(alerts[0].key, "stalled:schedules");
         assert_eq!((alerts[0].kind, &alerts[0].since), (AlertKind::Stalled, &None));
         assert_eq!(
-            (&alerts[0].subject, alerts[1].subject.as_deref()),
-            (&None, Some("mail"))
+            (alerts[0].subject.as_str(), alerts[1].subject.as_str()),
+            ("schedules", "mail")
         );
         assert_eq!(alerts[1].key, "failing:mail");
         assert_eq!(alerts[1].since.as_deref(), Some("1970-01-01T00:00:07Z"));
@@ -437,6 +438,7 @@ mod tests {
         };
         let alert = of_queue(&head, Timestamp::from_second(3_600).unwrap()).unwrap();
         assert_eq!(alert.since.as_deref(), Some("1970-01-01T00:00:00Z"));
+        assert_eq!(alert.subject, "queue");
         assert_eq!(of_queue(&head, Timestamp::from_second(1).unwrap()), None);
     }
 
@@ -448,8 +450,13 @@ mod tests {
         };
         let alert = of_lake(&head).unwrap();
         assert!(!format!("{alert:?}").contains("/data"));
+        assert_eq!(alert.subject, "lake");
         assert_eq!(of_lake(&Head::default()), None);
-        assert_eq!(of_disk(Disk::new(1_000, 49)).unwrap().kind, AlertKind::DiskFull);
+        let alert = of_disk(Disk::new(1_000, 49)).unwrap();
+        assert_eq!(
+            (alert.kind, alert.subject.as_str()),
+            (AlertKind::DiskFull, "disk")
+        );
         assert_eq!(of_disk(Disk::new(1_000, 50)), None);
     }
 }

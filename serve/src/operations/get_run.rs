@@ -22,7 +22,7 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<GetRun>(),
     example: r#"{"run": "the id of a run"}"#,
     output: Output::Json(|types| types.subschema_for::<ToldRun>()),
-    toolset: &toolset::MONITORING,
+    toolset: &toolset::RUNS,
     holds_collected: true,
     plan: None,
     call: |call, input| Box::pin(async move { answer(&get(call, parse(input)?).await?) }),

@@ -25,7 +25,7 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<GetRunLog>(),
     example: r#"{"run": "the id of a run"}"#,
     output: Output::Json(|types| types.subschema_for::<RunLines>()),
-    toolset: &toolset::MONITORING,
+    toolset: &toolset::RUNS,
     holds_collected: true,
     plan: None,
     call: |call, input| Box::pin(async move { answer(&log(call, parse(input)?).await?) }),

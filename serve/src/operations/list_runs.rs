@@ -22,7 +22,7 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<ListRuns>(),
     example: r#"{"limit": 5}"#,
     output: Output::Json(|types| types.subschema_for::<RunList>()),
-    toolset: &toolset::MONITORING,
+    toolset: &toolset::RUNS,
     holds_collected: true,
     plan: None,
     call: |call, input| Box::pin(async move { answer(&list(call, parse(input)?).await?) }),

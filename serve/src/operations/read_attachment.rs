@@ -8,7 +8,7 @@ use super::get_attachment::{GetAttachment, cut};
 use super::get_original::named;
 use crate::operation::{Call, Effect, Method, Operation, Original, Output, Reply, TRUSTED, parse};
 use crate::problem::{Kind, Problem};
-use crate::roots::is_secret;
+use crate::roots::{NEVER_READ, is_secret};
 use crate::toolset;
 use bytes::Bytes;
 use schemas::Digest;
@@ -56,7 +56,7 @@ async fn read(call: Call<'_>, input: GetAttachment) -> Result<Reply, Problem> {
     if looks_secret(&name) || KEYS.contains(&media_type.as_str()) {
         return Err(Problem::new(
             Kind::Forbidden,
-            "the attachment looks like a secret; those are never read",
+            format!("the attachment {NEVER_READ}"),
         ));
     }
     let original = Original {

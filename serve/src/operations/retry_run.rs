@@ -3,7 +3,6 @@
 //! - It is a run of its own, which names the one it is for.
 //! - Not here: runs that are tried again by themselves (`pipelines::worker`).
 
-use super::cancel_run::check_view;
 use super::get_run::known;
 use super::start_run::{AskedRun, configured};
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
@@ -28,7 +27,7 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<RetryRun>(),
     example: r#"{"run": "the id of a run"}"#,
     output: Output::Json(|types| types.subschema_for::<AskedRun>()),
-    toolset: &toolset::MONITORING,
+    toolset: &toolset::RUNS,
     holds_collected: false,
     plan: None,
     call: |call, input| Box::pin(async move { answer(&retry(call, parse(input)?).await?) }),
@@ -44,7 +43,6 @@ struct RetryRun {
 }
 
 async fn retry(call: Call<'_>, input: RetryRun) -> Result<AskedRun, Problem> {
-    check_view(&call.caller.view)?;
     let runs = call.gateway.lake.store().runs();
     let run = known(runs, &input.run).await?;
     let pipelines = &call.gateway.config.pipelines;

@@ -146,11 +146,8 @@ async fn search(call: Call<'_>, input: Search) -> Result<Found, Problem> {
     let mut within: Vec<&'static Dataset> = Vec::new();
     for name in &input.within {
         let dataset = visible(name, view)?;
-        if !view.searches(dataset) {
-            return Err(Problem::unprocessable(format!(
-                "`{}` cannot be searched",
-                dataset.name
-            )));
+        if let Some(why) = view.not_searched(dataset) {
+            return Err(Problem::unprocessable(why));
         }
         within.push(dataset);
     }
@@ -222,13 +219,6 @@ pub(crate) fn problem(error: SearchError) -> Problem {
             .after(2)
         }
         SearchError::TooMany(..) | SearchError::NoReranker => Problem::unprocessable(error.to_string()),
-        SearchError::Rerank(error) => {
-            tracing::warn!(?error, "reranking is off");
-            Problem::new(
-                Kind::Unavailable,
-                "reranking is off: its model cannot be used; `dkc search --rerank` says why",
-            )
-        }
         SearchError::Embed(error) => {
             tracing::warn!(%error, "search by meaning is off");
             Problem::new(

@@ -96,11 +96,8 @@ struct Written {
 async fn search(call: Call<'_>, input: SearchCommits) -> Result<FoundCommits, Problem> {
     let view = &call.caller.view;
     visible(DATASET.name, view)?;
-    if !view.searches(&DATASET) {
-        return Err(Problem::unprocessable(format!(
-            "`{}` cannot be searched: columns of it are masked for this token",
-            DATASET.name
-        )));
+    if let Some(why) = view.not_searched(&DATASET) {
+        return Err(Problem::unprocessable(why));
     }
     let mut query = Query::parse_within(&input.q, &Zoned::now(), view).map_err(Problem::unprocessable)?;
     if let Some(value) = input.repository {

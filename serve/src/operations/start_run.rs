@@ -30,7 +30,7 @@ pub(crate) const OPERATION: Operation = Operation {
     input: |types| types.subschema_for::<StartRun>(),
     example: r#"{"pipeline": "mail"}"#,
     output: Output::Json(|types| types.subschema_for::<AskedRun>()),
-    toolset: &toolset::MONITORING,
+    toolset: &toolset::RUNS,
     holds_collected: false,
     plan: None,
     call: |call, input| Box::pin(async move { answer(&start(call, parse(input)?).await?) }),
@@ -270,5 +270,7 @@ mod tests {
         assert!(OPERATION.roles.contains(&Role::Automated));
         assert!(!OPERATION.roles.contains(&Role::Public));
         assert_eq!(OPERATION.effect, Effect::Act);
+        // Runs are of all datasets: whoever may see some of them only begins none.
+        assert!(OPERATION.is_of_all());
     }
 }

@@ -26,6 +26,9 @@ use uuid::Uuid;
 /// The request's id, in its answer, the log and the audit record.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What all routes begin with that are for whoever says who they are.
+const API: &str = "/api/";
+
 /// What a proxy proves itself with, where others share its address.
 const PROXY_SECRET: HeaderName = HeaderName::from_static("x-dkc-proxy-secret");
 
@@ -130,6 +133,20 @@ fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> 
 pub(crate) async fn caller(gateway: &Gateway, request: &Parts) -> Result<Caller, Problem> {
     let pulse = Pulse::of(&request.extensions);
     pulse.beside(of_request(gateway, request)).await
+}
+
+/// Who sent a request that no route answers; nobody in particular, where they do not say.
+///
+/// # Errors
+/// Those of [`caller`], beneath [`API`]: whether there is something, and by which methods, is not to be found out there.
+pub(super) async fn caller_of_no_route(
+    gateway: &Gateway,
+    request: &Parts,
+) -> Result<Option<Caller>, Problem> {
+    match caller(gateway, request).await {
+        Err(problem) if request.uri.path().starts_with(API) => Err(problem),
+        known => Ok(known.ok()),
+    }
 }
 
 async fn of_request(gateway: &Gateway, request: &Parts) -> Result<Caller, Problem> {

@@ -235,7 +235,7 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
 fn headers(operation: &Operation) -> impl Iterator<Item = (&'static str, &'static str)> {
     let of_cacheable = (
         "If-None-Match",
-        "The `ETag` of an answer that the client has: if it is still the same, it is not sent again.",
+        "The `ETag` of an answer that the client has, several, or `*` for any: if it is still the same, it is not sent again.",
     );
     let of_events = (
         "Last-Event-ID",
@@ -323,7 +323,7 @@ fn responses(operation: &Operation, types: &mut SchemaGenerator) -> ResponsesBui
         Output::Bytes => good = good.content("*/*", ContentBuilder::new().build()),
     }
     if operation.is_cacheable {
-        let about = "The name of exactly this answer, for `If-None-Match`.";
+        let about = "The name of this answer, for `If-None-Match`; weak where it may come compressed.";
         good = good.header("ETag", HeaderBuilder::new().description(Some(about)).build());
     }
     let mut responses = ResponsesBuilder::new().response("200", good);

@@ -6,14 +6,14 @@
 
 mod disposition;
 
+use super::etag::Tag;
 use super::format::media_type;
-use crate::caller::Caller;
-use crate::dispatcher::{Gateway, Ticket};
+use crate::dispatcher::Ticket;
 use crate::operation::{Operation, Original, Page, Reply, Rows};
 use crate::problem::{Kind, Problem};
 use arrow_array::RecordBatch;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use disposition::disposition;
@@ -37,49 +37,21 @@ const STALLED: Duration = Duration::from_secs(30);
 /// Says which pages may use an answer that they do not read, as a script or a picture (Fetch §3.7).
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// The name of exactly this answer (RFC 9110 §8.8.3): of the snapshot, the input, what the caller may see, the format.
-pub(super) fn tag(
-    gateway: &Gateway,
-    caller: &Caller,
-    operation: &Operation,
-    input: &Value,
-    format: Format,
-) -> String {
-    let head = gateway.lake.head();
-    let named = (
-        operation.name,
-        input,
-        &*caller.view,
-        format.name(),
-        (head.snapshot, head.state),
-        &head.fares.collected,
-    );
-    let digest = blake3::hash(&serde_json::to_vec(&named).unwrap_or_default()).to_hex();
-    format!("\"{}-{}\"", head.snapshot, digest.get(..24).unwrap_or_default())
-}
-
-/// The name of exactly these bytes: their digest, whatever else the lake has by now.
-pub(super) fn tag_of(original: &Original) -> String {
-    format!("\"{}\"", original.sha256)
-}
-
-/// Whether the client has this answer already.
-pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let lines = headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
-    let mut tags = lines
-        .flat_map(|line| line.split(','))
-        .map(|known| known.trim().trim_start_matches("W/"));
-    tags.any(|known| known == tag)
-}
-
-pub(super) fn not_modified(tag: &str) -> Response {
+/// That a client has the answer of this name already.
+pub(super) fn not_modified(tag: &Tag) -> Response {
     let mut answer = response(StatusCode::NOT_MODIFIED, None, Body::empty());
-    insert(&mut answer, header::ETAG, tag);
-    insert(&mut answer, header::VARY, "Accept, Authorization");
+    name(&mut answer, tag);
     answer
+}
+
+/// Says what an answer is named, and what of a request it depends on: the same with its body and without.
+fn name(answer: &mut Response, tag: &Tag) {
+    let depends_on = match tag.is_weak() {
+        true => "Accept, Accept-Encoding, Authorization",
+        false => "Accept, Authorization",
+    };
+    insert(answer, header::ETAG, tag.as_str());
+    insert(answer, header::VARY, depends_on);
 }
 
 /// A problem as a response.
@@ -104,7 +76,7 @@ pub(super) async fn write(
     reply: Reply,
     operation: &Operation,
     format: Format,
-    tag: Option<String>,
+    tag: Option<Tag>,
     mut ticket: Ticket,
 ) -> Result<Response, Problem> {
     let mut answer = match reply {
@@ -126,8 +98,7 @@ pub(super) async fn write(
         }
     };
     if let Some(tag) = tag {
-        insert(&mut answer, header::ETAG, &tag);
-        insert(&mut answer, header::VARY, "Accept, Authorization");
+        name(&mut answer, &tag);
     }
     Ok(answer)
 }
@@ -351,17 +322,22 @@ impl Write for Pieces {
     }
 }
 
+/// The media type of bytes as they are sent; any bytes where what they are said to be is none.
+pub(super) fn type_of(original: &Original) -> String {
+    match original.media_type.parse::<mime::Mime>() {
+        Ok(media_type) => media_type.to_string(),
+        Err(_) => "application/octet-stream".to_owned(),
+    }
+}
+
 /// Bytes that somebody else made: a browser may show a picture, and runs nothing.
 fn bytes_as(original: Original) -> Response {
     let is_picture = matches!(
         original.media_type.as_str(),
         "image/jpeg" | "image/png" | "image/webp" | "image/gif" | "image/avif"
     );
+    let media_type = type_of(&original);
     let mut answer = response(StatusCode::OK, None, original.bytes.into());
-    let media_type = match original.media_type.parse::<mime::Mime>() {
-        Ok(media_type) => media_type.to_string(),
-        Err(_) => "application/octet-stream".to_owned(),
-    };
     insert(&mut answer, header::CONTENT_TYPE, &media_type);
     insert(
         &mut answer,

@@ -1,6 +1,6 @@
 //! Which files look by their names as if they held a secret.
 //!
-//! - In: a path. Out: whether its file is named only, and never read.
+//! - In: a path. Out: whether its file is named only, and never read; the words for that.
 //! - Not here: the folders of credentials that the owner configured (`roots`).
 
 use ignore::Match;
@@ -95,6 +95,11 @@ static RULES: LazyLock<Option<Gitignore>> = LazyLock::new(|| {
     }
     rules.build().ok()
 });
+
+/// Why something is not shown, after what it is. Where paths are looked up, what is in the folders of credentials that the
+/// owner configured is withheld with these words, too.
+pub(crate) const NEVER_READ: &str =
+    "looks like a secret, or is in a folder of credentials; those are never read";
 
 /// Whether a file looks by its path as if it held a secret.
 pub(crate) fn is_secret(path: &Path) -> bool {

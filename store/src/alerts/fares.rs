@@ -59,6 +59,20 @@ pub struct Failed {
     pub since: Instant,
 }
 
+/// That the last run of a pipeline that ended well or failed has ended well, and rejected items: some that it could not
+/// read, or a folder of its source that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejecting {
+    /// The run.
+    pub run: String,
+    /// Items that it saw.
+    pub seen: i64,
+    /// Items that it rejected.
+    pub rejected: i64,
+    /// When it ended.
+    pub since: Instant,
+}
+
 /// How pipelines fare.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fares {
@@ -66,6 +80,8 @@ pub struct Fares {
     pub collected: BTreeMap<String, Instant>,
     /// The pipelines that fail.
     pub failing: BTreeMap<String, Failed>,
+    /// The pipelines whose last run rejected items.
+    pub rejecting: BTreeMap<String, Rejecting>,
     /// Since when it is watched that each pipeline collects; none of which no service has looked.
     pub watched: HashMap<String, Instant>,
     /// The alerts that are open, the oldest first: what the service found when it last looked.
@@ -180,8 +196,8 @@ impl Fares {
         })
     }
 
-    /// What is wrong, the oldest first: the alerts that are open, but of what fails and is late those that are so by the
-    /// history of runs, told or not. A service looks once a minute, and one that is dead does not look: that comes before
+    /// What is wrong, the oldest first: the alerts that are open, but of what fails, is late or rejects items those that are
+    /// so by the history of runs, told or not. A service looks once a minute, and one that is dead does not look: that comes before
     /// the others, which are not all then.
     pub fn wrong(&self, expected: &[Expected], now: Instant) -> Vec<Wrong> {
         let is_so = |open: &&Open| self.is_so(open, expected, now);
@@ -196,7 +212,11 @@ impl Fares {
                 alert: late(one, self.collected.get(name).copied()),
                 since: Some(since),
             });
-            for new in failing.into_iter().chain(late) {
+            let rejected = self.rejecting.get(name).map(|rejecting| Wrong {
+                alert: rejected(name, rejecting),
+                since: Some(rejecting.since),
+            });
+            for new in failing.into_iter().chain(late).chain(rejected) {
                 if !wrong.iter().any(|known| known.alert.key == new.alert.key) {
                     wrong.push(new);
                 }
@@ -234,6 +254,21 @@ fn failing(name: &str, failed: &Failed) -> Alert {
         subject: name.to_owned(),
         what: format!("its run {run} failed{tries}"),
         next_step: format!("look at `dkc runs show {run}`, mend what it says, then `dkc runs retry {run}`"),
+    }
+}
+
+fn rejected(name: &str, rejecting: &Rejecting) -> Alert {
+    let Rejecting {
+        run, seen, rejected, ..
+    } = rejecting;
+    Alert {
+        key: AlertKind::Rejected.key(name),
+        kind: AlertKind::Rejected,
+        subject: name.to_owned(),
+        what: format!("its run {run} rejected {rejected} of {seen} items"),
+        next_step: format!(
+            "the dataset `rejects` says why of each: `dkc sql -c \"SELECT item, reason FROM rejects WHERE source = '{name}'\"`"
+        ),
     }
 }
 
@@ -280,6 +315,14 @@ const FAILING: &str = "SELECT f.pipeline, f.run, f.attempt, COALESCE((
                           AND r.state IN ('queued', 'running') AND r.trigger = 'retry')
            OR EXISTS (SELECT 1 FROM alerts AS a WHERE a.key = 'failing:' || f.pipeline AND a.resolved_at IS NULL))";
 
+/// One that failed says nothing of items, and one that was cancelled has not looked at all of them.
+const REJECTING: &str = "SELECT r.pipeline, r.run, r.items_seen, r.items_rejected,
+        COALESCE(r.ended_at, r.started_at) AS since
+    FROM runs AS r
+    WHERE r.state IN ('succeeded', 'partly_succeeded') AND r.items_rejected > 0
+      AND NOT EXISTS (SELECT 1 FROM runs AS l WHERE l.pipeline = r.pipeline AND l.started_at > r.started_at
+                      AND l.state IN ('succeeded', 'partly_succeeded', 'failed'))";
+
 const COLLECTED: &str = "SELECT pipeline, MAX(ended_at) AS ended FROM runs
     WHERE state IN ('succeeded', 'partly_succeeded') AND ended_at IS NOT NULL GROUP BY pipeline";
 
@@ -294,6 +337,9 @@ impl AlertLog {
         let rows = sqlx::query(FAILING).bind(TOLD_AT).fetch_all(pool).await;
         let failing = rows.map_err(&failed)?;
         let failing = failing.iter().map(failed_of).collect::<Result<_, _>>();
+        let rows = sqlx::query(REJECTING).fetch_all(pool).await;
+        let rejecting = rows.map_err(&failed)?;
+        let rejecting = rejecting.iter().map(rejecting_of).collect::<Result<_, _>>();
         let rows = sqlx::query(COLLECTED).fetch_all(pool).await;
         let collected = rows.map_err(&failed)?;
         let pair = |row: &AnyRow| -> Result<(String, Instant), sqlx::Error> {
@@ -303,6 +349,7 @@ impl AlertLog {
         Ok(Fares {
             collected: collected.map_err(&failed)?,
             failing: failing.map_err(&failed)?,
+            rejecting: rejecting.map_err(&failed)?,
             watched: self.watched().await?,
             open: self.open_now().await?,
             schedules: queue.schedules().await?,
@@ -317,6 +364,16 @@ fn failed_of(row: &AnyRow) -> Result<(String, Failed), sqlx::Error> {
         since: row.try_get("since")?,
     };
     Ok((row.try_get("pipeline")?, failed))
+}
+
+fn rejecting_of(row: &AnyRow) -> Result<(String, Rejecting), sqlx::Error> {
+    let rejecting = Rejecting {
+        run: row.try_get("run")?,
+        seen: row.try_get("items_seen")?,
+        rejected: row.try_get("items_rejected")?,
+        since: row.try_get("since")?,
+    };
+    Ok((row.try_get("pipeline")?, rejecting))
 }
 
 #[cfg(test)]

@@ -63,6 +63,20 @@ impl Reranker {
         }
     }
 
+    /// Whether [`Self::open`] would open a model, as far as its files tell without being downloaded. Reads all weights of
+    /// one in a folder.
+    ///
+    /// # Errors
+    /// What [`Self::open`] would say.
+    pub fn check(models: &Path, name: &str) -> Result<(), EmbedError> {
+        Self::look_for(models, name)?;
+        let folder = models.join(name);
+        if is_in(&folder) {
+            check(&folder.join("model.onnx"))?;
+        }
+        runtime::load(models).map(|_| ())
+    }
+
     /// How well each text answers the query, in the order of the texts: more is better. Takes long: not for a thread
     /// that others wait for.
     ///
@@ -337,8 +351,11 @@ mod tests {
             let error = Reranker::open(models.path(), "made", two()).unwrap_err();
             assert!(matches!(error, EmbedError::Unfit { .. }), "{error:?}");
             assert!(error.to_string().contains("no cross-encoder"), "{error}");
+            let checked = Reranker::check(models.path(), "made").unwrap_err();
+            assert_eq!(checked.to_string(), error.to_string());
         }
         let models = models(&counting());
+        Reranker::check(models.path(), "made").unwrap();
         for broken in ["not a model", ""] {
             fs::write(models.path().join("made/model.onnx"), broken).unwrap();
             let error = Reranker::open(models.path(), "made", two()).unwrap_err();

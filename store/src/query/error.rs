@@ -3,8 +3,10 @@
 
 use super::Limits;
 use crate::error::StoreError;
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
+use schemas::near;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::time::Duration;
@@ -110,6 +112,9 @@ pub enum QueryError {
     /// A search in FROM cannot be read, or has no answer.
     #[error("{0}")]
     Search(String),
+    /// It names a table or a column that is not there.
+    #[error("{0}")]
+    NoSuch(String),
     /// The engine's own words.
     #[error("{0}")]
     Engine(String),
@@ -174,6 +179,17 @@ fn damaged(error: &dyn Display) -> QueryError {
     ))
 }
 
+/// A column that is not there, with those that are; with the names of their tables, where it was written so.
+fn no_column(column: &Column, columns: &[Column]) -> QueryError {
+    let known = columns.iter().map(|known| match column.relation {
+        Some(_) => known.flat_name(),
+        None => known.name.clone(),
+    });
+    let known: Vec<String> = known.collect();
+    let known = known.iter().map(String::as_str);
+    QueryError::NoSuch(near::no_such("column", &column.flat_name(), known))
+}
+
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
         // The innermost message: the prefixes say which part of the engine spoke, which helps nobody.
@@ -185,6 +201,10 @@ impl From<DataFusionError> for QueryError {
                 None => Self::Engine(inner.to_string()),
             },
             DataFusionError::ParquetError(inner) => damaged(inner),
+            DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+                SchemaError::FieldNotFound { field, valid_fields } => no_column(field, valid_fields),
+                _ => Self::Engine(root.strip_backtrace()),
+            },
             root => Self::Engine(root.strip_backtrace()),
         }
     }

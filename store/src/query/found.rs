@@ -7,6 +7,7 @@
 
 use super::parameters::text_of;
 use super::{QueryError, Reader};
+use crate::error::with_causes;
 use crate::search::language::Query;
 use crate::search::{Hit, Mode, Searcher};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
@@ -18,7 +19,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use jiff::Zoned;
 use jiff::tz::TimeZone;
-use schemas::{Dataset, datasets};
+use schemas::{Dataset, datasets, near};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -142,10 +143,17 @@ impl Calls<'_> {
             }
             _ => return Err(wrong(format!("`{table}` cannot be read"))),
         };
-        let dataset = datasets::by_name(name).filter(|dataset| self.asked.view.searches(dataset));
-        let dataset =
-            dataset.ok_or_else(|| wrong(format!("there is no dataset `{name}` that can be searched")))?;
-        let query = Query::parse_within(text, &Zoned::now(), &self.asked.view).map_err(QueryError::Search)?;
+        let view = &self.asked.view;
+        let dataset = datasets::by_name(name).filter(|dataset| view.shows(dataset.name));
+        let dataset = dataset.ok_or_else(|| {
+            let known = datasets::ALL.iter().filter(|dataset| view.searches(dataset));
+            let known = known.map(|dataset| dataset.name);
+            QueryError::NoSuch(near::no_such("dataset", name, known))
+        })?;
+        if let Some(why) = view.not_searched(dataset) {
+            return Err(QueryError::Search(why));
+        }
+        let query = Query::parse_within(text, &Zoned::now(), view).map_err(QueryError::Search)?;
         if self.calls.len() >= MOST_CALLS {
             return Err(QueryError::TooLarge {
                 what: format!("more than {MOST_CALLS} searches"),
@@ -205,9 +213,4 @@ fn rows(dataset: &'static Dataset, hits: &[Hit]) -> Result<RecordBatch, QueryErr
     columns.push(("snippet", Arc::new(snippets)));
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
         .map_err(|error| QueryError::Engine(error.to_string()))
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -19,7 +19,7 @@ use crate::runs::Runs;
 use crate::search::Models;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
-use datafusion::common::ScalarValue;
+use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -32,13 +32,16 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext, ident};
 use datafusion_ducklake::DuckLakeCatalog;
 use object_store::path::Path as ObjectPath;
-use schemas::{View, datasets};
+use schemas::{View, datasets, near};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The schema of all tables.
 pub(super) const MAIN: &str = "main";
+
+/// The catalog of the tables that a query names without one.
+const LAKE: &str = "lake";
 
 /// Bytes that sorts and joins may put into files. More fills the disk for everybody.
 const SPILL_BYTES: u64 = 16 << 30;
@@ -176,7 +179,7 @@ impl Reader {
         losses: &Losses,
     ) -> Result<SessionContext, QueryError> {
         let config = SessionConfig::new()
-            .with_default_catalog_and_schema("lake", MAIN)
+            .with_default_catalog_and_schema(LAKE, MAIN)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(false)
             .with_target_partitions(threads);
@@ -219,7 +222,7 @@ impl Reader {
             relational: self.relational.clone(),
             view: view.clone(),
         };
-        context.register_catalog("lake", Arc::new(lake));
+        context.register_catalog(LAKE, Arc::new(lake));
         for snapshot in past {
             let lake = Tables {
                 lake: bound(*snapshot)?,
@@ -230,6 +233,29 @@ impl Reader {
         }
         Ok(context)
     }
+}
+
+/// What is told where a statement cannot be planned that names `tables`: that the first of them is not there, with the names
+/// that its reader may know; else the planner's own words.
+pub(super) fn unplanned(
+    context: &SessionContext,
+    tables: Vec<TableReference>,
+    error: DataFusionError,
+) -> QueryError {
+    let missing = |table: TableReference| {
+        let table = table.resolve(LAKE, MAIN);
+        // Statements that show something name tables of another schema, which nobody wrote.
+        let schema = context.catalog(&table.catalog)?.schema(MAIN)?;
+        let is_missing = table.schema.as_ref() == MAIN && !schema.table_exist(&table.table);
+        is_missing.then(|| (table.table.to_string(), schema.table_names()))
+    };
+    // Of no other kind is the error of a table that is not there: a database that is away answers with no table either.
+    let is_plan = matches!(error.find_root(), DataFusionError::Plan(_));
+    let missing = is_plan.then(|| tables.into_iter().find_map(missing)).flatten();
+    missing.map_or_else(
+        || error.into(),
+        |(name, known)| QueryError::NoSuch(near::no_such("table", &name, known.iter().map(String::as_str))),
+    )
 }
 
 /// The tables a reader sees: those of the lake, and those that are not in it, which have no past.

@@ -9,7 +9,8 @@ use super::answer::{Answer, Hit, Mode, Models};
 use super::language::Query;
 use super::lists::texts;
 use super::{SearchError, Searcher};
-use crate::embedder::Reranker;
+use crate::embedder::{EmbedError, Reranker};
+use crate::error::with_causes;
 use jiff::tz::TimeZone;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -43,7 +44,12 @@ impl Named {
         }))
     }
 
-    async fn scores(&self, wanted: String, texts: Vec<String>) -> Result<Vec<f32>, SearchError> {
+    /// The scores of texts, or why the model cannot be used.
+    async fn scores(
+        &self,
+        wanted: String,
+        texts: Vec<String>,
+    ) -> Result<Result<Vec<f32>, EmbedError>, SearchError> {
         let mut opened = Arc::clone(&self.opened).lock_owned().await;
         let (models, name, threads) = (self.models.clone(), self.name.clone(), self.threads);
         let scores = spawn_blocking(move || {
@@ -53,7 +59,7 @@ impl Named {
             };
             reranker.scores(&wanted, &texts)
         });
-        scores.await?.map_err(SearchError::Rerank)
+        Ok(scores.await?)
     }
 }
 
@@ -134,19 +140,42 @@ fn text_of(hit: &Hit, said: &str) -> String {
 }
 
 impl Candidates {
-    /// The best rows that were asked for: those that the model read in its order, then the others in theirs. Takes as
-    /// long as it reads, for one query after another.
+    /// The best rows that were asked for: those that the model read in its order, then the others in theirs. Where the
+    /// model cannot be used, all are in the order of before, and a note says why. Takes as long as it reads, for one query
+    /// after another.
+    ///
+    /// # Errors
+    /// [`SearchError::Thread`] when the program is ending.
+    pub async fn reranked(self) -> Result<Answer, SearchError> {
+        let (mut answer, failed) = self.read().await?;
+        let note = failed.map(|error| format!("not reranked: {}", with_causes(&error)));
+        answer.notes.extend(note);
+        Ok(answer)
+    }
+
+    /// The same for whoever measures what the model is good for: without it there is no answer.
     ///
     /// # Errors
     /// [`SearchError::Rerank`] when the model cannot be opened, or fails.
-    pub async fn reranked(self) -> Result<Answer, SearchError> {
+    pub async fn reranked_by_model(self) -> Result<Answer, SearchError> {
+        match self.read().await? {
+            (answer, None) => Ok(answer),
+            (_, Some(error)) => Err(SearchError::Rerank(error)),
+        }
+    }
+
+    /// The rows, and why the model did not order them.
+    async fn read(self) -> Result<(Answer, Option<EmbedError>), SearchError> {
         let mut answer = self.answer;
+        let mut failed = None;
         if !self.texts.is_empty() {
-            let scores = self.reranker.scores(self.wanted, self.texts).await?;
-            in_order(&mut answer.hits, &scores);
+            match self.reranker.scores(self.wanted, self.texts).await? {
+                Ok(scores) => in_order(&mut answer.hits, &scores),
+                Err(error) => failed = Some(error),
+            }
         }
         answer.hits.truncate(self.most);
-        Ok(answer)
+        Ok((answer, failed))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::{ask, commit, files, limits, source, with_one_mail};
 use futures::TryStreamExt as _;
 use schemas::datasets::emails::DATASET;
+use schemas::{Privacy, View};
 use store::Store;
 use store::lake::as_of::AsOf;
 use store::query::{Query, QueryError};
@@ -102,6 +103,48 @@ async fn failure(store: &Store, query: &Query) -> QueryError {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_or_column_that_is_not_there_is_told_with_the_nearest_that_the_reader_may_know() {
+    let data = tempfile::tempdir().unwrap();
+    let store = with_one_mail(data.path()).await;
+    let photos = View {
+        datasets: Some(["photos".to_owned()].into()),
+        ..View::default()
+    };
+    let table = "there is no table `emals`; did you mean `emails`? There are: emails, ";
+    for (text, told) in [
+        ("select * from emals", table),
+        ("select count(*) from (select 1 from main.emals)", table),
+        ("describe emals", table),
+        ("show columns from emals", table),
+        (
+            "select subjct from emails",
+            "there is no column `subjct`; did you mean `subject`? There are: subject, ",
+        ),
+        (
+            "select e.subjct from emails e",
+            "there is no column `e.subjct`; did you mean `e.subject`? There are: e.subject, ",
+        ),
+        (
+            "with t as (select 1 as a) select * from t join emals on true",
+            table,
+        ),
+    ] {
+        let error = failure(&store, &Query::from(text)).await;
+        assert!(error.to_string().starts_with(told), "{text}: {error}");
+        // Whoever may see photos only learns of nothing else.
+        let some = Query {
+            view: photos.clone(),
+            ..Query::from(text)
+        };
+        let error = failure(&store, &some).await.to_string();
+        assert!(error.ends_with("; there are: photos"), "{text}: {error}");
+    }
+    // What is wrong elsewhere is told as it was.
+    let error = failure(&store, &Query::from("select nothing(subject) from emails")).await;
+    assert!(matches!(error, QueryError::Engine(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_data_file_that_is_missing_or_cut_is_named() {
     let data = tempfile::tempdir().unwrap();
     let store = with_one_mail(data.path()).await;
@@ -140,7 +183,32 @@ async fn a_data_file_that_is_missing_or_cut_is_named() {
     assert_eq!(ask(&store, "select count(subject) from emails").await, "1");
     // What is wrong with a query itself is told as before.
     let error = failure(&store, &Query::from("select nothing from emails")).await;
-    assert!(matches!(error, QueryError::Engine(_)), "{error:?}");
+    assert!(matches!(error, QueryError::NoSuch(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_search_reads_what_is_masked_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let store = with_one_mail(data.path()).await;
+    let public = |text: &str| Query {
+        view: View {
+            hidden: Some(Privacy::Private),
+            ..View::default()
+        },
+        ..Query::from(text)
+    };
+    let error = failure(&store, &public("select * from search('emails', 'x')")).await;
+    let told = "`emails` cannot be searched with this token: some of what is read for it is masked";
+    assert_eq!(error.to_string(), told);
+    let error = failure(&store, &public("select * from search('runs', 'x')")).await;
+    assert_eq!(error.to_string(), "`runs` cannot be searched");
+    let error = failure(&store, &Query::from("select * from search('email', 'x')")).await;
+    assert!(
+        error
+            .to_string()
+            .contains("no dataset `email`; did you mean `emails`?"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

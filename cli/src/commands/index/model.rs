@@ -1,15 +1,16 @@
 //! `dkc index model`: the models on this machine.
 
+use crate::config;
 use crate::context::Context;
 use crate::print;
 use clap::Args;
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Report, Result, miette};
 use serde::Serialize;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use store::embedder::{DEFAULT_STATIC, EmbedError, Embedder, distil, installed};
+use store::embedder::{DEFAULT_STATIC, EmbedError, Embedder, Reranker, distil, installed};
 
 /// The one script that installs models; `scripts/setup.sh` runs it too.
 const INSTALL: &str = include_str!("../../../../scripts/models.sh");
@@ -39,17 +40,27 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let models = context.models()?;
     let install = arguments.install;
     let folder = models.clone();
-    let listed = tokio::task::spawn_blocking(move || {
+    // A mistake in the configuration is no reason not to list them.
+    let search = config::settings(context).ok().map(|(_, search)| search);
+    let reranker = search.and_then(|search| search.reranker);
+    let (listed, unusable) = tokio::task::spawn_blocking(move || {
         if install {
             fetch(&folder)?;
             if !folder.join(DEFAULT_STATIC).is_dir() {
                 distil(&folder).into_diagnostic()?;
             }
         }
-        list(&folder)
+        let unusable = reranker.and_then(|name| Reranker::check(&folder, &name).err());
+        Ok::<_, Report>((list(&folder)?, unusable))
     })
     .await
     .into_diagnostic()??;
+    if let Some(error) = unusable {
+        print::note(
+            &format!("the `search.reranker` of the configuration cannot be used: {error}"),
+            context,
+        );
+    }
     if context.json {
         return print::json(&listed);
     }

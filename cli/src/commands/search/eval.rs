@@ -106,7 +106,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         let (_, models) = commands::asking(context)?;
         let name = models.reranker.ok_or(SearchError::NoReranker);
         let name = name.map_err(super::told)?;
-        Reranker::look_for(&models.folder, &name).into_diagnostic()?;
+        Reranker::check(&models.folder, &name).into_diagnostic()?;
         ways.push(Way::Reranked);
     }
     let names = names(dataset, context).await?;
@@ -185,9 +185,14 @@ async fn measure(
         };
         let query = query.within(vec![dataset]);
         let began = Instant::now();
-        let reranks = matches!(way, Way::Reranked);
-        let zone = TimeZone::UTC;
-        let answer = super::found(searcher, &query, way.mode(), way.most(), &zone, reranks).await?;
+        let (mode, most, zone) = (way.mode(), way.most(), TimeZone::UTC);
+        let answer = match way {
+            Way::Reranked => {
+                let candidates = searcher.candidates(&query, mode, most, &zone).await?;
+                candidates.reranked_by_model().await?
+            }
+            Way::Words | Way::Meaning | Way::Best => searcher.search(&query, mode, most, &zone).await?,
+        };
         times.push(began.elapsed());
         // By that of its names which the judgements use.
         let found = answer.hits.iter().filter_map(|hit| {

@@ -12,6 +12,7 @@ mod text;
 use crate::blame::objects::Objects;
 use crate::blame::{MOST_BYTES, MOST_TEXT, Rename, TIME, Withheld, damaged, is_binary, open};
 use crate::problem::{Kind, Problem};
+use crate::roots::NEVER_READ;
 use gix::ObjectId;
 use gix::bstr::BString;
 use gix::diff::blob::Algorithm;
@@ -301,9 +302,7 @@ impl Writer<'_> {
         text.begin(change);
         let mut files = [change.before, change.after].into_iter().flatten();
         if files.any(|file| self.secrets.contains(&file.id)) {
-            text.say(
-                "withheld: it looks like a secret, or is in a folder of credentials; those are never read",
-            );
+            text.say(&format!("withheld: it {NEVER_READ}"));
             return Ok(());
         }
         if let (Some(before), Some(after)) = (change.before, change.after)

@@ -132,6 +132,64 @@ async fn what_fails_and_what_is_late_is_told_by_the_history_on_postgres() {
     .await;
 }
 
+/// What is wrong with a pipeline whose runs follow one another: by its key, and in words.
+async fn rejects(place: Place) {
+    let log = AlertLog::open(&place).await.unwrap();
+    let queue = Queue::open(&place).await.unwrap();
+    let runs = Runs::open(&place).await.unwrap();
+    let mail = [expected("mail", &[], 1_000)];
+    let (fails, rejects) = ("failing:mail", "rejected:mail");
+    for (second, state, items_rejected, told) in [
+        (1, RunState::PartlySucceeded, 2, Some(rejects)),
+        (3, RunState::Cancelled, 0, Some(rejects)),
+        (5, RunState::Queued, 0, Some(rejects)),
+        (7, RunState::Failed, 1, Some(fails)),
+        (9, RunState::PartlySucceeded, 1, Some(rejects)),
+        (11, RunState::Succeeded, 0, None),
+    ] {
+        let mut run = Run::new(
+            SourceName::new("mail").unwrap(),
+            Trigger::Schedule,
+            second * SECOND,
+        );
+        run.state = state;
+        run.ended_at = state.is_over().then_some((second + 1) * SECOND);
+        run.counts.items_seen = 5;
+        run.counts.items_rejected = items_rejected;
+        runs.record(&run).await.unwrap();
+        let wrong = log
+            .fares(&queue)
+            .await
+            .unwrap()
+            .wrong(&mail, (second + 1) * SECOND);
+        let keys: Vec<&str> = wrong.iter().map(|one| one.alert.key.as_str()).collect();
+        assert_eq!(keys, Vec::from_iter(told), "{second}");
+        if second == 1 {
+            assert!(
+                wrong[0].alert.what.ends_with("rejected 2 of 5 items"),
+                "{wrong:?}"
+            );
+            assert_eq!(wrong[0].since, Some(2 * SECOND));
+        }
+    }
+}
+
+#[tokio::test]
+async fn rejected_items_are_told_until_a_run_rejects_none() {
+    let folder = tempfile::tempdir().unwrap();
+    rejects(Place::from(folder.path())).await;
+}
+
+#[tokio::test]
+async fn rejected_items_are_told_until_a_run_rejects_none_on_postgres() {
+    let folder = tempfile::tempdir().unwrap();
+    rejects(Place {
+        data: folder.path().to_owned(),
+        postgres: Some(fixtures::postgres::fresh().into()),
+    })
+    .await;
+}
+
 #[test]
 fn times_that_nobody_has_seen_are_told_once_they_are_past_for_a_while() {
     let own = [
