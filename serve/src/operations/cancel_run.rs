@@ -8,8 +8,8 @@ use crate::operation::{Call, Effect, Method, OWNERS, Operation, Output, answer, 
 use crate::problem::{Kind, Problem};
 use crate::toolset;
 use schemars::JsonSchema;
-use schemas::datasets::runs::Run;
 use schemas::RunId;
+use schemas::datasets::runs::Run;
 use serde::{Deserialize, Serialize};
 use store::queue::Cancelled;
 
