@@ -88,9 +88,14 @@ bench-service: ## Measure the service as it is left alone: memory, CPU, writing,
 	cargo build-dkc
 	$(DKC_PYTHON) benches/service.py
 
-bench-search: ## Measure search: models, vectors in memory, words; the first time it embeds 60,000 texts, which takes long
+bench-search: ## Measure search beside ONNX Runtime, Chroma and FAISS; at first it embeds 60,000 texts, which takes long
 	@scripts/setup.sh bench
-	cargo bench --workspace --profile dev --bench search -- fill static transformer near words large
+	cargo build-dkc
+	cargo bench --workspace --profile dev --bench search -- fill static transformer near words large peers
+	test -x $(DKC_CACHE)/searchpeers/bin/python || python3 -m venv $(DKC_CACHE)/searchpeers
+	$(DKC_CACHE)/searchpeers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: onnxruntime==1.32.0 tokenizers==0.23.3 numpy==2.4.6 chromadb==1.5.9 faiss-cpu==1.15.1
+	$(DKC_CACHE)/searchpeers/bin/python benches/search_peers.py
+	$(DKC_PYTHON) benches/search_service.py
 
 bench-sql: ## Measure how fast questions are answered, beside DuckDB over the same files
 	@scripts/setup.sh bench
