@@ -1,12 +1,12 @@
-//! The one trait of a collector, what it pushes, and what it is told.
+//! The one trait of a collector, what it pushes, what it warns of, and what it is told.
 
 use crate::error::{CollectError, ConfigError};
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use schemas::{Cursor, Dataset, Instant, Location, Provenance, RawItem, Reject, Touched};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 /// Fetches from one source, and only fetches.
@@ -203,11 +203,27 @@ impl Sink {
     }
 }
 
-/// How far a run has come, for whoever shows it.
+/// Warnings of a run that are kept. Nobody reads more, and a source may be amiss in a million places.
+const WARNINGS: usize = 100;
+
+/// Bytes of a warning that are kept: it may quote a server, which says as much as it likes.
+const LONGEST: usize = 2_048;
+
+/// How far a run has come and what it warned of, for whoever shows it.
 #[derive(Debug, Default)]
 pub struct Progress {
     seen: AtomicU64,
     expected: AtomicU64,
+    warned: Mutex<Warned>,
+}
+
+/// What a run warned of.
+#[derive(Debug, Default)]
+struct Warned {
+    /// In their order, each once.
+    kept: Vec<String>,
+    /// How many more came than are kept.
+    more: u64,
 }
 
 impl Progress {
@@ -226,6 +242,32 @@ impl Progress {
     /// Items that the source says it has.
     pub fn expected(&self) -> u64 {
         self.expected.load(Ordering::Relaxed)
+    }
+    /// Warns of what is amiss with the source and does not end the run, in words for a person. The same words count once.
+    pub fn warn(&self, mut warning: String) {
+        warning.truncate(warning.floor_char_boundary(LONGEST));
+        let mut warned = self.warned();
+        if warned.kept.contains(&warning) {
+            return;
+        }
+        if warned.kept.len() < WARNINGS {
+            warned.kept.push(warning);
+        } else {
+            warned.more += 1;
+        }
+    }
+    /// What was warned of, in its order: the first hundred.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warned().kept.clone()
+    }
+    /// How many more warnings there were than [`Progress::warnings`] has, in words.
+    pub fn more_warnings(&self) -> Option<String> {
+        let more = self.warned().more;
+        (more > 0).then(|| format!("and {more} more"))
+    }
+
+    fn warned(&self) -> MutexGuard<'_, Warned> {
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -248,4 +290,33 @@ pub(crate) async fn on_own_thread(
 /// The moment now.
 pub(crate) fn now() -> Instant {
     jiff::Timestamp::now().as_microsecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_hundred_warnings_are_kept_each_once_and_the_others_are_counted() {
+        let progress = Progress::default();
+        for n in 0..WARNINGS {
+            progress.warn(format!("{n}"));
+            progress.warn("0".to_owned());
+        }
+        assert_eq!(progress.more_warnings(), None);
+        for n in 0..3 {
+            progress.warn(format!("late {n}"));
+        }
+        let expected: Vec<String> = (0..WARNINGS).map(|n| n.to_string()).collect();
+        assert_eq!(progress.warnings(), expected);
+        assert_eq!(progress.more_warnings().as_deref(), Some("and 3 more"));
+    }
+
+    #[test]
+    fn a_warning_is_cut_where_a_server_says_too_much() {
+        let progress = Progress::default();
+        progress.warn("x".to_owned() + &"é".repeat(LONGEST));
+        let [kept]: [String; 1] = progress.warnings().try_into().unwrap();
+        assert_eq!(kept, "x".to_owned() + &"é".repeat(LONGEST / 2 - 1));
+    }
 }

@@ -105,6 +105,7 @@ impl FileRun {
         group: impl Fn(&[F]) -> usize,
         read: impl Fn(&mut Self, &[F], &mut Batch) -> Result<(), CollectError>,
     ) -> Result<(), CollectError> {
+        tree.warn(self.sink.progress());
         self.state.files = tree.files.len();
         let seen = tree.files.len() + tree.rejects.len();
         self.sink.progress().add_expected(seen as u64);
@@ -137,6 +138,7 @@ impl FileRun {
                 tree.miss_root(&root, &error);
             }
         }
+        tree.warn(self.sink.progress());
         tree.sort();
         batch.rejects.append(&mut tree.rejects);
         self.places.keep_below(&tree.unread);

@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
 
     fn all(mut self, config: &GitConfig) -> Result<(), CollectError> {
         let stored = Stored::look_up(&self.state, self.known, self.trusts)?;
-        let repositories = find::find(&config.paths, &stored)
+        let repositories = find::find(&config.paths, &stored, self.sink.progress())
             .map_err(|(path, source)| CollectError::Unreadable { path, source })?;
         // The next run knows of them by the cursor alone, even if this one is killed.
         self.state.note_names(stored.names());

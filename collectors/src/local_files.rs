@@ -1,5 +1,6 @@
 //! Files in folders on this machine: what a collector needs to know of them before it reads one.
 
+use crate::collect::Progress;
 use crate::maildir::{escape, modified_ns};
 use schemas::{Location, Reject};
 use std::fs;
@@ -41,6 +42,8 @@ pub(crate) struct Tree<F> {
     /// Beginnings of the locations, and of the rejects, in folders that could not be read; nothing is known of what is
     /// there.
     pub unread: Vec<String>,
+    /// What is to be warned of: roots that are missing.
+    pub warnings: Vec<String>,
 }
 
 impl<F> Default for Tree<F> {
@@ -50,6 +53,7 @@ impl<F> Default for Tree<F> {
             files: Vec::new(),
             rejects: Vec::new(),
             unread: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -62,7 +66,13 @@ impl<F: Listed> Tree<F> {
 
     /// Notes a root that is not there.
     pub fn miss_root(&mut self, root: &Path, error: &io::Error) {
-        self.leave(root, missing_root(root, error));
+        let reason = missing_root(root, error, |warning| self.warnings.push(warning));
+        self.leave(root, reason);
+    }
+
+    /// Warns of the roots that were missed since it last did.
+    pub fn warn(&mut self, progress: &Progress) {
+        self.warnings.drain(..).for_each(|warning| progress.warn(warning));
     }
 
     fn leave(&mut self, folder: &Path, reason: String) {
@@ -161,13 +171,13 @@ pub(crate) fn is_known(places: &[Location], root: &Path) -> bool {
         .any(|place| Path::new(&place.location).starts_with(root))
 }
 
-/// Why a root was left out, what that means, and what to do. Whoever looks on is told at once.
-pub(crate) fn missing_root(root: &Path, error: &io::Error) -> String {
+/// Why a root was left out, what that means, and what to do. `warn` gets the same with the name of the root.
+pub(crate) fn missing_root(root: &Path, error: &io::Error, warn: impl FnOnce(String)) -> String {
     let reason = format!(
         "cannot be read: {error}; the other roots were read, and what was collected from this one stays as it is. Mount \
          its disk, or let dkc read it; if it is gone for good, take it out of the configuration"
     );
-    tracing::warn!(root = %root.display(), reason);
+    warn(format!("`{}` {reason}", root.display()));
     reason
 }
 

@@ -31,7 +31,7 @@ pub struct Request {
     pub collector: Box<dyn Collector>,
     /// What it is.
     pub descriptor: &'static Descriptor,
-    /// Where progress is told.
+    /// Where progress is told, and what the source warns of, which goes into the log too.
     pub progress: Arc<Progress>,
     /// Ends the run early; what is committed stays.
     pub cancel: CancellationToken,
@@ -130,7 +130,7 @@ async fn collect_and_land(store: &Store, request: Request, run: &mut Run) -> Res
         source: pipeline,
         run: run.run.clone(),
     };
-    let (sink, mut batches) = Sink::channel(progress, provenance.clone());
+    let (sink, mut batches) = Sink::channel(progress.clone(), provenance.clone());
     let from = run.cursor_before.clone();
     let mut landing = Landing::new(store, provenance, descriptor, settled).await?;
     let collecting = tokio::spawn(async move { collector.collect(from, known, sink).await });
@@ -138,6 +138,8 @@ async fn collect_and_land(store: &Store, request: Request, run: &mut Run) -> Res
         queue,
         worker,
         log,
+        progress,
+        warned: 0,
         written: Clock::now(),
         snapshots: 0,
         fetching: Duration::ZERO,
@@ -175,6 +177,10 @@ async fn collect_and_land(store: &Store, request: Request, run: &mut Run) -> Res
             Err(error) => Err(error),
         },
     };
+    report.warn();
+    if let Some(more) = report.progress.more_warnings() {
+        report.log.warn(more);
+    }
     run.stages = report.stages(landing.took());
     ended
 }
@@ -196,6 +202,10 @@ struct Report {
     queue: Queue,
     worker: String,
     log: Log,
+    /// Where the source warns.
+    progress: Arc<Progress>,
+    /// Warnings that are in the log.
+    warned: usize,
     /// When its counts were last written.
     written: Clock,
     /// Snapshots that were told of.
@@ -206,6 +216,7 @@ struct Report {
 
 impl Report {
     async fn tell(&mut self, run: &mut Run, took: Took) {
+        self.warn();
         if run.counts.snapshots > self.snapshots {
             self.snapshots = run.counts.snapshots;
             self.log
@@ -220,6 +231,15 @@ impl Report {
             tracing::debug!(run = %run.run, error = with_causes(&error), "progress is not written");
         }
         self.written = Clock::now();
+    }
+
+    /// Puts into the log what the source has warned of since the last time.
+    fn warn(&mut self) {
+        let warnings = self.progress.warnings();
+        for warning in warnings.iter().skip(self.warned) {
+            self.log.warn(warning.as_str());
+        }
+        self.warned = warnings.len();
     }
 
     fn stages(&self, took: Took) -> Stages {

@@ -16,10 +16,12 @@ use pipelines::worker::{LEASE, name_of_process};
 use pipelines::{Log, Request};
 use schemas::RunId;
 use schemas::datasets::runs::{Run, RunState, Trigger};
+use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::Store;
+use store::export::visible;
 use store::queue::{Begun, Queue};
 use store::relational::Publisher;
 use store::run_log::RunLog;
@@ -74,7 +76,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let (mut runs, mut busy) = (Vec::new(), Vec::new());
     for (pipeline, collector) in ready {
         match here.make(pipeline, collector, &cancel).await? {
-            Made::Run(run) => runs.push(*run),
+            Made::Over(over) => runs.push(*over),
             Made::Busy(other) => busy.push(*other),
         }
         if cancel.is_cancelled() {
@@ -129,7 +131,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     }
     let whole = runs
         .iter()
-        .filter(|run| !matches!(run.state, RunState::Failed | RunState::Cancelled))
+        .filter(|over| !matches!(over.run.state, RunState::Failed | RunState::Cancelled))
         .count();
     let all = runs.len() + busy.len();
     if whole < all {
@@ -168,10 +170,19 @@ struct Here<'a> {
 
 /// What became of a pipeline.
 enum Made {
-    /// Its run, over.
-    Run(Box<Run>),
+    /// Its run is over.
+    Over(Box<Over>),
     /// Another run of it is at work.
     Busy(Box<Run>),
+}
+
+/// A run that is over.
+#[derive(Debug, Serialize)]
+struct Over {
+    #[serde(flatten)]
+    run: Run,
+    /// What its source warned of, in words.
+    warnings: Vec<String>,
 }
 
 impl<'a> Here<'a> {
@@ -231,7 +242,7 @@ impl<'a> Here<'a> {
             run,
             collector,
             descriptor: pipeline.descriptor,
-            progress,
+            progress: progress.clone(),
             cancel,
             queue: self.queue.clone(),
             worker: name_of_process().to_owned(),
@@ -249,7 +260,9 @@ impl<'a> Here<'a> {
                 );
             }
         }
-        self.made(run)
+        let mut warnings = progress.warnings();
+        warnings.extend(progress.more_warnings());
+        self.made(run, warnings)
     }
 
     /// Keeps that a run failed before it could collect anything.
@@ -261,7 +274,7 @@ impl<'a> Here<'a> {
         run.ended_at = Some(jiff::Timestamp::now().as_microsecond());
         run.error = Some(why);
         let run = self.finish(run).await?;
-        self.made(run)
+        self.made(run, Vec::new())
     }
 
     /// Keeps how a run ended. It comes back as it is kept: somebody may have asked it to end, and said why.
@@ -273,12 +286,16 @@ impl<'a> Here<'a> {
         }))
     }
 
-    /// Tells of a run that is over.
-    fn made(&self, run: Run) -> Result<Made> {
+    /// Tells of a run that is over, and under it what its source warned of. JSON has that in the run.
+    fn made(&self, run: Run, warnings: Vec<String>) -> Result<Made> {
         if !self.context.json {
             print::text(&summary(&run))?;
+            for warning in &warnings {
+                // In one line, whatever a server said.
+                print::note(&format!("  warning: {}", visible(warning)), self.context);
+            }
         }
-        Ok(Made::Run(Box::new(run)))
+        Ok(Made::Over(Box::new(Over { run, warnings })))
     }
 }
 

@@ -7,6 +7,16 @@ use crate::it::sources::pipeline;
 use serde_json::Value;
 use std::fs;
 
+/// Asserts that these warnings tell, once, that `away` is missing, why, and what to do.
+fn tells(warnings: &[String], cause: &str) {
+    let [warning] = warnings else {
+        panic!("{warnings:#?}")
+    };
+    for words in ["/away` cannot be read: ", cause, "Mount its disk"] {
+        assert!(warning.contains(words), "{warning}");
+    }
+}
+
 /// Runs the only pipeline, which must do what it can and tell that `away` is missing, why, and what to do.
 fn misses(lab: &Lab, cause: &str) -> Value {
     let said = lab.said(&["run", "--json"]);
@@ -15,10 +25,15 @@ fn misses(lab: &Lab, cause: &str) -> Value {
     let run = runs["runs"][0].clone();
     adds_up(&run);
     assert_eq!(run["state"], "partly_succeeded", "{run:#}");
-    assert!(
-        said.err.contains("/away") && said.err.contains(cause),
-        "it is told at once: {said:#?}"
-    );
+    assert!(!said.err.contains("/away"), "it is told in the run: {said:#?}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let warnings: Vec<String> = run["warnings"].as_array().unwrap().iter().map(text).collect();
+    tells(&warnings, cause);
+    let log = lab.json(&["runs", "logs", run["run"].as_str().unwrap()]);
+    let lines = log["lines"].as_array().unwrap().iter();
+    let logged = lines.filter(|line| line["level"] == "warn" && text(&line["message"]).contains("/away"));
+    let logged: Vec<String> = logged.map(|line| text(&line["message"])).collect();
+    tells(&logged, cause);
     let rejects = lab.sql("SELECT item, reason FROM rejects");
     assert_eq!(rejects.len(), 1, "{rejects:#?}");
     assert!(
@@ -81,6 +96,23 @@ fn rows_of(lab: &Lab, table: &str, repository: &str) -> i64 {
     lab.number(&format!(
         "SELECT count(*) FROM {table} WHERE repository LIKE '{repository}'"
     ))
+}
+
+#[test]
+fn a_root_that_is_gone_is_told_of_once_under_the_line_of_its_run() {
+    let lab = Lab::new(&pipeline("documents", "roots = [\"here\", \"away\"]"));
+    lab.write("here/1.md", "# One\n");
+    let together = ["sh", "-c", "exec \"$0\" \"$@\" 2>&1"];
+    let said = lab.said_under(&together, &["run"]);
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    let lines: Vec<String> = said.out.lines().map(str::to_owned).collect();
+    let line = lines
+        .iter()
+        .position(|line| line.starts_with("documents: partly_succeeded: 2 seen"));
+    let warning = lines.iter().position(|line| line.starts_with("  warning: `"));
+    assert!(line.is_some() && line.map(|at| at + 1) == warning, "{said:#?}");
+    let told: Vec<String> = lines.into_iter().filter(|line| line.contains("/away")).collect();
+    tells(&told, "No such file");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! - Links are not followed. Below a work tree only submodules are looked for.
 
 use super::stored::{Stored, as_text};
+use crate::collect::Progress;
 use crate::local_files::{Roots, missing_root};
 use schemas::Reject;
 use std::collections::BTreeMap;
@@ -36,15 +37,20 @@ pub(super) struct Repositories {
     pub(super) unread: Vec<PathBuf>,
 }
 
-/// Finds the repositories at and below some paths.
+/// Finds the repositories at and below some paths, and warns of those of them that are missing.
 ///
 /// # Errors
 /// The first path, and why, when none can be read.
-pub(super) fn find(paths: &[PathBuf], stored: &Stored) -> Result<Repositories, (PathBuf, io::Error)> {
+pub(super) fn find(
+    paths: &[PathBuf],
+    stored: &Stored,
+    progress: &Progress,
+) -> Result<Repositories, (PathBuf, io::Error)> {
     let mut repositories = Repositories::default();
     let roots = Roots::look_at(paths, |root| stored.is_any_in(root))?;
     for (root, error) in &roots.missing {
-        repositories.leave(root, missing_root(root, error));
+        let reason = missing_root(root, error, |warning| progress.warn(warning));
+        repositories.leave(root, reason);
     }
     for root in roots.there {
         repositories.look_at(root, root);
@@ -243,7 +249,7 @@ mod tests {
             repositories: BTreeMap::from([("it".to_owned(), seen)]),
         };
         let stored = Stored::new(&state, Vec::new());
-        let found = find(&[root.clone(), root.join("some")], &stored).unwrap();
+        let found = find(&[root.clone(), root.join("some")], &stored, &Progress::default()).unwrap();
         assert_eq!(found.rejects.len(), 1, "{:?}", found.rejects);
         assert_eq!(stored.absent(&found).gone, Vec::<String>::new());
     }

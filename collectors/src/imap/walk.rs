@@ -235,22 +235,25 @@ impl Walk {
     fn tell_unmatched(&mut self, folders: &[Folder]) {
         for (pattern, nearest) in self.selection.unmatched(folders) {
             let nearest = nearest.map(|name| format!("; the nearest is `{name}`"));
-            let reason = format!(
-                "no folder on the server matches this pattern of `folders`{}",
-                nearest.unwrap_or_default()
-            );
-            tracing::warn!(pattern, reason);
+            let nearest = nearest.unwrap_or_default();
+            let progress = self.sink.progress();
+            progress.warn(format!(
+                "no folder on the server matches `{pattern}` of `folders`{nearest}"
+            ));
+            progress.add_seen(1);
             self.batch.rejects.push(Reject {
                 item: pattern,
-                reason,
+                reason: format!("no folder on the server matches this pattern of `folders`{nearest}"),
                 raw: None,
             });
-            self.sink.progress().add_seen(1);
         }
     }
 
     fn skip(&mut self, name: &str) {
-        tracing::warn!(folder = name, "cannot be opened; left out of this run");
+        self.sink.progress().warn(format!(
+            "the folder `{name}` cannot be opened and was left out; what was collected from it stays as it is, and \
+             the next run tries again"
+        ));
         self.skipped.insert(name.to_owned());
     }
 

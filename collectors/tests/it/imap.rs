@@ -27,6 +27,7 @@ pub struct Report {
     pub unchanged: u64,
     batches: usize,
     pub rejects: Vec<Reject>,
+    pub warnings: Vec<String>,
     took: Duration,
 }
 
@@ -94,13 +95,15 @@ impl Lake {
     async fn run_and(&mut self, table: &str, mut after: impl FnMut(usize)) -> Result<Report, CollectError> {
         let start = Instant::now();
         let mut report = Report::default();
-        let (task, mut batches) = collect(table, self.cursor.clone(), self.known());
+        let progress = Arc::new(Progress::default());
+        let (task, mut batches) = collect(table, self.cursor.clone(), self.known(), progress.clone());
         while let Some(batch) = batches.recv().await {
             self.store(batch, &mut report);
             after(report.batches);
         }
         task.await.expect("the collector does not panic")?;
         report.took = start.elapsed();
+        report.warnings = progress.warnings();
         self.check();
         Ok(report)
     }
@@ -159,9 +162,10 @@ fn collect(
     table: &str,
     from: Option<Cursor>,
     known: Arc<Known>,
+    progress: Arc<Progress>,
 ) -> (tokio::task::JoinHandle<Result<(), CollectError>>, Receiver<Batch>) {
     let mut collector = build(table).unwrap();
-    let (sink, batches) = Sink::channel(Arc::new(Progress::default()), fixtures::provenance());
+    let (sink, batches) = Sink::channel(progress, fixtures::provenance());
     (
         tokio::spawn(async move { collector.collect(from, known, sink).await }),
         batches,
@@ -425,7 +429,7 @@ async fn a_run_that_was_cut_off_goes_on_without_downloading_again() {
     deliver(&dovecot, "INBOX", &messages);
     let table = table(&dovecot, "");
     let (mut lake, mut first) = (Lake::default(), Report::default());
-    let (task, mut batches) = collect(&table, None, lake.known());
+    let (task, mut batches) = collect(&table, None, lake.known(), Arc::default());
     lake.store(batches.recv().await.unwrap(), &mut first);
     drop(batches);
     assert!(matches!(task.await.unwrap(), Err(CollectError::Stopped)));

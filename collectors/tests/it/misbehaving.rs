@@ -515,6 +515,31 @@ async fn a_pattern_that_matches_no_folder_is_told_with_the_nearest_until_it_does
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_warned_of_once_in_words() {
+    let folders = vec![three(), folder("\"Archive/2024\"", &["four"])];
+    let server = ImapServer::start("", folders, |_, command| {
+        let is_locked = command.starts_with("EXAMINE") && command.contains("Archive");
+        match is_locked || is_body_of(command, 2) {
+            true => Reaction::Say(b"TAG NO not now\r\n".to_vec()),
+            false => Reaction::Well,
+        }
+    });
+    let table = scripted(&server, "folders = ['INBOX', 'Archive/*', 'Archiv/*']");
+    let run = Lake::default().run(&table).await.unwrap();
+    // The second message is asked for twice: with the others, and alone.
+    assert_eq!(
+        run.warnings,
+        [
+            "no folder on the server matches `Archiv/*` of `folders`; the nearest is `Archive/2024`",
+            "the folder `Archive/2024` cannot be opened and was left out; what was collected from it stays as it is, \
+             and the next run tries again",
+            "the server refuses to send some messages of the folder `INBOX`: not now",
+        ]
+    );
+    assert_eq!((run.downloaded, run.rejects.len()), (2, 2), "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_too_large_is_fetched_when_the_limit_is_raised() {
     for (capabilities, highestmodseq) in [("", None), ("CONDSTORE ENABLE", Some(9))] {
         let mut inbox = Folder {

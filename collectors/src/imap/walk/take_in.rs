@@ -205,11 +205,10 @@ impl Walk {
                         return Err(connection.confused());
                     };
                     if let Answer::No(reason) = &answer {
-                        tracing::warn!(
-                            folder = self.open.name,
-                            reason,
-                            "the server does not send some messages"
-                        );
+                        self.sink.progress().warn(format!(
+                            "the server refuses to send some messages of the folder `{}`: {reason}",
+                            self.open.name
+                        ));
                     }
                     let Some((_, last, chunk)) = sent.remove(at) else {
                         continue;
