@@ -2,6 +2,7 @@
 
 use crate::error::{CollectError, ConfigError};
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
 use async_trait::async_trait;
 use schemas::{Cursor, Dataset, Instant, Location, Provenance, RawItem, Reject, Touched};
 use std::path::Path;
@@ -63,40 +64,58 @@ impl std::fmt::Debug for Descriptor {
 #[derive(Debug, Default)]
 pub struct Known {
     /// Looks up more, for whoever needs it.
-    pub stored: StoredItems,
+    pub stored: StoredRows,
     /// All places where items of the source were seen, in no order.
     pub locations: Vec<Location>,
     /// Places that could not be read in earlier runs ([`Reject::item`]), in no order.
     pub rejected: Vec<String>,
 }
 
-/// Items (`_item`) that a dataset holds of a source, looked up when somebody asks: a source that speaks rows has no
-/// places to remember them by.
+/// Rows that a dataset holds of a source, looked up when somebody asks: a source that speaks rows has no places to
+/// remember them by.
 #[derive(Default)]
-pub struct StoredItems(Option<LookUp>);
+pub struct StoredRows(Option<LookUp>);
 
-type LookUp = Box<dyn Fn(&'static Dataset) -> Result<Vec<String>, CollectError> + Send + Sync>;
+type LookUp =
+    Box<dyn Fn(&'static Dataset, &[&'static str]) -> Result<Vec<RecordBatch>, CollectError> + Send + Sync>;
 
-impl StoredItems {
-    /// Looks them up by `look_up`, which may block.
+impl StoredRows {
+    /// Looks them up by `look_up`, which is given the columns that matter, and may block.
     pub fn new(
-        look_up: impl Fn(&'static Dataset) -> Result<Vec<String>, CollectError> + Send + Sync + 'static,
+        look_up: impl Fn(&'static Dataset, &[&'static str]) -> Result<Vec<RecordBatch>, CollectError>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         Self(Some(Box::new(look_up)))
     }
 
-    /// The items of a dataset, in no order. Only from a thread that may block.
+    /// Calls `seen` with text columns of each row of a dataset, in no order. Only from a thread that may block.
     ///
     /// # Errors
     /// [`CollectError::Lake`] when the lake cannot be read.
-    pub fn of(&self, dataset: &'static Dataset) -> Result<Vec<String>, CollectError> {
-        self.0.as_ref().map_or(Ok(Vec::new()), |look_up| look_up(dataset))
+    pub(crate) fn each<const N: usize>(
+        &self,
+        dataset: &'static Dataset,
+        columns: [&'static str; N],
+        mut seen: impl FnMut([&str; N]),
+    ) -> Result<(), CollectError> {
+        let Some(look_up) = &self.0 else {
+            return Ok(());
+        };
+        for batch in look_up(dataset, &columns)? {
+            let texts = columns.map(|name| batch.column_by_name(name)?.as_string_opt::<i32>());
+            for row in 0..batch.num_rows() {
+                seen(texts.map(|column| column.map_or("", |column| column.value(row))));
+            }
+        }
+        Ok(())
     }
 }
 
-impl std::fmt::Debug for StoredItems {
+impl std::fmt::Debug for StoredRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StoredItems")
+        f.write_str("StoredRows")
     }
 }
 

@@ -8,12 +8,13 @@
 
 use crate::collect::{Batch, Known, Sink};
 use crate::error::CollectError;
-use crate::local_files::{Listed, Tree, look_at_root};
+use crate::local_files::{Listed, Tree, is_removed, look_at_root};
 use crate::places::{Meaning, Places};
 use rayon::prelude::*;
 use schemas::{Cursor, Digest, Location, Reject};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 
 /// What became of reading one file.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub(crate) struct FileRun {
     state: State,
     /// Places that were rejected in earlier runs.
     rejected: Vec<String>,
+    /// Folders whose files went while they were read, and were not removed.
+    taken_away: BTreeSet<String>,
 }
 
 impl FileRun {
@@ -91,6 +94,7 @@ impl FileRun {
             untrusted: before.map_or_else(|| vec![String::new()], |state| state.unread),
             state,
             rejected: known.rejected.clone(),
+            taken_away: BTreeSet::new(),
         }
     }
 
@@ -112,7 +116,8 @@ impl FileRun {
         self.sink.progress().add_seen(tree.rejects.len() as u64);
         for reject in &tree.rejects {
             // A location is a path as it is; what is rejected is named with escapes.
-            self.places.keep(reject.raw.as_deref().unwrap_or(&reject.item));
+            let location = reject.raw.as_deref().unwrap_or(&reject.item);
+            self.places.reject(location, false);
         }
         self.places.keep_below(&tree.unread);
         let (unchanged, to_read) = self.compare(std::mem::take(&mut tree.files));
@@ -136,6 +141,12 @@ impl FileRun {
         for root in std::mem::take(&mut tree.roots) {
             if let Err(error) = look_at_root(&root, |root| self.places.has_below(root)) {
                 tree.miss_root(&root, &error);
+            }
+        }
+        for folder in std::mem::take(&mut self.taken_away) {
+            let folder = Path::new(&folder);
+            if !tree.unread.iter().any(|of| folder.starts_with(of)) {
+                tree.miss_taken_away(folder);
             }
         }
         tree.warn(self.sink.progress());
@@ -206,10 +217,7 @@ impl FileRun {
                 Outcome::Read(digest, content) => (digest, content),
                 Outcome::Rejected { reason, is_read } => {
                     // What was read and is unfit is not what lay there before.
-                    match is_read {
-                        true => self.places.doubt(&local.location),
-                        false => self.places.keep(&local.location),
-                    }
+                    self.places.reject(&local.location, is_read);
                     batch.rejects.push(Reject {
                         item: local.location.clone(),
                         reason,
@@ -217,7 +225,12 @@ impl FileRun {
                     });
                     continue;
                 }
-                Outcome::Missing => continue,
+                Outcome::Missing => {
+                    if !is_removed(&local.path) {
+                        self.taken_away.insert(local.folder.clone());
+                    }
+                    continue;
+                }
             };
             let version = file.version();
             let meaning = self.places.place(&local.location, &version, digest);
@@ -247,7 +260,8 @@ mod tests {
     use super::*;
     use crate::local_files::{LocalFile, reject};
     use schemas::{Attributes, Original, RawItem};
-    use std::path::{Path, PathBuf};
+    use std::fs;
+    use std::path::PathBuf;
     use std::sync::Arc;
     use std::thread;
 
@@ -266,13 +280,13 @@ mod tests {
         }
     }
 
-    /// Files given as location and content.
+    /// Files given as location and content; what is `gone` is not there any more.
     fn tree(files: &[(&str, &'static str)]) -> Tree<File> {
         let files = files.iter().map(|&(location, content)| File {
             local: LocalFile {
                 path: PathBuf::from(location),
                 location: location.to_owned(),
-                folder: String::new(),
+                folder: Path::new(location).parent().unwrap().display().to_string(),
                 size: 0,
                 modified_ns: 0,
             },
@@ -300,8 +314,9 @@ mod tests {
     }
 
     fn read(run: &mut FileRun, files: &[File], batch: &mut Batch) -> Result<(), CollectError> {
-        let told = run.read(files, batch, |file| {
-            Outcome::Read(Digest::of(file.content.as_bytes()), ())
+        let told = run.read(files, batch, |file| match file.content {
+            "gone" => Outcome::Missing,
+            content => Outcome::Read(Digest::of(content.as_bytes()), ()),
         });
         for told in told.into_iter().filter(|told| told.meaning.names) {
             batch.originals.push(RawItem {
@@ -359,6 +374,23 @@ mod tests {
         );
         let last = &batches.last().unwrap().cursor;
         assert!(last.0.get("untold").is_none(), "{last:?}");
+    }
+
+    #[test]
+    fn a_file_that_went_with_its_folder_while_it_was_read_stays_and_one_that_was_removed_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("other"), "").unwrap();
+        let [removed, one, other, usb] =
+            ["a", "usb/a", "usb/b/a", "usb"].map(|name| folder.path().join(name).display().to_string());
+        let before = known(&[(&*removed, "x"), (&*one, "y"), (&*other, "z")]);
+        let gone = tree(&[(&*removed, "gone"), (&*one, "gone"), (&*other, "gone")]);
+        let batches = run(&before, begun(), gone);
+        let told = |of: fn(&Batch) -> &Vec<String>| batches.iter().flat_map(of).cloned().collect::<Vec<_>>();
+        assert_eq!(told(|batch| &batch.unlocated), [removed]);
+        assert_eq!(told(|batch| &batch.vanished), [Digest::of(b"x").to_string()]);
+        let rejects: Vec<_> = batches.iter().flat_map(|batch| &batch.rejects).collect();
+        assert_eq!(rejects.len(), 1, "{rejects:?}");
+        assert_eq!(rejects[0].raw, Some(usb), "{rejects:?}");
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
         let repositories = find::find(&config.paths, &stored, self.sink.progress())
             .map_err(|(path, source)| CollectError::Unreadable { path, source })?;
         // The next run knows of them by the cursor alone, even if this one is killed.
-        self.state.note_names(stored.names());
+        self.state.note(stored.places());
         self.sink.progress().add_expected(repositories.found.len() as u64);
         let absent = stored.absent(&repositories);
         self.rejects = repositories.rejects;
@@ -372,16 +372,7 @@ impl<'a> Run<'a> {
     /// The stored commits of a repository; they are looked up once.
     fn take_stored(&mut self, repository: &str) -> Result<IdSet, CollectError> {
         if self.stored.is_none() {
-            let mut all: HashMap<String, IdSet> = HashMap::new();
-            for item in self.known.stored.of(&git_commits::DATASET)? {
-                if let Some((repository, id)) = commit::split_item(&item) {
-                    match all.get_mut(repository) {
-                        Some(commits) => commits.insert(id),
-                        None => all.entry(repository.to_owned()).or_default().insert(id),
-                    };
-                }
-            }
-            self.stored = Some(all);
+            self.stored = Some(stored::commits(self.known)?);
         }
         let stored = self.stored.as_mut();
         Ok(stored.and_then(|all| all.remove(repository)).unwrap_or_default())
@@ -403,7 +394,8 @@ impl<'a> Run<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::StoredItems;
+    use crate::collect::StoredRows;
+    use schemas::datasets::git_repositories::GitRepository;
     use std::fs;
     use std::path::Path;
 
@@ -420,14 +412,24 @@ mod tests {
         }
     }
 
-    /// The batches of a run. The lake has repositories of these names.
-    fn run(paths: &[PathBuf], from: Option<Cursor>, stored: &'static [&'static str]) -> Vec<Batch> {
-        let look_up = move |dataset: &'static Dataset| {
-            let names = stored.iter().filter(|_| dataset.name == "git_repositories");
-            Ok(names.map(|name| (*name).to_owned()).collect())
+    /// The batches of a run. The lake has repositories of these names, that lie there.
+    fn run(paths: &[PathBuf], from: Option<Cursor>, stored: &[(&str, PathBuf)]) -> Vec<Batch> {
+        let mut rows = Rows::of_lake(&git_repositories::DATASET, fixtures::provenance());
+        for (name, path) in stored {
+            let row = GitRepository {
+                repository: (*name).to_owned(),
+                path: path.display().to_string(),
+                ..GitRepository::default()
+            };
+            rows.push(&row).unwrap();
+        }
+        let rows = rows.finish().unwrap();
+        let look_up = move |dataset: &'static Dataset, _: &[&'static str]| {
+            let is_it = dataset.name == "git_repositories";
+            Ok(is_it.then(|| rows.clone()).into_iter().collect())
         };
         let known = Known {
-            stored: StoredItems::new(look_up),
+            stored: StoredRows::new(look_up),
             ..Known::default()
         };
         let config = GitConfig {
@@ -467,7 +469,8 @@ mod tests {
         let paths = ["here", "away"].map(|name| folder.path().join(name));
         let [here, away] = &paths;
         init(&here.join("tool"));
-        let batches = run(&paths, None, &["kept", "tool"]);
+        let stored = [("kept", away.join("kept")), ("tool", here.join("tool"))];
+        let batches = run(&paths, None, &stored);
         assert!(batches.len() > 1, "{batches:?}");
         for batch in &batches {
             // Wherever it is killed.
@@ -483,5 +486,30 @@ mod tests {
         let batches = run(&paths[..1], Some(cursor.clone()), &[]);
         let vanished: Vec<_> = batches.iter().flat_map(|batch| &batch.vanished).collect();
         assert_eq!(vanished, ["kept"]);
+    }
+
+    #[test]
+    fn a_name_stays_that_of_the_repository_that_is_gone_after_the_cursor_was_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["here", "away"].map(|name| folder.path().join(name));
+        let [here, away] = &paths;
+        init(&here.join("tool"));
+        let stored = [("tool", away.join("tool"))];
+        let cleared = run(&paths, None, &stored);
+        // A cursor of an older version does not say where it lies.
+        let older = serde_json::json!({ "repositories": { "tool": { "rules": "r" } } });
+        for batches in [cleared, run(&paths, Some(Cursor(older)), &stored)] {
+            assert!(
+                batches.iter().all(|batch| batch.vanished.is_empty()),
+                "{batches:?}"
+            );
+            // Wherever it is killed.
+            for batch in &batches {
+                let path = batch.cursor.0["repositories"]["tool"]["path"].as_str();
+                assert_eq!(path.map(PathBuf::from), Some(away.join("tool")), "{batch:?}");
+            }
+            let last = &batches.last().unwrap().cursor.0["repositories"];
+            assert!(last["here/tool"]["references"].is_string(), "{last:#}");
+        }
     }
 }

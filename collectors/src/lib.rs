@@ -18,7 +18,7 @@ pub mod mbox;
 pub mod photos;
 mod places;
 
-pub use collect::{Batch, Collector, Descriptor, Known, Progress, Sink, StoredItems};
+pub use collect::{Batch, Collector, Descriptor, Known, Progress, Sink, StoredRows};
 pub use error::{CollectError, ConfigError};
 
 /// Every collector, in the order the reference lists them.

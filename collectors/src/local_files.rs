@@ -64,6 +64,26 @@ impl<F: Listed> Tree<F> {
         self.leave(folder, format!("cannot be read: {error}"));
     }
 
+    /// Looks at a file, or at what a link leads to, and notes what cannot be collected.
+    pub fn look_at(&mut self, path: &Path, is_link: bool) -> Option<LocalFile> {
+        match LocalFile::look_at(path, is_link) {
+            Ok(Some(local)) => return Some(local),
+            // All that was in its folder went with it.
+            Ok(None) if !is_link && !is_removed(path) => {
+                self.miss_taken_away(path.parent().unwrap_or(path));
+            }
+            Ok(None) => {}
+            Err(reason) => self.rejects.push(reject(path, reason)),
+        }
+        None
+    }
+
+    /// Notes a folder whose files were there a moment ago, and went without being removed.
+    pub fn miss_taken_away(&mut self, folder: &Path) {
+        let cause = "its files were there, and are not any more (was its disk taken away?)";
+        self.miss(folder, &cause);
+    }
+
     /// Notes a root that is not there.
     pub fn miss_root(&mut self, root: &Path, error: &io::Error) {
         let reason = missing_root(root, error, |warning| self.warnings.push(warning));
@@ -91,11 +111,16 @@ impl<F: Listed> Tree<F> {
             .sort_unstable_by(|one, other| one.local().location.cmp(&other.local().location));
         self.files
             .dedup_by(|one, other| one.local().location == other.local().location);
-        self.rejects.sort_by(|one, other| one.item.cmp(&other.item));
-        self.rejects.dedup_by(|one, other| one.item == other.item);
+        sort_rejects(&mut self.rejects);
         self.unread.sort_unstable();
         self.unread.dedup();
     }
+}
+
+/// Brings rejects into the order of what they tell of, each once: one root may lie in another.
+pub(crate) fn sort_rejects(rejects: &mut Vec<Reject>) {
+    rejects.sort_by(|one, other| one.item.cmp(&other.item));
+    rejects.dedup_by(|one, other| one.item == other.item);
 }
 
 /// The roots of a collector.
@@ -157,10 +182,10 @@ pub(crate) fn doubt_folder(folder: &Path) -> Option<String> {
     }
 }
 
-/// Whether a folder that is not there was removed, and not its disk taken away: what it lay in is there, and not empty as
-/// a folder is in which nothing is mounted.
-pub(crate) fn is_removed(folder: &Path) -> bool {
-    let around = folder.parent().and_then(|parent| fs::read_dir(parent).ok());
+/// Whether a file or folder that is not there was removed, and not its disk taken away: what it lay in is there, and not
+/// empty as a folder is in which nothing is mounted.
+pub(crate) fn is_removed(path: &Path) -> bool {
+    let around = path.parent().and_then(|parent| fs::read_dir(parent).ok());
     around.is_some_and(|mut entries| entries.next().is_some())
 }
 
@@ -186,7 +211,7 @@ impl LocalFile {
     ///
     /// # Errors
     /// Why it cannot be collected.
-    pub fn look_at(path: &Path, is_link: bool) -> Result<Option<Self>, String> {
+    fn look_at(path: &Path, is_link: bool) -> Result<Option<Self>, String> {
         let metadata = match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => metadata,
             Ok(metadata) if is_link && metadata.is_dir() => return Ok(None),
@@ -253,5 +278,44 @@ mod tests {
         assert_eq!(doubt_folder(folder.path()), None);
         let doubt = doubt_folder(&file).unwrap();
         assert!(doubt.contains("a.md` cannot be listed: "), "{doubt}");
+    }
+
+    struct File(LocalFile);
+
+    impl Listed for File {
+        fn local(&self) -> &LocalFile {
+            &self.0
+        }
+
+        fn version(&self) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn a_file_that_went_with_its_folder_leaves_that_unread_and_one_that_was_removed_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let [photos, usb] = ["photos", "usb"].map(|name| folder.path().join(name));
+        fs::create_dir(&photos).unwrap();
+        fs::write(photos.join("1.jpg"), "1").unwrap();
+        let mut tree = Tree::<File>::default();
+        assert!(tree.look_at(&photos.join("1.jpg"), false).is_some());
+        assert!(tree.look_at(&photos.join("2.jpg"), false).is_none());
+        assert!(
+            tree.rejects.is_empty() && tree.unread.is_empty(),
+            "{:?}",
+            tree.rejects
+        );
+        for name in ["1.jpg", "2.jpg"] {
+            assert!(tree.look_at(&usb.join(name), false).is_none());
+        }
+        tree.sort();
+        assert_eq!(tree.rejects.len(), 1, "{:?}", tree.rejects);
+        let file = usb.join("1.jpg").display().to_string();
+        assert!(
+            tree.unread.iter().any(|of| file.starts_with(of)),
+            "{:?}",
+            tree.unread
+        );
     }
 }

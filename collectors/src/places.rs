@@ -125,17 +125,11 @@ impl Places {
         true
     }
 
-    /// Marks a place as still there although it could not be read.
-    pub fn keep(&mut self, location: &str) {
+    /// Marks a place as still there, as it was, although it could not be read; or, if its file was read and is unfit, as
+    /// holding nothing.
+    pub fn reject(&mut self, location: &str, is_read: bool) {
         if let Some(place) = self.stored.get_mut(location) {
-            place.state = State::Kept;
-        }
-    }
-
-    /// Marks a place as holding nothing: its file was read, and is unfit.
-    pub fn doubt(&mut self, location: &str) {
-        if let Some(place) = self.stored.get_mut(location) {
-            place.state = State::Unseen;
+            place.state = if is_read { State::Unseen } else { State::Kept };
         }
     }
 

@@ -6,12 +6,12 @@ pub use log::Log;
 
 use crate::error::RunError;
 use crate::landing::{Landing, Took, rejected_places};
-use collectors::{Batch, CollectError, Collector, Descriptor, Known, Progress, Sink, StoredItems};
+use collectors::{Batch, CollectError, Collector, Descriptor, Known, Progress, Sink, StoredRows};
 use schemas::datasets::runs::{Counts, Run, RunState, Stages};
 use schemas::{Instant, Provenance, SourceName};
 use std::sync::Arc;
 use std::time::Duration;
-use store::lake::index::all_units;
+use store::lake::index::all_rows;
 use store::queue::Queue;
 use store::{SNAPSHOT_WAITS, Store, StoreError};
 use tokio::time::Instant as Clock;
@@ -124,7 +124,7 @@ async fn collect_and_land(store: &Store, request: Request, run: &mut Run) -> Res
     let known = Arc::new(Known {
         locations: store.locations(&pipeline).await?,
         rejected: rejected_places(store, &pipeline).await?,
-        stored: stored_items(store, &pipeline),
+        stored: stored_rows(store, &pipeline),
     });
     let provenance = Provenance {
         source: pipeline,
@@ -271,13 +271,13 @@ async fn last_ended_whole(store: &Store, run: &Run) -> Result<bool, StoreError> 
         .is_some_and(|last| matches!(last.state, RunState::Succeeded | RunState::PartlySucceeded)))
 }
 
-/// Looks up items of the source for a collector, on the thread that it reads on.
-fn stored_items(store: &Store, pipeline: &SourceName) -> StoredItems {
+/// Looks up rows of the source for a collector, on the thread that it reads on.
+fn stored_rows(store: &Store, pipeline: &SourceName) -> StoredRows {
     let (catalog, source) = (store.catalog().clone(), pipeline.clone());
     let runtime = tokio::runtime::Handle::current();
-    StoredItems::new(move |dataset| {
-        let items = runtime.block_on(all_units(&catalog, dataset, &source));
-        items.map_err(|error| CollectError::Lake(Box::new(error)))
+    StoredRows::new(move |dataset, columns| {
+        let rows = runtime.block_on(all_rows(&catalog, dataset, &source, columns));
+        rows.map_err(|error| CollectError::Lake(Box::new(error)))
     })
 }
 

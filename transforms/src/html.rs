@@ -1,10 +1,17 @@
 //! HTML → what a reader sees of it.
 //!
 //! - In: decoded HTML, however broken. Out: text, blocks on lines of their own; title and headings.
-//! - Not here: charsets; control characters (`text`).
+//! - Left out is what a browser does not show: comments, scripts, templates, and elements that are hidden by an attribute
+//!   of theirs or of one around them. In doubt text is shown: what is hidden and never ends hides nothing.
+//! - Not here: charsets; control characters (`text`); style sheets.
 
+mod declared;
+mod open;
+
+use declared::Declared;
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
-use html5gum::{Emitter, ForwardingEmitter, Span, Tokenizer};
+use html5gum::{Emitter, ForwardingEmitter, Span, State, Tokenizer};
+use open::Open;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::Range;
@@ -16,40 +23,152 @@ pub(crate) fn text_of_html(html: &str) -> String {
 
 /// What a reader of the HTML sees, with its title and headings.
 pub(crate) fn read(html: &str) -> Page {
+    let page = read_showing(html, Vec::new());
+    let unended = page.open.unended();
+    // Of these nobody knows where they were meant to end. A browser hides all that follows.
+    let mut page = match unended.is_empty() {
+        true => page,
+        false => read_showing(html, unended),
+    };
+    page.text.truncate(page.text.trim_end().len());
+    page
+}
+
+/// Reads it; elements that are `shown`, by their number, hide nothing.
+fn read_showing(html: &str, shown: Vec<usize>) -> Page {
     let mut page = Page {
         text: String::with_capacity(html.len() / 2),
         ..Page::default()
     };
+    page.open.shown = shown;
     let mut events = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| -> Option<Infallible> {
         match event {
-            CallbackEvent::OpenStartTag { name } => page.tag(name, true),
-            CallbackEvent::EndTag { name } => page.tag(name, false),
+            CallbackEvent::OpenStartTag { name } => page.tag.begin(name),
+            CallbackEvent::AttributeName { name } => page.tag.attribute(name),
+            CallbackEvent::AttributeValue { value } => page.tag.value(value),
+            CallbackEvent::CloseStartTag { self_closing } => page.start(self_closing),
+            CallbackEvent::EndTag { name } => page.end(name),
             CallbackEvent::String { value } => page.words(value),
             _ => {}
         }
         None
     });
     events.naively_switch_states(true);
-    let Ok(()) = Tokenizer::new_with_emitter(html, Shown(events)).try_for_each(|event| event.map(|_| ()));
-    page.text.truncate(page.text.trim_end().len());
+    let emitter = Shown {
+        inner: events,
+        attribute: Vec::new(),
+        takes_value: false,
+        is_closed: false,
+    };
+    let Ok(()) = Tokenizer::new_with_emitter(html, emitter).try_for_each(|event| event.map(|_| ()));
     page
 }
 
-/// Of what the tokenizer finds, what is shown: half of its work would be to check and to gather the rest.
-struct Shown<E>(E);
+/// Of what the tokenizer finds, what is shown, and what decides about that: most of its work would be to check and to
+/// gather the rest.
+struct Shown<E> {
+    inner: E,
+    /// Name of the attribute that is being read.
+    attribute: Vec<u8>,
+    takes_value: bool,
+    /// Whether the tag closes itself.
+    is_closed: bool,
+}
+
+impl<E: Emitter> Shown<E> {
+    /// Hands on the name of an attribute, if it matters.
+    fn end_name(&mut self) {
+        self.takes_value = self.attribute == b"style";
+        if self.takes_value || self.attribute == b"hidden" {
+            self.inner.push_attribute_name(&self.attribute);
+        }
+        self.attribute.clear();
+    }
+}
 
 impl<E: Emitter> ForwardingEmitter for Shown<E> {
     type Token = E::Token;
 
     fn inner(&mut self) -> &mut impl Emitter<Token = E::Token> {
-        &mut self.0
+        &mut self.inner
     }
     fn should_emit_errors(&mut self) -> bool {
         false
     }
-    fn push_attribute_name(&mut self, _: &[u8]) {}
-    fn push_attribute_value(&mut self, _: &[u8]) {}
+    fn init_attribute(&mut self) {
+        self.end_name();
+        self.inner.init_attribute();
+    }
+    fn push_attribute_name(&mut self, name: &[u8]) {
+        self.attribute.extend_from_slice(name);
+    }
+    fn init_attribute_value(&mut self) {
+        self.end_name();
+        self.inner.init_attribute_value();
+    }
+    fn push_attribute_value(&mut self, value: &[u8]) {
+        if self.takes_value {
+            self.inner.push_attribute_value(value);
+        }
+    }
+    fn init_start_tag(&mut self) {
+        self.is_closed = false;
+        self.inner.init_start_tag();
+    }
+    fn set_self_closing(&mut self) {
+        self.is_closed = true;
+        self.inner.set_self_closing();
+    }
+    fn emit_current_tag(&mut self) -> Option<State> {
+        self.end_name();
+        let next = self.inner.emit_current_tag();
+        // `<title/>` of XHTML holds nothing, or it would hold all that follows.
+        next.filter(|_| !self.is_closed)
+    }
     fn push_comment(&mut self, _: &[u8]) {}
+}
+
+/// A start tag being read.
+#[derive(Debug, Default)]
+struct Tag {
+    name: Vec<u8>,
+    style: Option<Declared>,
+    /// Whether the value that comes next is that of its first `style`. Another one does not count.
+    in_style: bool,
+    is_hidden: bool,
+}
+
+impl Tag {
+    fn begin(&mut self, name: &[u8]) {
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        (self.style, self.in_style, self.is_hidden) = (None, false, false);
+    }
+
+    fn attribute(&mut self, name: &[u8]) {
+        match name {
+            b"style" if self.style.is_none() => {
+                (self.style, self.in_style) = (Some(Declared::default()), true);
+            }
+            b"style" => self.in_style = false,
+            _ => self.is_hidden = true,
+        }
+    }
+
+    fn value(&mut self, style: &[u8]) {
+        if self.in_style {
+            self.style = Some(Declared::of(style));
+        }
+    }
+
+    fn declared(&self) -> Declared {
+        let mut declared = self.style.unwrap_or_default();
+        // Another `display` would count for more.
+        if self.is_hidden {
+            declared.is_there.get_or_insert(false);
+        }
+        declared
+    }
 }
 
 /// A page being read.
@@ -63,16 +182,41 @@ pub(crate) struct Page {
     pub headings: Vec<(i64, Range<usize>)>,
     /// Whether blanks came since the last word.
     blank: bool,
-    /// Whether we are inside an element that shows nothing.
-    hidden: bool,
+    tag: Tag,
+    open: Open,
+    /// Whether we are inside an element that holds no elements and shows nothing.
+    is_raw: bool,
     in_title: bool,
 }
 
 impl Page {
-    fn tag(&mut self, name: &[u8], opens: bool) {
+    fn start(&mut self, is_closed: bool) {
+        let tag = std::mem::take(&mut self.tag);
+        self.raw(&tag.name, !is_closed);
+        if self.open.start(&tag.name, tag.declared(), is_closed) {
+            self.lay_out(&tag.name, true);
+        }
+        // Its room is used again.
+        self.tag = tag;
+    }
+
+    fn end(&mut self, name: &[u8]) {
+        self.raw(name, false);
+        if self.open.end(name) && self.open.is_shown() {
+            self.lay_out(name, false);
+        }
+    }
+
+    fn raw(&mut self, name: &[u8], opens: bool) {
         match name {
-            b"script" | b"style" | b"template" => self.hidden = opens,
-            b"title" => (self.hidden, self.in_title) = (opens, opens),
+            b"iframe" | b"noembed" | b"noscript" | b"script" | b"style" => self.is_raw = opens,
+            b"title" => (self.is_raw, self.in_title) = (opens, opens),
+            _ => {}
+        }
+    }
+
+    fn lay_out(&mut self, name: &[u8], opens: bool) {
+        match name {
             b"br" | b"hr" => self.line(1),
             b"address" | b"article" | b"blockquote" | b"center" | b"dd" | b"div" | b"dl" | b"dt"
             | b"footer" | b"form" | b"header" | b"li" | b"ol" | b"option" | b"pre" | b"section"
@@ -112,7 +256,7 @@ impl Page {
         if self.in_title {
             self.title.push_str(&String::from_utf8_lossy(value));
         }
-        if self.hidden {
+        if self.is_raw || !self.open.is_shown() {
             return;
         }
         // Much quicker than the lossy reading of what is whole, as text of a `str` is.
@@ -128,3 +272,6 @@ impl Page {
         self.blank |= value.ends_with(char::is_whitespace);
     }
 }
+
+#[cfg(test)]
+mod tests;

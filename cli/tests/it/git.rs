@@ -300,6 +300,7 @@ fn a_broken_repository_is_rejected_and_the_others_are_read() {
         format!("{}\n", "1".repeat(40)),
     )
     .unwrap();
+    fs::write(broken.join(".git/refs/heads/garbled"), "nonsense").unwrap();
     let odd = init(&lab, "src/odd");
     fs::write(odd.join(".git/HEAD"), "nonsense").unwrap();
 
@@ -309,13 +310,16 @@ fn a_broken_repository_is_rejected_and_the_others_are_read() {
     assert_eq!(run["state"], "partly_succeeded", "{run:#}");
     let rejects = lab.sql("SELECT item, reason FROM rejects ORDER BY item");
     let items: Vec<&str> = rejects.iter().map(|row| row["item"].as_str().unwrap()).collect();
-    // The second commit and the third, which is compared with it; the branch; the repository with no HEAD.
+    // The second commit and the third, which is compared with it; the branches; the repository with no HEAD.
     assert_eq!(
         items.iter().filter(|item| item.starts_with("broken@")).count(),
         2,
         "{items:?}"
     );
-    assert!(items.contains(&"broken:refs/heads/nowhere"), "{items:?}");
+    for branch in ["nowhere", "garbled"] {
+        let item = format!("broken:refs/heads/{branch}");
+        assert!(items.contains(&item.as_str()), "{items:?}");
+    }
     assert!(items.iter().any(|item| item.contains("odd")), "{items:?}");
     equals_git(&lab, &good, "good");
     let rows = "SELECT count(*) FROM git_commits WHERE repository = 'broken'";

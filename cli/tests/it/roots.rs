@@ -203,6 +203,31 @@ fn a_repository_does_not_take_the_name_of_one_that_is_away() {
 }
 
 #[test]
+fn a_repository_that_is_away_keeps_rows_and_name_although_the_cursor_is_cleared() {
+    let lab = Lab::new(&pipeline("git", "paths = [\"here\", \"away\"]"));
+    commit(&init(&lab, "here/other"), "a.txt", "a\n");
+    let tool = init(&lab, "away/tool");
+    for n in 0..3 {
+        commit(&tool, "a.txt", &format!("{n}\n"));
+    }
+    lab.run();
+    fs::rename(lab.path("away"), lab.path("elsewhere")).unwrap();
+    commit(&init(&lab, "here/tool"), "b.txt", "b\n");
+    lab.output(&["cursor", "clear", "git"]);
+    let run = misses(&lab, "No such file");
+    assert_eq!(count(&run, "items_vanished"), 0, "{run:#}");
+    for repository in ["tool", "here/tool", "other"] {
+        let commits = if repository == "tool" { 3 } else { 1 };
+        assert_eq!(rows_of(&lab, "git_commits", repository), commits, "{repository}");
+        assert_eq!(rows_of(&lab, "git_repositories", repository), 1, "{repository}");
+    }
+    misses_again(&lab, "No such file");
+    fs::rename(lab.path("elsewhere"), lab.path("away")).unwrap();
+    lab.run();
+    is_as_undisturbed(&lab);
+}
+
+#[test]
 fn a_repository_that_breaks_keeps_its_rows_while_others_come_and_go() {
     let lab = Lab::new(&pipeline("git", "paths = [\"src\"]"));
     let broken = init(&lab, "src/broken");

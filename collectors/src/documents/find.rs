@@ -137,14 +137,12 @@ fn take(
         }
         return;
     };
-    match LocalFile::look_at(path, kind.is_symlink()) {
-        Ok(Some(local)) => tree.files.push(File {
+    if let Some(local) = tree.look_at(path, kind.is_symlink()) {
+        tree.files.push(File {
             project: projects.of(path),
             local,
             media_type,
-        }),
-        Ok(None) => {}
-        Err(reason) => tree.rejects.push(reject(path, reason)),
+        });
     }
 }
 

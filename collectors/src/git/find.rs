@@ -6,7 +6,7 @@
 
 use super::stored::{Stored, as_text};
 use crate::collect::Progress;
-use crate::local_files::{Roots, missing_root};
+use crate::local_files::{Roots, missing_root, sort_rejects};
 use schemas::Reject;
 use std::collections::BTreeMap;
 use std::fs;
@@ -60,9 +60,7 @@ pub(super) fn find(
         mut rejects,
         unread,
     } = repositories;
-    // One path may lie in another, so what is there twice is left out.
-    rejects.sort_by(|one, other| one.item.cmp(&other.item));
-    rejects.dedup_by(|one, other| one.item == other.item);
+    sort_rejects(&mut rejects);
     // Of two work trees of one repository, the main one; of two ways to it, the first.
     let mut by_common: BTreeMap<PathBuf, Found> = BTreeMap::new();
     for new in found {
@@ -248,7 +246,7 @@ mod tests {
         let state = State {
             repositories: BTreeMap::from([("it".to_owned(), seen)]),
         };
-        let stored = Stored::new(&state, Vec::new());
+        let stored = Stored::new(&state, &[]);
         let found = find(&[root.clone(), root.join("some")], &stored, &Progress::default()).unwrap();
         assert_eq!(found.rejects.len(), 1, "{:?}", found.rejects);
         assert_eq!(stored.absent(&found).gone, Vec::<String>::new());

@@ -3,6 +3,8 @@
 use super::find::Found;
 use super::history::border;
 use gix::bstr::ByteSlice;
+use gix::error::MetadataValue;
+use gix::refs::file::find::ReferenceDecode;
 use gix::refs::{Category, FullNameRef, TargetRef};
 use gix::remote::Direction;
 use gix::url::Scheme;
@@ -12,6 +14,7 @@ use schemas::datasets::git_branches::GitBranch;
 use schemas::datasets::git_repositories::{Following, GitRepository};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The cursor's shape.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -39,10 +42,13 @@ pub(super) struct Seen {
 }
 
 impl State {
-    /// Notes that something is stored of these repositories, whatever it is.
-    pub(super) fn note_names<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
-        for name in names {
-            self.repositories.entry(name.clone()).or_default();
+    /// Notes that something is stored of these repositories, whatever it is, and where they lie, as far as that is known.
+    pub(super) fn note<'a>(&mut self, places: impl Iterator<Item = (&'a String, Option<&'a Path>)>) {
+        for (name, path) in places {
+            let seen = self.repositories.entry(name.clone()).or_default();
+            if let Some(path) = path {
+                seen.path = path.to_string_lossy().into_owned();
+            }
         }
     }
 
@@ -90,7 +96,9 @@ impl References {
             let mut reference = match reference {
                 Ok(reference) => reference,
                 Err(error) => {
-                    references.broken.push(("refs".to_owned(), error.to_string()));
+                    references
+                        .broken
+                        .push((name_in(&error, repository), error.to_string()));
                     references.are_whole = false;
                     continue;
                 }
@@ -156,6 +164,20 @@ impl References {
             .collect();
         Digest::of(lines.as_bytes()).to_string()
     }
+}
+
+/// The name of the reference that an error of reading them is about; `refs` if it does not say.
+fn name_in(error: &gix::Error, repository: &Repository) -> String {
+    let undecoded = error.downcast_any_ref::<ReferenceDecode>();
+    let mut unread = error.metadata().filter_map(|values| match values.get("path") {
+        Some(MetadataValue::Path(path)) => Some(path.as_path()),
+        _ => None,
+    });
+    let path = undecoded.map(|undecoded| undecoded.relative_path.as_path());
+    let path = path.or_else(|| unread.next()).unwrap_or(Path::new("refs"));
+    let folders = [repository.git_dir(), repository.common_dir()];
+    let mut below = folders.iter().filter_map(|folder| path.strip_prefix(folder).ok());
+    below.next().unwrap_or(path).to_string_lossy().into_owned()
 }
 
 /// What decides how commits are shown, beside themselves: it changes when the mailmap does, or the border of a
@@ -302,7 +324,7 @@ mod tests {
     #[test]
     fn while_commits_are_on_their_way_it_is_known_where_their_repository_lies() {
         let mut state = State::default();
-        state.note_names([&"tool".to_owned()].into_iter());
+        state.note([(&"tool".to_owned(), None)].into_iter());
         state.note_path("tool", "/away/tool");
         state.mark("tool", "rules", true);
         let seen = &state.repositories["tool"];

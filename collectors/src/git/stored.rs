@@ -1,14 +1,16 @@
 //! Repositories that the lake has: which of them are gone, and which may still be where nobody could look.
 //!
-//! - In: the cursor, what was found, what could not be looked at. Out: names.
+//! - In: the cursor, the lake's rows, what was found, what could not be looked at. Out: names, and commits by name.
 //! - Not here: taking away what is gone.
 
+use super::commit::split_item;
 use super::find::{Found, Repositories};
 use super::state::State;
 use crate::collect::Known;
 use crate::error::CollectError;
-use schemas::datasets::git_repositories;
-use std::collections::{BTreeMap, BTreeSet};
+use gix::hashtable::HashSet as IdSet;
+use schemas::datasets::{git_commits, git_repositories};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// The repositories that the lake has, by name: where each lies, if that is known.
@@ -27,31 +29,40 @@ pub(super) struct Absent {
 }
 
 impl Stored {
-    /// Those of the cursor; if that is not all there is, others too, of which only the names are known.
+    /// Those of the cursor; if that is not all there is, or it does not say where all lie, those of the rows too.
     pub(super) fn look_up(state: &State, known: &Known, is_all: bool) -> Result<Self, CollectError> {
-        let others = match is_all {
-            true => Vec::new(),
-            false => known.stored.of(&git_repositories::DATASET)?,
-        };
-        Ok(Self::new(state, others))
+        let mut rows = Vec::new();
+        if !is_all || state.repositories.values().any(|seen| seen.path.is_empty()) {
+            let columns = ["repository", "path"];
+            known.stored.each(&git_repositories::DATASET, columns, |row| {
+                let [name, path] = row.map(str::to_owned);
+                rows.push((name, path));
+            })?;
+        }
+        Ok(Self::new(state, &rows))
     }
 
-    pub(super) fn new(state: &State, others: Vec<String>) -> Self {
+    /// Those of the cursor and, by name and path, of rows.
+    pub(super) fn new(state: &State, rows: &[(String, String)]) -> Self {
         let path_of = |name: &str, path: &str| match path {
             // Cursors of older versions do not say. Names that two would have shared were whole paths then.
             "" => name.starts_with('/').then(|| PathBuf::from(name)),
             path => Some(PathBuf::from(path)),
         };
-        let others = others.iter().map(|name| (name, ""));
+        let rows = rows.iter().map(|(name, path)| (name, path.as_str()));
         let known = state.repositories.iter();
-        let all = others.chain(known.map(|(name, seen)| (name, seen.path.as_str())));
-        let all = all.map(|(name, path)| (name.clone(), path_of(name, path)));
-        Self(all.collect())
+        let known = known.map(|(name, seen)| (name, seen.path.as_str()));
+        let mut all: BTreeMap<String, Option<PathBuf>> = BTreeMap::new();
+        for (name, path) in rows.chain(known) {
+            let place = all.entry(name.clone()).or_default();
+            *place = path_of(name, path).or(place.take());
+        }
+        Self(all)
     }
 
-    /// Their names.
-    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
-        self.0.keys()
+    /// Their names, and where they lie.
+    pub(super) fn places(&self) -> impl Iterator<Item = (&String, Option<&Path>)> {
+        self.0.iter().map(|(name, path)| (name, path.as_deref()))
     }
 
     /// Whether any of them may lie in a folder.
@@ -121,6 +132,20 @@ impl Absent {
     }
 }
 
+/// The commits that the lake has, by repository.
+pub(super) fn commits(known: &Known) -> Result<HashMap<String, IdSet>, CollectError> {
+    let mut all: HashMap<String, IdSet> = HashMap::new();
+    known.stored.each(&git_commits::DATASET, ["_item"], |[item]| {
+        if let Some((repository, id)) = split_item(item) {
+            match all.get_mut(repository) {
+                Some(commits) => commits.insert(id),
+                None => all.entry(repository.to_owned()).or_default().insert(id),
+            };
+        }
+    })?;
+    Ok(all)
+}
+
 /// A path as the cursor has it: text.
 pub(super) fn as_text(path: &Path) -> PathBuf {
     PathBuf::from(path.to_string_lossy().into_owned())
@@ -151,7 +176,7 @@ mod tests {
         let state = State {
             repositories: repositories.collect(),
         };
-        Stored::new(&state, vec!["unknown".to_owned()])
+        Stored::new(&state, &[("unknown".to_owned(), String::new())])
     }
 
     fn unread(path: &str) -> Repositories {
@@ -238,7 +263,7 @@ mod tests {
 
     #[test]
     fn an_empty_folder_held_something_only_if_a_repository_lay_there() {
-        let one = Stored::new(&State::default(), Vec::new());
+        let one = Stored::new(&State::default(), &[]);
         assert!(!one.is_any_in(Path::new("/away")));
         assert!(
             stored(&[("a", "/away/a")]).is_any_in(Path::new("/here")),

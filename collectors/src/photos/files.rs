@@ -107,7 +107,12 @@ fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree<File>) -> io::Result<V
         let path = entry.path();
         let kind = match entry.file_type() {
             // Removed since its folder was listed, where the list does not say what it was.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !is_removed(&path) {
+                    tree.miss_taken_away(folder);
+                }
+                continue;
+            }
             kind => kind?,
         };
         if kind.is_dir() {
@@ -123,14 +128,10 @@ fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree<File>) -> io::Result<V
         // macOS keeps a shadow of each file on foreign disks.
         let is_shadow = entry.file_name().as_bytes().starts_with(b"._");
         if is_photo && !is_shadow {
-            match LocalFile::look_at(&path, kind.is_symlink()) {
-                Ok(Some(local)) => files.push(File {
-                    local,
-                    sidecars: Vec::new(),
-                }),
-                Ok(None) => {}
-                Err(reason) => tree.rejects.push(reject(&path, reason)),
-            }
+            files.extend(tree.look_at(&path, kind.is_symlink()).map(|local| File {
+                local,
+                sidecars: Vec::new(),
+            }));
         } else if matches!(extension.as_str(), "xmp" | "json") {
             let metadata = fs::metadata(&path).ok().filter(Metadata::is_file);
             if let (Some(metadata), Some(name)) = (metadata, entry.file_name().to_str()) {

@@ -82,7 +82,7 @@ pub const DATASET: Dataset = Dataset {
         Column::new(
             "body_text",
             Kind::Text,
-            "Plain text of the body: the text parts, or the HTML part without its markup.",
+            "Plain text of the body: the text parts, or what a reader sees of the HTML part.",
         )
         .nullable()
         .private(),

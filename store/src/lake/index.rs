@@ -79,24 +79,25 @@ impl UnitIndex {
     }
 }
 
-/// The units of one table and source that exist now, by name, in no order.
+/// The rows of one table and source that exist now, in no order: these columns, and `_source`.
 ///
 /// # Errors
 /// [`StoreError`] when catalog or files cannot be read.
-pub async fn all_units(
+pub async fn all_rows(
     catalog: &Catalog,
     dataset: &'static Dataset,
     source: &SourceName,
-) -> Result<Vec<String>, StoreError> {
+    columns: &[&'static str],
+) -> Result<Vec<RecordBatch>, StoreError> {
     let head = catalog.head().await?;
     let files = catalog.files_at(dataset, head.id, Some(source)).await?;
     let source = source.clone();
-    let read = move || {
-        let mut units = Vec::new();
-        for file in &files {
-            for_each_unit(dataset, file, &source, |_, unit| units.push(unit.to_owned()))?;
-        }
-        Ok(units)
+    let columns = [columns, &["_source"]].concat();
+    let read = move || -> Result<Vec<RecordBatch>, StoreError> {
+        let batches = files
+            .iter()
+            .flat_map(|file| read_live_or_error(file, Some(&columns)));
+        batches.map(|batch| of_source(batch?, &source)).collect()
     };
     tokio::task::spawn_blocking(read).await?
 }

@@ -1,0 +1,219 @@
+//! What an element declares of whether it is shown.
+//!
+//! - In: the value of its attribute `style`. Out: what that says of the properties that hide.
+//! - Where CSS would have to be known in full (escapes, `calc`, `!important` before another declaration of the same
+//!   property), the text is shown.
+//! - Not here: style sheets; what is there for whoever looks closely: white on white, one pixel high, far away.
+
+use memchr::{memchr, memchr_iter};
+use std::iter::once;
+
+/// What is declared; the last declaration of a property counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Declared {
+    /// Whether it is there at all: `display`.
+    pub(super) is_there: Option<bool>,
+    /// `opacity: 0`.
+    pub(super) is_transparent: bool,
+    /// `visibility`; what is in it may declare another.
+    pub(super) is_visible: Option<bool>,
+    /// Whether `font-size` is more than none; what is in it may declare another.
+    pub(super) has_size: Option<bool>,
+}
+
+impl Declared {
+    /// What a `style` says.
+    pub(super) fn of(style: &[u8]) -> Self {
+        let quick = Self::of_all(at_semicolons(style));
+        // What hides may stand in quotes. Few styles hide, so few are read byte by byte.
+        if quick.hides() {
+            Self::of_all(outside_quotes(style))
+        } else {
+            quick
+        }
+    }
+
+    /// Whether it hides anything.
+    pub(super) fn hides(self) -> bool {
+        self.is_there == Some(false)
+            || self.is_transparent
+            || self.is_visible == Some(false)
+            || self.has_size == Some(false)
+    }
+
+    fn of_all<'a>(declarations: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut declared = Self::default();
+        for declaration in declarations {
+            declared.add(declaration.trim_ascii_start());
+        }
+        declared
+    }
+
+    fn add(&mut self, declaration: &[u8]) {
+        // Most others are told from those that hide by their first letter.
+        if !matches!(
+            declaration.first(),
+            Some(b'd' | b'D' | b'f' | b'F' | b'o' | b'O' | b'v' | b'V')
+        ) {
+            return;
+        }
+        let Some((property, value)) =
+            memchr(b':', declaration).and_then(|at| declaration.split_at_checked(at))
+        else {
+            return;
+        };
+        let value = value.get(1..).unwrap_or_default();
+        let value = value.get(..memchr(b'!', value).unwrap_or(value.len()));
+        let value = value.unwrap_or_default().trim_ascii();
+        let is = |word: &[u8]| value.eq_ignore_ascii_case(word);
+        match property.trim_ascii_end() {
+            property if property.eq_ignore_ascii_case(b"display") => self.is_there = Some(!is(b"none")),
+            property if property.eq_ignore_ascii_case(b"opacity") => self.is_transparent = is_zero(value),
+            property if property.eq_ignore_ascii_case(b"font-size") => self.has_size = has_size(value),
+            property if property.eq_ignore_ascii_case(b"visibility") => {
+                if is(b"hidden") || is(b"collapse") {
+                    self.is_visible = Some(false);
+                } else if is(b"visible") || is(b"initial") {
+                    self.is_visible = Some(true);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a font size is more than none; absent for one that is a share of the size around it.
+fn has_size(value: &[u8]) -> Option<bool> {
+    let ends_with = |end: &&[u8]| {
+        let last = value.get(value.len().saturating_sub(end.len())..);
+        last.is_some_and(|last| last.eq_ignore_ascii_case(end))
+    };
+    if is_zero(value) {
+        return Some(false);
+    }
+    let absolute: [&[u8]; 3] = [b"px", b"pt", b"rem"];
+    let relative: [&[u8]; 8] = [
+        b"em", b"%", b"ex", b"ch", b"inherit", b"unset", b"smaller", b"larger",
+    ];
+    (absolute.iter().any(ends_with) || !relative.iter().any(ends_with)).then_some(true)
+}
+
+/// Whether a value is zero of some unit.
+fn is_zero(value: &[u8]) -> bool {
+    let digits = value.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.'));
+    let (number, unit) = value.split_at_checked(digits.count()).unwrap_or_default();
+    number.contains(&b'0')
+        && number.iter().all(|byte| matches!(byte, b'0' | b'.'))
+        && unit
+            .iter()
+            .all(|byte| byte.is_ascii_alphabetic() || *byte == b'%')
+}
+
+/// What is between semicolons.
+fn at_semicolons(style: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = memchr_iter(b';', style).chain(once(style.len()));
+    ends.scan(0, move |start, end| {
+        let declaration = style.get(*start..end);
+        *start = end + 1;
+        declaration
+    })
+}
+
+/// What is between semicolons that are not in quotes or brackets.
+fn outside_quotes(style: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quote = None;
+    let mut brackets = 0_usize;
+    let mut is_escaped = false;
+    style.split(move |byte| {
+        if std::mem::take(&mut is_escaped) {
+            return false;
+        }
+        match (quote, *byte) {
+            (_, b'\\') => is_escaped = true,
+            (Some(open), byte) if open == byte => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(*byte),
+            (None, b'(') => brackets += 1,
+            (None, b')') => brackets = brackets.saturating_sub(1),
+            (None, _) => {}
+        }
+        *byte == b';' && quote.is_none() && brackets == 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hides_is_found_however_it_is_written() {
+        for style in [
+            "display:none",
+            "DISPLAY : none !important",
+            " color: red; display\n:\tNone;",
+            "display:none;max-height:0;overflow:hidden",
+            "font-family:'Segoe UI', \"Arial\";display:none",
+            "background:url(a;b);visibility:hidden",
+            "visibility: collapse",
+            "opacity:0",
+            "opacity: 0.00",
+            "opacity:0%",
+            "font-size:0",
+            "font-size: 0px !important; line-height: 0",
+            "font-size:.0em",
+            "content:'\\'';display:none",
+            "display:block;display:none",
+        ] {
+            assert!(Declared::of(style.as_bytes()).hides(), "{style}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_hides_does_not() {
+        for style in [
+            "",
+            "display",
+            ";;:;",
+            "display:none-ish",
+            "display:block",
+            "display:none;display:block",
+            "content:\"display:none\"",
+            "content:\"x;display:none;y\"",
+            "content:'\\';display:none;'",
+            "background:url(data:x;display:none;y)",
+            "background:url(x);content:\"(;display:none;)\"",
+            "font-family:'Arial;display:none",
+            "-x-display:none",
+            "display-x:none",
+            "/*display:none*/",
+            "opacity:0.01",
+            "opacity:.5",
+            "opacity:",
+            "font-size:0.5px",
+            "font-size:10px",
+            "font-size:calc(0px)",
+            "fill-opacity:0",
+            "backface-visibility:hidden",
+            "visibility:visible",
+            "overflow:hidden",
+        ] {
+            assert!(!Declared::of(style.as_bytes()).hides(), "{style}");
+        }
+    }
+
+    #[test]
+    fn only_a_size_of_its_own_is_more_than_that_around_it() {
+        for (size, has) in [
+            ("13px", Some(true)),
+            ("10PT", Some(true)),
+            ("1rem", Some(true)),
+            ("medium", Some(true)),
+            ("1em", None),
+            ("100%", None),
+            ("inherit", None),
+            ("0", Some(false)),
+        ] {
+            assert_eq!(has_size(size.as_bytes()), has, "{size}");
+        }
+    }
+}
