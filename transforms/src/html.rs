@@ -2,16 +2,13 @@
 //!
 //! - In: decoded HTML, however broken. Out: text, blocks on lines of their own; title and headings.
 //! - Left out is what a browser does not show: comments, scripts, templates, and elements that are hidden by an attribute
-//!   of theirs or of one around them. In doubt text is shown: what is hidden and never ends hides nothing.
+//!   of theirs. In doubt text is shown: what is hidden and never ends hides nothing.
 //! - Not here: charsets; control characters (`text`); style sheets.
 
-mod declared;
-mod open;
+mod style;
 
-use declared::Declared;
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Emitter, ForwardingEmitter, Span, State, Tokenizer};
-use open::Open;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::Range;
@@ -23,27 +20,13 @@ pub(crate) fn text_of_html(html: &str) -> String {
 
 /// What a reader of the HTML sees, with its title and headings.
 pub(crate) fn read(html: &str) -> Page {
-    let page = read_showing(html, Vec::new());
-    let unended = page.open.unended();
-    // Of these nobody knows where they were meant to end. A browser hides all that follows.
-    let mut page = match unended.is_empty() {
-        true => page,
-        false => read_showing(html, unended),
-    };
-    page.text.truncate(page.text.trim_end().len());
-    page
-}
-
-/// Reads it; elements that are `shown`, by their number, hide nothing.
-fn read_showing(html: &str, shown: Vec<usize>) -> Page {
     let mut page = Page {
         text: String::with_capacity(html.len() / 2),
         ..Page::default()
     };
-    page.open.shown = shown;
     let mut events = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| -> Option<Infallible> {
         match event {
-            CallbackEvent::OpenStartTag { name } => page.tag.begin(name),
+            CallbackEvent::OpenStartTag { name } => page.begin_tag(name),
             CallbackEvent::AttributeName { name } => page.tag.attribute(name),
             CallbackEvent::AttributeValue { value } => page.tag.value(value),
             CallbackEvent::CloseStartTag { self_closing } => page.start(self_closing),
@@ -61,6 +44,7 @@ fn read_showing(html: &str, shown: Vec<usize>) -> Page {
         is_closed: false,
     };
     let Ok(()) = Tokenizer::new_with_emitter(html, emitter).try_for_each(|event| event.map(|_| ()));
+    page.text.truncate(page.text.trim_end().len());
     page
 }
 
@@ -132,43 +116,96 @@ impl<E: Emitter> ForwardingEmitter for Shown<E> {
 #[derive(Debug, Default)]
 struct Tag {
     name: Vec<u8>,
-    style: Option<Declared>,
-    /// Whether the value that comes next is that of its first `style`. Another one does not count.
+    /// What its first `style` says; another one does not count.
+    style: Option<Vec<u8>>,
+    /// Whether the value that comes next is that of its first `style`.
     in_style: bool,
     is_hidden: bool,
 }
 
 impl Tag {
-    fn begin(&mut self, name: &[u8]) {
-        self.name.clear();
-        self.name.extend_from_slice(name);
-        (self.style, self.in_style, self.is_hidden) = (None, false, false);
-    }
-
     fn attribute(&mut self, name: &[u8]) {
-        match name {
-            b"style" if self.style.is_none() => {
-                (self.style, self.in_style) = (Some(Declared::default()), true);
-            }
-            b"style" => self.in_style = false,
-            _ => self.is_hidden = true,
-        }
-    }
-
-    fn value(&mut self, style: &[u8]) {
+        self.in_style = name == b"style" && self.style.is_none();
         if self.in_style {
-            self.style = Some(Declared::of(style));
+            self.style = Some(Vec::new());
+        }
+        self.is_hidden |= name == b"hidden";
+    }
+
+    fn value(&mut self, value: &[u8]) {
+        if let Some(style) = self.style.as_mut().filter(|_| self.in_style) {
+            style.extend_from_slice(value);
         }
     }
 
-    fn declared(&self) -> Declared {
-        let mut declared = self.style.unwrap_or_default();
-        // Another `display` would count for more.
-        if self.is_hidden {
-            declared.is_there.get_or_insert(false);
-        }
-        declared
+    /// Whether it hides what it is and holds. A page that is hidden waits for a script.
+    fn hides(&self) -> bool {
+        let declared = style::Declared::of(self.style.as_deref().unwrap_or_default());
+        // Another `display` counts for more than `hidden`.
+        let is_hidden =
+            declared.hides() || (self.is_hidden && !declared.displays()) || self.name == b"template";
+        is_hidden && !matches!(&*self.name, b"body" | b"head" | b"html")
     }
+}
+
+/// Whether an element has no end tag (HTML standard, §13.1.2).
+fn is_void(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"area"
+            | b"base"
+            | b"br"
+            | b"col"
+            | b"embed"
+            | b"hr"
+            | b"img"
+            | b"input"
+            | b"link"
+            | b"meta"
+            | b"source"
+            | b"track"
+            | b"wbr"
+    )
+}
+
+/// Whether what comes next stands on a line of its own.
+fn is_block(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"address"
+            | b"article"
+            | b"blockquote"
+            | b"center"
+            | b"dd"
+            | b"div"
+            | b"dl"
+            | b"dt"
+            | b"footer"
+            | b"form"
+            | b"header"
+            | b"hr"
+            | b"li"
+            | b"ol"
+            | b"option"
+            | b"p"
+            | b"pre"
+            | b"section"
+            | b"table"
+            | b"tr"
+            | b"ul"
+            | [b'h', b'1'..=b'6']
+    )
+}
+
+/// An element that is hidden and still open, and where the page was before it: it goes back there when that ends.
+#[derive(Debug)]
+struct Hidden {
+    name: Vec<u8>,
+    /// Elements of that name that are open in it, and itself.
+    depth: usize,
+    text: usize,
+    headings: usize,
+    blank: bool,
 }
 
 /// A page being read.
@@ -183,18 +220,41 @@ pub(crate) struct Page {
     /// Whether blanks came since the last word.
     blank: bool,
     tag: Tag,
-    open: Open,
+    hidden: Option<Hidden>,
     /// Whether we are inside an element that holds no elements and shows nothing.
     is_raw: bool,
     in_title: bool,
 }
 
 impl Page {
+    fn begin_tag(&mut self, name: &[u8]) {
+        self.tag.name.clear();
+        self.tag.name.extend_from_slice(name);
+        (self.tag.style, self.tag.in_style, self.tag.is_hidden) = (None, false, false);
+    }
+
     fn start(&mut self, is_closed: bool) {
         let tag = std::mem::take(&mut self.tag);
-        self.raw(&tag.name, !is_closed);
-        if self.open.start(&tag.name, tag.declared(), is_closed) {
-            self.lay_out(&tag.name, true);
+        let name: &[u8] = &tag.name;
+        self.raw(name, !is_closed);
+        match &mut self.hidden {
+            // A paragraph ends where the next block begins, with an end tag or without.
+            Some(hidden) if hidden.name == b"p" && is_block(name) => self.show(),
+            Some(hidden) => hidden.depth += usize::from(hidden.name == name && !is_closed),
+            None => {}
+        }
+        let (hides, is_empty) = (tag.hides(), is_closed || is_void(name));
+        if self.hidden.is_none() && hides && !is_empty {
+            self.hidden = Some(Hidden {
+                name: name.to_owned(),
+                depth: 1,
+                text: self.text.len(),
+                headings: self.headings.len(),
+                blank: self.blank,
+            });
+        }
+        if !(hides && is_empty) {
+            self.lay_out(name, true);
         }
         // Its room is used again.
         self.tag = tag;
@@ -202,8 +262,25 @@ impl Page {
 
     fn end(&mut self, name: &[u8]) {
         self.raw(name, false);
-        if self.open.end(name) && self.open.is_shown() {
-            self.lay_out(name, false);
+        if let Some(hidden) = self.hidden.as_mut().filter(|hidden| hidden.name == name) {
+            hidden.depth -= 1;
+            if hidden.depth == 0 {
+                self.show();
+                return;
+            }
+        }
+        self.lay_out(name, false);
+    }
+
+    /// Forgets what the hidden element held, which ends here.
+    fn show(&mut self) {
+        if let Some(hidden) = self.hidden.take() {
+            self.text.truncate(hidden.text);
+            self.headings.truncate(hidden.headings);
+            if let Some((_, last)) = self.headings.last_mut() {
+                last.end = last.end.min(hidden.text);
+            }
+            self.blank = hidden.blank;
         }
     }
 
@@ -218,12 +295,10 @@ impl Page {
     fn lay_out(&mut self, name: &[u8], opens: bool) {
         match name {
             b"br" | b"hr" => self.line(1),
-            b"address" | b"article" | b"blockquote" | b"center" | b"dd" | b"div" | b"dl" | b"dt"
-            | b"footer" | b"form" | b"header" | b"li" | b"ol" | b"option" | b"pre" | b"section"
-            | b"table" | b"tr" | b"ul" => self.block(1),
-            [b'h', level @ b'1'..=b'6'] => self.heading(i64::from(level - b'0'), opens),
             b"p" => self.block(2),
             b"td" | b"th" => self.blank = true,
+            [b'h', level @ b'1'..=b'6'] => self.heading(i64::from(level - b'0'), opens),
+            name if is_block(name) => self.block(1),
             _ => {}
         }
     }
@@ -256,7 +331,7 @@ impl Page {
         if self.in_title {
             self.title.push_str(&String::from_utf8_lossy(value));
         }
-        if self.is_raw || !self.open.is_shown() {
+        if self.is_raw {
             return;
         }
         // Much quicker than the lossy reading of what is whole, as text of a `str` is.
