@@ -117,7 +117,8 @@ impl<E: Emitter> ForwardingEmitter for Shown<E> {
 struct Tag {
     name: Vec<u8>,
     /// What its first `style` says; another one does not count.
-    style: Option<Vec<u8>>,
+    style: Vec<u8>,
+    has_style: bool,
     /// Whether the value that comes next is that of its first `style`.
     in_style: bool,
     is_hidden: bool,
@@ -125,22 +126,21 @@ struct Tag {
 
 impl Tag {
     fn attribute(&mut self, name: &[u8]) {
-        self.in_style = name == b"style" && self.style.is_none();
-        if self.in_style {
-            self.style = Some(Vec::new());
-        }
+        let is_style = name == b"style";
+        self.in_style = is_style && !self.has_style;
+        self.has_style |= is_style;
         self.is_hidden |= name == b"hidden";
     }
 
     fn value(&mut self, value: &[u8]) {
-        if let Some(style) = self.style.as_mut().filter(|_| self.in_style) {
-            style.extend_from_slice(value);
+        if self.in_style {
+            self.style.extend_from_slice(value);
         }
     }
 
     /// Whether it hides what it is and holds. A page that is hidden waits for a script.
     fn hides(&self) -> bool {
-        let declared = style::Declared::of(self.style.as_deref().unwrap_or_default());
+        let declared = style::Declared::of(&self.style);
         // Another `display` counts for more than `hidden`.
         let is_hidden =
             declared.hides() || (self.is_hidden && !declared.displays()) || self.name == b"template";
@@ -230,7 +230,8 @@ impl Page {
     fn begin_tag(&mut self, name: &[u8]) {
         self.tag.name.clear();
         self.tag.name.extend_from_slice(name);
-        (self.tag.style, self.tag.in_style, self.tag.is_hidden) = (None, false, false);
+        self.tag.style.clear();
+        (self.tag.has_style, self.tag.in_style, self.tag.is_hidden) = (false, false, false);
     }
 
     fn start(&mut self, is_closed: bool) {
