@@ -131,11 +131,10 @@ impl Callers {
     pub async fn of_token(&self, text: &str) -> Result<Caller, Problem> {
         let digest = *blake3::hash(text.as_bytes()).as_bytes();
         let known = self.known().get(&digest).cloned();
-        if let Some(known) = &known
-            && known.since.elapsed() < BELIEVED
-        {
-            return Ok(known.caller.clone());
-        }
+        let known = match known {
+            Some(known) if known.since.elapsed() < BELIEVED => return Ok(known.caller),
+            known => known,
+        };
         let Some(token) = self.tokens.verify(text).await? else {
             self.known().remove(&digest);
             return Err(Problem::new(

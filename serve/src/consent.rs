@@ -45,7 +45,7 @@ impl Gateway {
                 ));
             }
         };
-        let input = without_apply(&input);
+        let input = without_apply(&input).into_owned();
         let plan = self.in_time(plan(call, input.clone())).await?;
         let digest = digest(operation, call.caller, &input, &plan);
         let untrusted = self.is_tainted(call.caller).await?;

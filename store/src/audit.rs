@@ -4,8 +4,10 @@
 //! - In: what a request was, when it is over. Out: numbered records; whether the log is as it was written (`verify`).
 //! - Not here: what is asked. Of an input there is only a digest: inputs are private.
 
+mod to_read;
 mod verify;
 
+pub(crate) use to_read::AuditToRead;
 pub use verify::{Finding, Verified};
 
 use crate::database::{Database, Part, Place};
@@ -15,17 +17,23 @@ use arrow_array::RecordBatch;
 use schemas::datasets::audit::DATASET;
 use schemas::{Instant, Rows, Value};
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe, Row};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::{fmt, io};
-use tokio::sync::OnceCell;
 
 /// Hexadecimal digits of an input's digest: 128 bits tell inputs apart.
 const INPUT_DIGITS: usize = 32;
+
+/// Columns of its table.
+const COLUMNS: usize = 13;
+
+/// Records that one statement adds: to go to the database and back costs more than to add one. Times [`COLUMNS`] it is far
+/// below the parameters that SQLite (32,766) and Postgres (65,535) take.
+const TOGETHER: usize = 64;
 
 /// The log of a place.
 ///
@@ -117,7 +125,8 @@ impl fmt::Display for Head {
 pub fn input_digest(input: &serde_json::Value) -> String {
     let mut input = input.clone();
     input.sort_all_objects();
-    let mut digits = blake3::hash(input.to_string().as_bytes()).to_string();
+    let text = serde_json::to_vec(&input).unwrap_or_default();
+    let mut digits = blake3::hash(&text).to_string();
     digits.truncate(INPUT_DIGITS);
     digits
 }
@@ -173,26 +182,30 @@ impl Audit {
             ),
             None => (0, before_the_first()),
         };
-        for entry in entries {
-            seq += 1;
-            hash = self.hash(&hash, seq, entry)?.as_bytes().to_vec();
-            sqlx::query("INSERT INTO audit VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
-                .bind(seq)
-                .bind(entry.at)
-                .bind(&entry.who)
-                .bind(&entry.role)
-                .bind(&entry.operation)
-                .bind(&entry.face)
-                .bind(&entry.input)
-                .bind(entry.rows)
-                .bind(entry.bytes)
-                .bind(&entry.outcome)
-                .bind(entry.duration_us)
-                .bind(&entry.request)
-                .bind(hash.as_slice())
-                .execute(&mut *transaction)
-                .await
-                .map_err(&failed)?;
+        for entries in entries.chunks(TOGETHER) {
+            let sql = self.insertion(entries.len());
+            let insertion: Query<'_, Any, AnyArguments> = sqlx::query(AssertSqlSafe(sql));
+            // Of fewer there is another statement each time, which is not worth keeping.
+            let mut insertion = insertion.persistent(entries.len() == TOGETHER);
+            for entry in entries {
+                seq += 1;
+                hash = self.hash(&hash, seq, entry)?.as_bytes().to_vec();
+                insertion = insertion
+                    .bind(seq)
+                    .bind(entry.at)
+                    .bind(&entry.who)
+                    .bind(&entry.role)
+                    .bind(&entry.operation)
+                    .bind(&entry.face)
+                    .bind(&entry.input)
+                    .bind(entry.rows)
+                    .bind(entry.bytes)
+                    .bind(&entry.outcome)
+                    .bind(entry.duration_us)
+                    .bind(&entry.request)
+                    .bind(hash.as_slice());
+            }
+            insertion.execute(&mut *transaction).await.map_err(&failed)?;
         }
         transaction.commit().await.map_err(&failed)?;
         let hash = hex::encode(hash);
@@ -203,6 +216,20 @@ impl Audit {
             tracing::warn!(%error, "the audit's head is not written");
         }
         Ok(())
+    }
+
+    /// A statement that adds so many records. SQLite searches names of parameters one by one, so there they have none.
+    fn insertion(&self, records: usize) -> String {
+        let mut places = (1..).map(|place| match self.database.is_postgres() {
+            true => format!("${place}"),
+            false => "?".to_owned(),
+        });
+        let mut record = || {
+            let places: Vec<String> = places.by_ref().take(COLUMNS).collect();
+            format!("({})", places.join(", "))
+        };
+        let records: Vec<String> = (0..records).map(|_| record()).collect();
+        format!("INSERT INTO audit VALUES {}", records.join(", "))
     }
 
     /// The hash of a record: of the one before it, its number, and what it says.
@@ -292,51 +319,6 @@ impl Audit {
     /// Ends all use of the database.
     pub async fn close(&self) {
         self.database.close().await;
-    }
-}
-
-/// The log of a place for who may come to read it: its database is opened when that is first asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct AuditToRead {
-    place: Place,
-    database: Arc<OnceCell<Database>>,
-}
-
-impl AuditToRead {
-    /// That of a place.
-    pub(crate) fn of(place: Place) -> Self {
-        Self {
-            place,
-            database: Arc::default(),
-        }
-    }
-
-    /// The database, with no way to write to it; `None` while nobody has made the log.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database refuses.
-    pub(crate) async fn database(&self) -> Result<Option<Database>, StoreError> {
-        if let Some(database) = self.database.get() {
-            return Ok(Some(database.clone()));
-        }
-        let is_in_files = self.place.postgres.is_none();
-        if is_in_files && !self.place.data.join(Part::Audit.file()).is_file() {
-            return Ok(None);
-        }
-        let database = Database::open_to_read(&self.place, Part::Audit).await?;
-        // Whoever makes it may not be done, and in Postgres nothing was opened yet.
-        let tables: i64 = sqlx::query_scalar(database.sql(
-            "SELECT count(*) FROM sqlite_master WHERE name = 'audit'",
-            "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'audit'",
-        ))
-        .fetch_one(database.pool())
-        .await
-        .map_err(database.failed())?;
-        if tables == 0 {
-            return Ok(None);
-        }
-        let kept = self.database.get_or_init(|| async move { database }).await;
-        Ok(Some(kept.clone()))
     }
 }
 

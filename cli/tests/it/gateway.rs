@@ -938,6 +938,38 @@ async fn heavy_and_hostile_queries_do_not_stop_the_others() {
     }
 }
 
+#[tokio::test]
+async fn whether_it_lives_is_answered_with_what_all_answers_say_and_to_who_may_ask() {
+    let lab = lab();
+    let (served, _) = Served::start(&lab);
+    for path in ["/healthz", "/readyz", "/nothing"] {
+        let answer = served.get("", path).send().await.unwrap();
+        for (header, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+            (
+                "content-security-policy",
+                "default-src 'none'; frame-ancestors 'none'",
+            ),
+            ("cache-control", "private, no-cache"),
+        ] {
+            let found = answer.headers().get_all(header).iter().collect::<Vec<_>>();
+            assert_eq!(found, [value], "{path} {header}");
+        }
+        assert_eq!(answer.headers().contains_key("x-request-id"), path != "/healthz");
+        let foreign = served.get("", path).header(HOST, "evil.test");
+        assert_eq!(foreign.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    }
+    let alive = served.get("", "/healthz").send().await.unwrap();
+    assert_eq!(alive.text().await.unwrap(), "ok\n");
+    let request = served.client.post(format!("{}/healthz", served.url));
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(answer.headers()[ALLOW], "GET, HEAD");
+    assert!(answer.headers().contains_key("x-request-id"));
+}
+
 const MANY_ROWS: &str =
     "SELECT a.subject AS a, b.subject AS b, c.subject AS c FROM emails a, emails b, emails c, emails d";
 

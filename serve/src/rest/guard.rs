@@ -32,26 +32,64 @@ const API: &str = "/api/";
 /// What a proxy proves itself with, where others share its address.
 const PROXY_SECRET: HeaderName = HeaderName::from_static("x-dkc-proxy-secret");
 
-/// Gives a request an id of its own; what a client sends is not taken, as it could be another's. A panic is a mistake of
-/// ours: the log has it, the client learns that there was one.
-pub(super) async fn name_request(mut request: Request, next: Next) -> Response {
+/// What every answer says of itself, unless it says otherwise.
+static HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    (
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    ),
+];
+
+/// What all requests pass: one layer, as each makes all within it be copied for every request. It gives a request an id of
+/// its own; what a client sends is not taken, as it could be another's. It refuses what another site's page sent. A panic
+/// is a mistake of ours: the log has it, the client learns that there was one.
+pub(super) async fn pass(
+    State((gateway, pulse)): State<(Arc<Gateway>, Pulse)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = Uuid::now_v7().simple().to_string();
     let header = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"));
     request.headers_mut().insert(REQUEST_ID, header.clone());
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut answer = answered.unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str);
-        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
-        tracing::error!(
-            panic = words.unwrap_or("without words"),
-            request = id,
-            "a request panicked"
-        );
-        let detail = "it is not the request's fault; the log says more under this request's id";
-        reply::problem(&Problem::new(Kind::Internal, detail), &id)
-    });
+    request.extensions_mut().insert(pulse);
+    let refused = refused(&gateway, &request, &id);
+    let mut answer = match refused {
+        Some(refused) => refused,
+        None => {
+            let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            answered.unwrap_or_else(|panic| {
+                let words = panic.downcast_ref::<String>().map(String::as_str);
+                let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+                tracing::error!(
+                    panic = words.unwrap_or("without words"),
+                    request = id,
+                    "a request panicked"
+                );
+                let detail = "it is not the request's fault; the log says more under this request's id";
+                reply::problem(&Problem::new(Kind::Internal, detail), &id)
+            })
+        }
+    };
+    dress(&mut answer);
     answer.headers_mut().insert(REQUEST_ID, header);
     answer
+}
+
+/// Adds what every answer says of itself.
+pub(super) fn dress(answer: &mut Response) {
+    for (name, value) in &HEADERS {
+        answer.headers_mut().entry(name).or_insert_with(|| value.clone());
+    }
 }
 
 /// The id of a request.
@@ -60,19 +98,10 @@ pub(crate) fn id_of(headers: &HeaderMap) -> String {
     id.unwrap_or("-").to_owned()
 }
 
-/// Refuses requests that another site's page sent.
-pub(super) async fn check_host(
-    State(gateway): State<Arc<Gateway>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match foreign(&gateway, request.headers(), request.uri()) {
-        None => next.run(request).await,
-        Some(detail) => {
-            let id = id_of(request.headers());
-            reply::problem(&Problem::new(Kind::Forbidden, detail), &id)
-        }
-    }
+/// The answer to a request of this id that another site's page sent.
+pub(super) fn refused(gateway: &Gateway, request: &Request, id: &str) -> Option<Response> {
+    let detail = foreign(gateway, request.headers(), request.uri())?;
+    Some(reply::problem(&Problem::new(Kind::Forbidden, detail), id))
 }
 
 /// Why a request is not for this gateway.
@@ -94,11 +123,12 @@ fn foreign(gateway: &Gateway, headers: &HeaderMap, uri: &Uri) -> Option<String> 
         if authority.as_str().contains('@') || (has_port && authority.port_u16().is_none()) {
             return false;
         }
-        let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
-        let is_local = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let is_named = config.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name));
+        let name = authority.host().trim_matches(['[', ']']);
+        let ip: Option<IpAddr> = name.parse().ok();
+        let is_local = name.eq_ignore_ascii_case("localhost") || ip.is_some_and(|ip| ip.is_loopback());
+        let is_named = config.hosts.iter().any(|known| known.eq_ignore_ascii_case(name));
         // Bound to an address, it may be called by it.
-        let is_bound = name.parse::<IpAddr>().is_ok_and(|ip| ip == config.listen.ip());
+        let is_bound = ip.is_some_and(|ip| ip == config.listen.ip());
         is_local || is_named || is_bound
     };
     if twice || !host.is_some_and(is_ours) {

@@ -15,7 +15,9 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use schemas::Role;
 use schemas::datasets::runs::RunState;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use store::alerts::{AlertKind, Expected, Wrong};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// What was counted.
 static METRICS: LazyLock<Option<PrometheusHandle>> = LazyLock::new(|| {
@@ -29,14 +31,35 @@ static METRICS: LazyLock<Option<PrometheusHandle>> = LazyLock::new(|| {
         .ok()
 });
 
+/// How often what was counted is summed: until then each call is kept by itself, for ever where nobody asks.
+const SUMS: Duration = Duration::from_secs(10);
+
+/// Sums what is counted, until the gateway is closed.
+pub(super) async fn keep_summing(gateway: &Gateway) {
+    let Some(metrics) = METRICS.as_ref() else {
+        return;
+    };
+    let mut sums = interval(SUMS);
+    sums.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = gateway.closed.cancelled() => return,
+            _ = sums.tick() => metrics.run_upkeep(),
+        }
+    }
+}
+
 /// Begins to count.
 pub(super) fn begin() {
     LazyLock::force(&METRICS);
 }
 
-/// It lives.
-pub(super) async fn alive() -> &'static str {
-    "ok\n"
+/// It lives. Neither the log nor the audit has it, so it has no id.
+pub(super) async fn alive(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let refused = guard::refused(&gateway, &request, "-");
+    let mut answer = refused.unwrap_or_else(|| "ok\n".into_response());
+    guard::dress(&mut answer);
+    answer
 }
 
 /// It can answer, and what it answers is fresh. Whoever asks need not say who they are, so no name is told.

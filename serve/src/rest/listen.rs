@@ -49,7 +49,13 @@ pub async fn listen(
         .header_read_timeout(HEADERS)
         .max_buf_size(HEAD_BYTES);
     let (keeping, stopping) = (gateway.clone(), gateway.clone());
-    let kept = tokio::spawn(async move { tokio::join!(keeping.keep(), look(&keeping, says)) });
+    let kept = tokio::spawn(async move {
+        tokio::join!(
+            keeping.keep(),
+            look(&keeping, says),
+            health::keep_summing(&keeping)
+        )
+    });
     tokio::spawn(async move {
         handle.listening().await;
         // Where no service manager listens, nobody is told.

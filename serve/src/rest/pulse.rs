@@ -7,6 +7,7 @@
 use crate::dispatcher::Gateway;
 use crate::problem::{Kind, Problem};
 use axum::http::Extensions;
+use std::sync::Arc;
 use std::time::Duration;
 use store::StoreError;
 use tokio::sync::watch;
@@ -18,15 +19,16 @@ const LOOKS: Duration = Duration::from_secs(1);
 /// How long it may take to answer: after [`LOOKS`] and this nobody waits for it any more.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Whether the database is away, and what whoever asks is told then.
+/// Whether the database is away, and what whoever asks is told then. Requests share one receiver; only those that wait take
+/// one of their own.
 #[derive(Debug, Clone)]
-pub(crate) struct Pulse(watch::Receiver<Option<Problem>>);
+pub(crate) struct Pulse(Arc<watch::Receiver<Option<Problem>>>);
 
 impl Pulse {
     /// One that beats until something else is said through the sender.
     pub(crate) fn new() -> (watch::Sender<Option<Problem>>, Self) {
         let (sender, receiver) = watch::channel(None);
-        (sender, Self(receiver))
+        (sender, Self(Arc::new(receiver)))
     }
 
     /// That of the gateway that a request came to.
@@ -48,8 +50,10 @@ impl Pulse {
         &self,
         answer: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
-        let mut pulse = self.0.clone();
-        let goes_away = async { pulse.wait_for(Option::is_some).await.ok()?.clone() };
+        let goes_away = async {
+            let mut pulse = watch::Receiver::clone(&self.0);
+            pulse.wait_for(Option::is_some).await.ok()?.clone()
+        };
         tokio::select! {
             biased;
             answered = answer => answered.map_err(|problem| self.blame(problem)),

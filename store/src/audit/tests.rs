@@ -127,6 +127,24 @@ async fn changes_are_found(places: Places) {
     }
 }
 
+async fn many_are_one_chain(places: Places) {
+    let many = 2 * TOGETHER as i64 + 1;
+    let (_folder, _, audit) = log_in(places, many).await;
+    audit.append(&[entry(many + 1)]).await.unwrap();
+    let records = audit.page(0, 1_000).await.unwrap();
+    for (record, at) in records.iter().zip(1..) {
+        assert_eq!((record.seq, &record.entry), (at, &entry(at)));
+    }
+    let verified = audit.verify().await.unwrap();
+    let told = (verified.records, verified.findings.as_slice());
+    assert_eq!(told, (many as u64 + 1, &[][..]));
+}
+
+#[tokio::test]
+async fn many_that_are_added_at_once_are_the_same_chain() {
+    many_are_one_chain(sqlite).await;
+}
+
 #[tokio::test]
 async fn every_change_is_found_and_the_first_bad_record_is_named() {
     changes_are_found(sqlite).await;
@@ -136,6 +154,7 @@ async fn every_change_is_found_and_the_first_bad_record_is_named() {
 async fn all_of_it_holds_on_postgres() {
     untouched_is_whole(postgres).await;
     changes_are_found(postgres).await;
+    many_are_one_chain(postgres).await;
     two_make_one_chain(postgres).await;
     are_read_in_three_ways(postgres).await;
 }

@@ -1,4 +1,5 @@
-//! Arrow types → the few that the formats know.
+//! Arrow types → the few that the formats know. Moments in UTC are written as arrow writes them: RFC 3339, with as many digits of
+//! the second as it needs. A format of strftime would be read anew for every value.
 
 use arrow::compute::cast;
 use arrow::error::ArrowError;
@@ -9,14 +10,9 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// RFC 3339; as many digits of the second as are not zero.
-pub(super) const MOMENT: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
-
 /// How JSON is written: absent values as `null`, so that all rows have the same keys.
 pub(super) fn json_options() -> WriterBuilder {
-    WriterBuilder::new()
-        .with_explicit_nulls(true)
-        .with_timestamp_tz_format(MOMENT.to_owned())
+    WriterBuilder::new().with_explicit_nulls(true)
 }
 
 /// The schema that [`open`] gives, with a name of its own for each column, and a note for each renamed.
@@ -115,8 +111,7 @@ pub(super) fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 }
 
 fn json_text(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
-    let options = EncoderOptions::default().with_timestamp_tz_format(MOMENT.to_owned());
-    let mut encoder = make_encoder(field, column.as_ref(), &options)?;
+    let mut encoder = make_encoder(field, column.as_ref(), &EncoderOptions::default())?;
     let mut texts = StringBuilder::new();
     let mut text = Vec::new();
     for row in 0..column.len() {
@@ -139,9 +134,7 @@ pub(super) fn each_row(
 ) -> Result<(), super::ExportError> {
     use arrow::util::display::{ArrayFormatter, FormatOptions};
     let batch = flat(batch)?;
-    let options = FormatOptions::default()
-        .with_null(absent)
-        .with_timestamp_tz_format(Some(MOMENT));
+    let options = FormatOptions::default().with_null(absent);
     let columns = batch
         .columns()
         .iter()

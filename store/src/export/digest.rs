@@ -1,6 +1,5 @@
 //! A digest of rows that does not ask for their order, nor for the format they are written in.
 
-use super::cells;
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
 use arrow_array::{RecordBatch, StructArray};
@@ -24,9 +23,7 @@ impl RowsDigest {
             return Ok(());
         }
         let field = Arc::new(Field::new_struct("", batch.schema().fields().clone(), false));
-        let options = EncoderOptions::default()
-            .with_explicit_nulls(true)
-            .with_timestamp_tz_format(cells::MOMENT.to_owned());
+        let options = EncoderOptions::default().with_explicit_nulls(true);
         let rows = StructArray::from(batch.clone());
         let mut encoder = make_encoder(&field, &rows, &options)?;
         let mut text = Vec::new();

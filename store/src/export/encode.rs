@@ -48,11 +48,7 @@ struct Csv<W: Write>(arrow::csv::Writer<W>);
 
 impl<W: Write> Csv<W> {
     fn new(schema: SchemaRef, out: W) -> Result<Self, ExportError> {
-        let mut csv = Self(
-            arrow::csv::WriterBuilder::new()
-                .with_timestamp_tz_format(cells::MOMENT.to_owned())
-                .build(out),
-        );
+        let mut csv = Self(arrow::csv::Writer::new(out));
         // The header goes with the first batch, also when no row follows.
         csv.write(&RecordBatch::new_empty(schema))?;
         Ok(csv)

@@ -83,7 +83,7 @@ impl<W: Write + Send> Sheet<W> {
 
     fn write_rows(&mut self, batch: &RecordBatch) -> Result<(), ExportError> {
         let batch = cells::flat(batch)?;
-        let options = FormatOptions::default().with_timestamp_tz_format(Some(cells::MOMENT));
+        let options = FormatOptions::default();
         let columns = batch
             .columns()
             .iter()

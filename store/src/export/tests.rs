@@ -128,6 +128,28 @@ fn csv_has_a_header_lists_as_json_and_reads_back() {
     assert_eq!(rows[2], [""; 7]);
 }
 
+#[test]
+fn moments_are_rfc_3339_in_utc_with_as_many_digits_as_they_need() {
+    let moments = [
+        (0, "1970-01-01T00:00:00Z"),
+        (-1, "1969-12-31T23:59:59.999999Z"),
+        (1_000, "1970-01-01T00:00:00.001Z"),
+        (1_704_106_800_250_000, "2024-01-01T11:00:00.250Z"),
+        (253_402_300_800_000_000, "+10000-01-01T00:00:00Z"),
+        (-62_167_219_200_000_001, "-0001-12-31T23:59:59.999999Z"),
+    ];
+    for zone in ["+00:00", "UTC", "+02:00"] {
+        let column = TimestampMicrosecondArray::from_iter_values(moments.map(|(moment, _)| moment));
+        let column: ArrayRef = Arc::new(column.with_timezone(zone));
+        let batch = RecordBatch::try_from_iter([("moment", column)]).unwrap();
+        let json: Vec<Value> = serde_json::from_str(&written(&batch, Format::Json)).unwrap();
+        let csv = written(&batch, Format::Csv);
+        for ((_, text), (object, line)) in moments.iter().zip(json.iter().zip(csv.lines().skip(1))) {
+            assert_eq!((&object["moment"], line), (&json!(text), *text), "{zone}");
+        }
+    }
+}
+
 /// CSV read by arrow's reader, all columns as text, the header as a row.
 fn csv_rows(text: &str, columns: usize) -> Vec<Vec<String>> {
     let fields = (0..columns)
