@@ -4,10 +4,12 @@
 //! - The file is looked up in the tree of the commit; work tree and index are not read. Nothing is run: no hooks, no
 //!   filters, no programs that configuration names, and only the repository's own configuration counts.
 //! - A file that looks like a secret, or is in a folder of credentials, is refused as it is when files are read; so is one
-//!   that was such a file under an earlier name, by the renames that were collected and by those that its lines went through.
+//!   that was such a file under an earlier name, by the renames that were collected, by those within merges (`merges`), and by
+//!   those that its lines went through.
 //! - How a repository is opened, and what of it is never read, is said here for others too (`operations::get_commit`).
 //! - Not here: which repositories there are (`operations::get_file_blame`).
 
+mod merges;
 pub(crate) mod objects;
 mod withheld;
 
@@ -16,10 +18,11 @@ use crate::roots::NEVER_READ;
 use gix::Repository;
 use gix::blame::{BlameEntry, BlameRanges, Options, Outcome, Start};
 use gix::bstr::{BStr, ByteSlice as _};
-use gix::diff::blob::Algorithm;
 use gix::diff::blob::pipeline::{Mode, WorktreeRoots};
+use gix::diff::blob::{Algorithm, Platform};
 use gix::worktree::stack::state::attributes::Source;
 use jiff::Timestamp;
+pub(crate) use merges::all_renames;
 use objects::Objects;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -29,7 +32,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-pub(crate) use withheld::{Rename, Withheld};
+pub(crate) use withheld::{Past, Rename, Withheld};
 
 /// How long it may take.
 pub(crate) const TIME: Duration = Duration::from_secs(20);
@@ -57,8 +60,8 @@ pub(crate) struct Asked {
     pub(crate) repository: PathBuf,
     /// Folders of credentials, as they were configured.
     pub(crate) secret_folders: Vec<PathBuf>,
-    /// All renames that were collected of the repository.
-    pub(crate) renames: Vec<Rename>,
+    /// What was collected of the repository that tells what was a secret once.
+    pub(crate) past: Past,
     /// The file, from the top of the tree.
     pub(crate) file: String,
     /// A commit, branch or tag; `~n` may follow.
@@ -106,13 +109,12 @@ pub(crate) struct BlamedLines {
 /// # Errors
 /// [`Problem`] when there is no such file at the revision, it may not be read, or it takes too long.
 pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed, Problem> {
-    let withheld = Withheld::of(&asked.repository, &asked.secret_folders, &asked.renames);
+    let (place, folders) = (&asked.repository, &asked.secret_folders);
     let refused = || Problem::new(Kind::Forbidden, format!("the file {NEVER_READ}"));
-    if withheld.has(Path::new(&asked.file)) {
+    if Withheld::of(place, folders, &asked.past.renames).has(Path::new(&asked.file)) {
         return Err(refused());
     }
-    let mut repository = open(&asked.repository)?;
-    repository.object_cache_size(CACHE_BYTES);
+    let repository = open(place)?;
     let revision = revision(&asked.revision)?;
     let commit = repository
         .rev_parse_single(revision)
@@ -124,8 +126,7 @@ pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed,
     check_file(&commit, &asked.file)?;
     let id = commit.id;
     let objects = Objects::new(&repository, TIME, cancel).map_err(|error| damaged(&error))?;
-    let found = walk(&repository, &objects, id, asked);
-    let outcome = found.map_err(|error| match objects.is_over() {
+    let failed = |error: gix::Error| match objects.is_over() {
         true => Problem::new(
             Kind::Unavailable,
             format!(
@@ -134,8 +135,14 @@ pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed,
             ),
         ),
         false => damaged(&error),
-    })?;
-    // What merges renamed is not collected; what became of these lines is known here.
+    };
+    let renames = all_renames(&repository, &objects, place, folders, &asked.past).map_err(failed)?;
+    let withheld = Withheld::of(place, folders, &renames);
+    if withheld.has(Path::new(&asked.file)) {
+        return Err(refused());
+    }
+    let outcome = walk(&repository, &objects, id, asked).map_err(failed)?;
+    // What was not collected yet, or renamed on another line of history, these lines tell.
     let steps = outcome.blame_path.iter().flatten();
     let mut names = steps.flat_map(|step| {
         let before = step.previous_source_file_path.as_ref();
@@ -166,7 +173,9 @@ pub(crate) fn open(path: &Path) -> Result<Repository, Problem> {
              check that it is there, then run its pipeline",
         )
     })?;
-    Ok(opened.to_thread_local())
+    let mut repository = opened.to_thread_local();
+    repository.object_cache_size(CACHE_BYTES);
+    Ok(repository)
 }
 
 /// A revision, if it is one of the kinds that find a commit without looking through history or other files.
@@ -225,11 +234,7 @@ fn walk(
     commit: gix::ObjectId,
     asked: &Asked,
 ) -> gix::Result<Outcome> {
-    // Git's blame does not ask attributes what is text, so none are given to who compares.
-    let index = gix::index::State::new(repository.object_hash());
-    let attributes = repository.attributes_only(&index, Source::IdMapping)?.detach();
-    let mut compared =
-        gix::diff::resource_cache(repository, Mode::ToGit, attributes, WorktreeRoots::default())?;
+    let mut compared = comparison(repository)?;
     let until = asked.from_line.saturating_add(asked.lines).saturating_sub(1);
     let options = Options {
         diff_algorithm: repository.diff_algorithm().unwrap_or(Algorithm::Myers),
@@ -254,6 +259,14 @@ fn walk(
         BStr::new(&asked.file),
         options,
     )
+}
+
+/// What compares versions of files with each other.
+fn comparison(repository: &Repository) -> gix::Result<Platform> {
+    // Git's blame does not ask attributes what is text, so none are given to who compares.
+    let index = gix::index::State::new(repository.object_hash());
+    let attributes = repository.attributes_only(&index, Source::IdMapping)?.detach();
+    gix::diff::resource_cache(repository, Mode::ToGit, attributes, WorktreeRoots::default())
 }
 
 /// The lines with their commits, as many as there is room for.

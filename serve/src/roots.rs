@@ -21,7 +21,7 @@ use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use secrets::{NEVER_READ, is_secret};
+pub(crate) use secrets::{NEVER_READ, is_secret, is_secret_folder, is_secret_name};
 
 /// The largest file that is read.
 pub(crate) const MOST_BYTES: u64 = 4 << 20;

@@ -188,7 +188,7 @@ async fn what_is_asked_for_elsewhere_is_begun_and_a_cancel_reaches_the_work() {
     let run = lab.ask(request("mail")).await;
     lab.once(&run, |state| state == RunState::Running).await;
     let cancelled = lab.queue.cancel(&run, "not needed any more").await.unwrap();
-    assert_eq!(cancelled, Cancelled::Asked);
+    assert_eq!(cancelled, Cancelled::Asked(run.clone()));
     let over = lab.over(&run).await;
     assert_eq!(over.state, RunState::Cancelled);
     assert_eq!(over.error.as_deref(), Some("not needed any more"));

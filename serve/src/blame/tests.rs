@@ -38,7 +38,7 @@ fn asked(repository: &Path, file: &str) -> Asked {
     Asked {
         repository: repository.to_owned(),
         secret_folders: Vec::new(),
-        renames: Vec::new(),
+        past: Past::default(),
         file: file.to_owned(),
         revision: "HEAD".to_owned(),
         from_line: 1,
@@ -337,14 +337,59 @@ fn what_was_a_secret_is_one_under_its_later_names() {
             old_path: old_path.to_owned(),
         })
         .into();
+    let past = Past {
+        renames,
+        ..Past::default()
+    };
     let known = Asked {
-        renames: renames.clone(),
+        past: past.clone(),
         ..lines(11, 1)
     };
     assert_eq!(ask(&known).unwrap_err().kind, Kind::Forbidden);
     let other = Asked {
-        renames,
+        past,
         ..asked(path, "plain")
     };
     assert_eq!(texts(ask(&other).unwrap()), ["told\n"]);
+}
+
+#[test]
+fn what_a_merge_renamed_is_a_secret_in_all_its_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    init(path);
+    let secret: String = (0..10).map(|n| format!("KEY {n}=hush\n")).collect();
+    commit(path, 1, ".env", secret.as_bytes());
+    git(path, 2, &["switch", "--quiet", "-c", "side"]);
+    commit(path, 2, "side", b"new\n");
+    git(path, 3, &["switch", "--quiet", "main"]);
+    commit(path, 3, "plain", b"told\n");
+    git(path, 4, &["merge", "--quiet", "--no-ff", "--no-commit", "side"]);
+    git(path, 4, &["mv", ".env", "conf"]);
+    commit(path, 4, "conf", format!("{secret}more\n").as_bytes());
+    let merge = git(path, 0, &["rev-parse", "HEAD"]).trim().to_owned();
+    commit(path, 5, "conf", format!("{secret}more\nown\n").as_bytes());
+
+    // No line of the merge leads to the name that the file had.
+    let own = Asked {
+        from_line: 12,
+        lines: 1,
+        ..asked(path, "conf")
+    };
+    assert_eq!(ask(&own).unwrap().runs[0].text, "own\n");
+    let past = Past {
+        merges: vec![merge],
+        paths: [".env", "side", "plain", "conf"].map(str::to_owned).into(),
+        ..Past::default()
+    };
+    let known = Asked {
+        past: past.clone(),
+        ..own
+    };
+    assert_eq!(ask(&known).unwrap_err().kind, Kind::Forbidden);
+    let other = Asked {
+        past,
+        ..asked(path, "plain")
+    };
+    assert_eq!(ask(&other).unwrap().runs[0].text, "told\n");
 }

@@ -1,11 +1,13 @@
 //! Which files of a repository must not be read: by their own path, by that to which links lead, by the names they had.
 //!
-//! - In: a repository, the folders of credentials, all renames that were collected of it. Out: whether a file is one.
+//! - In: a repository, the folders of credentials, all renames that are known of it. Out: whether a file is one.
 //! - A path that was ever given to a secret stays withheld: when it was, branches do not tell for sure.
-//! - Not here: which names look like secrets (`roots`); where renames are read (`operations::get_file_blame`).
+//! - Not here: which names look like secrets (`roots`); where renames are read (`operations::get_file_blame`); those within
+//!   merges (`merges`).
 
-use crate::roots::is_secret;
+use crate::roots::{is_secret_folder, is_secret_name};
 use serde::Deserialize;
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -18,29 +20,49 @@ pub(crate) struct Rename {
     pub(crate) old_path: String,
 }
 
+/// What was collected of a repository that tells which of its files were secrets once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past {
+    /// All renames, but for those within merges.
+    pub(crate) renames: Vec<Rename>,
+    /// The ids of all merges.
+    pub(crate) merges: Vec<String>,
+    /// All paths that files ever had. Without merges nobody asks for them.
+    pub(crate) paths: Vec<String>,
+}
+
 /// The files that must not be read.
 pub(crate) struct Withheld<'a> {
     places: Vec<PathBuf>,
     folders: Vec<PathBuf>,
     /// The paths that files had before they got this one.
     before: HashMap<&'a str, Vec<&'a str>>,
+    /// Folders that were looked at, and whether all in them is secret: many files are in few.
+    known: RefCell<HashMap<PathBuf, bool>>,
 }
 
 impl<'a> Withheld<'a> {
     /// Those of a repository, with folders of credentials as they were configured.
     pub(crate) fn of(repository: &Path, secret_folders: &[PathBuf], renames: &'a [Rename]) -> Self {
-        let with_real = |path: &Path| std::fs::canonicalize(path).into_iter().chain([path.to_owned()]);
+        let with_real = |path: &Path| {
+            let real = std::fs::canonicalize(path).ok();
+            real.into_iter()
+                .filter(|real| real != path)
+                .chain([path.to_owned()])
+                .collect::<Vec<_>>()
+        };
         let mut before: HashMap<&str, Vec<&str>> = HashMap::new();
         for rename in renames {
             before.entry(&rename.path).or_default().push(&rename.old_path);
         }
         Self {
-            places: with_real(repository).collect(),
+            places: with_real(repository),
             folders: secret_folders
                 .iter()
                 .flat_map(|folder| with_real(folder))
                 .collect(),
             before,
+            known: RefCell::default(),
         }
     }
 
@@ -67,8 +89,20 @@ impl<'a> Withheld<'a> {
     fn is_named(&self, file: &Path) -> bool {
         self.places.iter().any(|place| {
             let file = place.join(file);
-            is_secret(&file) || self.folders.iter().any(|folder| file.starts_with(folder))
+            is_secret_name(&file)
+                || file.parent().is_some_and(|folder| self.is_secret(folder))
+                || self.folders.iter().any(|folder| file.starts_with(folder))
         })
+    }
+
+    fn is_secret(&self, folder: &Path) -> bool {
+        let mut known = self.known.borrow_mut();
+        if let Some(is_secret) = known.get(folder) {
+            return *is_secret;
+        }
+        let is_secret = is_secret_folder(folder);
+        known.insert(folder.to_owned(), is_secret);
+        is_secret
     }
 
     fn names_before(&self, name: &str) -> &[&'a str] {

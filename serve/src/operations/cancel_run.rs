@@ -1,6 +1,7 @@
 //! `cancel_run`: an end to a run.
 //!
-//! - What waits is over at once. What is at work is asked to end, and keeps what it has committed.
+//! - What waits is over at once. What is at work is asked to end, and keeps what it has committed. What has failed and is
+//!   tried again is not over: the try is cancelled, and its id told.
 //! - Not here: how a run notices (`pipelines::worker`).
 
 use super::get_run::known;
@@ -16,7 +17,8 @@ use store::queue::Cancelled;
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
     name: "cancel_run",
-    about: "Cancels a run: one that waits is over, one at work is asked to end and keeps what it has stored.",
+    about: "Cancels a run: one that waits is over, one at work is asked to end and keeps what it has stored. Of one that \
+            failed the next try is cancelled.",
     effect: Effect::Act,
     roles: OWNERS,
     method: Method::Post,
@@ -44,7 +46,7 @@ struct CancelRun {
 /// A run that was cancelled.
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct CancelledRun {
-    /// Its id.
+    /// Its id; that of the next try where the run had failed and was to be tried again.
     run: String,
     /// cancelled, or running where it is asked to end and has yet to.
     state: &'static str,
@@ -53,24 +55,29 @@ struct CancelledRun {
 async fn cancel(call: Call<'_>, input: CancelRun) -> Result<CancelledRun, Problem> {
     let Run { run, .. } = known(call.gateway.lake.store().runs(), &input.run).await?;
     let why = format!("cancelled by `{}`", call.caller.who);
-    told(call.gateway.queue.cancel(&run, &why).await?, run)
+    told(call.gateway.queue.cancel(&run, &why).await?, &run)
 }
 
 /// What came of it, for whoever asked.
-fn told(cancelled: Cancelled, run: RunId) -> Result<CancelledRun, Problem> {
-    let state = match cancelled {
-        Cancelled::Queued => "cancelled",
-        Cancelled::Asked => "running",
+fn told(cancelled: Cancelled, run: &RunId) -> Result<CancelledRun, Problem> {
+    match cancelled {
+        Cancelled::Queued(RunId(run)) => Ok(CancelledRun {
+            run,
+            state: "cancelled",
+        }),
+        Cancelled::Asked(RunId(run)) => Ok(CancelledRun {
+            run,
+            state: "running",
+        }),
         Cancelled::Over(state) => {
             let detail = format!(
                 "it is over already: its state is `{}`; `list_runs` tells what waits and what is at work",
                 state.as_str()
             );
-            return Err(Problem::new(Kind::Conflict, detail));
+            Err(Problem::new(Kind::Conflict, detail))
         }
-        Cancelled::Unknown => return Err(Problem::not_found("run", &run.0, std::iter::empty())),
-    };
-    Ok(CancelledRun { run: run.0, state })
+        Cancelled::Unknown => Err(Problem::not_found("run", &run.0, std::iter::empty())),
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +107,7 @@ mod tests {
         let at_work = queue.claim("w", 1, 1, Duration::from_secs(60)).await.unwrap();
         let at_work = at_work.first().unwrap().run.run.clone();
         let waits = ids.into_iter().find(|id| *id != at_work).unwrap();
-        let cancel = async |run: &RunId| told(queue.cancel(run, "by me").await.unwrap(), run.clone());
+        let cancel = async |run: &RunId| told(queue.cancel(run, "by me").await.unwrap(), run);
         assert_eq!(cancel(&waits).await.unwrap().state, "cancelled");
         assert_eq!(cancel(&at_work).await.unwrap().state, "running");
         let again = cancel(&waits).await.unwrap_err();
@@ -113,9 +120,28 @@ mod tests {
         assert_eq!(unknown.kind, Kind::NotFound);
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_cancels_what_has_failed_is_told_which_try_was_cancelled() {
+        let data = tempfile::tempdir().unwrap();
+        let queue = Queue::open(data.path()).await.unwrap();
+        queue.enqueue(&[request("mail")]).await.unwrap();
+        let claimed = queue.claim("w", 1, 1, Duration::from_secs(60)).await.unwrap();
+        let claimed = claimed.first().unwrap();
+        let retry = claimed.retry(0, "no route");
+        let mut failed = claimed.run.clone();
+        failed.state = RunState::Failed;
+        queue.finish(&failed, Some(&retry)).await.unwrap();
+        let cancelled = queue.cancel(&failed.run, "by me").await.unwrap();
+        let expected = CancelledRun {
+            run: retry.run.run.0,
+            state: "cancelled",
+        };
+        assert_eq!(told(cancelled, &failed.run).unwrap(), expected);
+    }
+
     #[test]
     fn what_is_over_says_how_it_ended() {
-        let problem = told(Cancelled::Over(RunState::Succeeded), RunId("x".to_owned())).unwrap_err();
+        let problem = told(Cancelled::Over(RunState::Succeeded), &RunId("x".to_owned())).unwrap_err();
         assert_eq!(problem.kind, Kind::Conflict);
         assert!(problem.detail.contains("`succeeded`"), "{}", problem.detail);
     }

@@ -8,7 +8,7 @@
 mod patch;
 
 use super::get_commit_history::{ask, check_repository};
-use super::get_file_blame::{place_of, renames_of};
+use super::get_file_blame::{past_of, place_of};
 use crate::blame::TIME;
 use crate::lake::visible;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse, written};
@@ -278,7 +278,7 @@ async fn patch_of(
         commit: row.commit.clone(),
         file: input.path.clone(),
         renames,
-        past: renames_of(call, &input.repository).await?,
+        past: past_of(call, &input.repository).await?,
         lines: input.max_lines.into(),
     };
     let made = apart(call.cancel, move |cancel| patch(&asked, cancel));

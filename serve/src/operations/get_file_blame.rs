@@ -4,13 +4,14 @@
 
 use super::get_commit_history::{ask, check_repository};
 use super::get_item::objects;
-use crate::blame::{Asked, Blamed, Rename, TIME, blame};
+use crate::blame::{Asked, Blamed, Past, Rename, TIME, blame};
 use crate::lake::visible;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
 use crate::problem::{Kind, Problem};
 use crate::roots::apart;
 use crate::toolset;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,7 +101,7 @@ async fn blame_file(call: Call<'_>, input: FileBlame) -> Result<BlamedFile, Prob
     let asked = Asked {
         repository: place_of(call, &input.repository).await?,
         secret_folders: call.gateway.config.secret_folders.clone(),
-        renames: renames_of(call, &input.repository).await?,
+        past: past_of(call, &input.repository).await?,
         file: input.path.clone(),
         revision: input.revision,
         from_line: input.from_line,
@@ -142,16 +143,53 @@ pub(super) async fn place_of(call: Call<'_>, name: &str) -> Result<PathBuf, Prob
     }
 }
 
-/// All renames that were collected of a repository.
+/// A commit of several parents.
+#[derive(Deserialize)]
+struct Merge {
+    commit: String,
+}
+
+/// A path of a file, and the one before if it was renamed.
+#[derive(Deserialize)]
+struct Named {
+    path: String,
+    old_path: Option<String>,
+}
+
+/// What was collected of a repository that tells which of its files were secrets once.
 ///
 /// # Errors
-/// [`Problem`] when they cannot be read.
-pub(super) async fn renames_of(call: Call<'_>, repository: &str) -> Result<Vec<Rename>, Problem> {
+/// [`Problem`] when it cannot be read.
+pub(super) async fn past_of(call: Call<'_>, repository: &str) -> Result<Past, Problem> {
+    let merges = r#"SELECT DISTINCT "commit" FROM git_commits
+                    WHERE repository = :repository AND array_length(parents) > 1"#;
+    let merges: Vec<Merge> = unseen(call, repository, merges).await?;
+    let changes = "SELECT DISTINCT path, old_path FROM git_file_changes WHERE repository = :repository";
+    let named: Vec<Named> = match merges.is_empty() {
+        true => unseen(call, repository, &format!("{changes} AND old_path IS NOT NULL")).await?,
+        false => unseen(call, repository, changes).await?,
+    };
+    let mut past = Past {
+        merges: merges.into_iter().map(|merge| merge.commit).collect(),
+        ..Past::default()
+    };
+    for Named { path, old_path } in named {
+        match old_path {
+            Some(old_path) => past.renames.push(Rename { path, old_path }),
+            None => past.paths.push(path),
+        }
+    }
+    Ok(past)
+}
+
+/// The rows of a question about one repository whose answer is for dkc alone.
+async fn unseen<T: DeserializeOwned>(
+    call: Call<'_>,
+    repository: &str,
+    text: &str,
+) -> Result<Vec<T>, Problem> {
     // Who may not see them is kept from what was a secret all the same, so they are not asked for through the view.
-    let mut query = Query::from(
-        "SELECT DISTINCT path, old_path FROM git_file_changes
-         WHERE repository = :repository AND old_path IS NOT NULL",
-    );
+    let mut query = Query::from(text);
     query
         .parameters
         .insert("repository".to_owned(), repository.into());

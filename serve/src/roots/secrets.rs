@@ -103,13 +103,24 @@ pub(crate) const NEVER_READ: &str =
 
 /// Whether a file looks by its path as if it held a secret.
 pub(crate) fn is_secret(path: &Path) -> bool {
-    let Some(rules) = &*RULES else {
-        // Without the rules nothing can be told, so nothing is read.
-        return true;
-    };
-    let of_folder =
-        |folder: &Path| matches!(rules.matched(folder, true), Match::Ignore(rule) if rule.is_only_dir());
-    rules.matched(path, false).is_ignore() || path.ancestors().skip(1).any(of_folder)
+    is_secret_name(path) || path.parent().is_some_and(is_secret_folder)
+}
+
+/// The first half of [`is_secret`], for whoever asks for many files: the path itself.
+pub(crate) fn is_secret_name(path: &Path) -> bool {
+    // Without the rules nothing can be told, so nothing is read.
+    RULES
+        .as_ref()
+        .is_none_or(|rules| rules.matched(path, false).is_ignore())
+}
+
+/// The other half: the folder that a file is in, which other files are in, too.
+pub(crate) fn is_secret_folder(folder: &Path) -> bool {
+    RULES.as_ref().is_none_or(|rules| {
+        let is_one =
+            |folder: &Path| matches!(rules.matched(folder, true), Match::Ignore(rule) if rule.is_only_dir());
+        folder.ancestors().any(is_one)
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Moments that are written as texts: `TIMESTAMP '3000-01-01'`, `date > '0001-01-01'`. They are of microseconds, as those
-//! of columns are.
+//! Moments that are written as texts: `TIMESTAMP '3000-01-01'`, `date > '0001-01-01'`; and days that are compared with
+//! moments: `date < DATE '9999-12-31'`. They are of microseconds, as those of columns are.
 //!
 //! - The engine makes nanoseconds of them, of which there are none before 1677 and after 2262, and makes such of a whole
-//!   column that is compared with a text.
+//!   column that is compared with a text or a day. What is compared with `now()` it leaves in microseconds.
 //! - In: a statement ([`of_microseconds`]), and later its plan ([`Moments`]), where columns have types. Out: the same.
 //! - Not here: numbers, and texts of a column, which the engine casts as ever.
 
@@ -62,7 +62,7 @@ impl VisitorMut for Texts<'_> {
     }
 }
 
-/// Makes the texts that a plan compares with moments such themselves. It stands before the engine's own coercion.
+/// Makes the texts and days that a plan compares with moments such themselves. It stands before the engine's own coercion.
 #[derive(Debug)]
 pub(super) struct Moments;
 
@@ -90,11 +90,12 @@ fn compared(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(op) => {
             let (of_left, of_right) = (moments(&left, schema), moments(&right, schema));
-            let changes = (of_left.is_some() && is_text(&right)) || (of_right.is_some() && is_text(&left));
+            let changes = (of_left.is_some() && is_coarse(&right, schema))
+                || (of_right.is_some() && is_coarse(&left, schema));
             let expr = BinaryExpr::new(
-                Box::new(as_moment(*left, of_right.as_ref())),
+                Box::new(as_moment(*left, of_right.as_ref(), schema)),
                 op,
-                Box::new(as_moment(*right, of_left.as_ref())),
+                Box::new(as_moment(*right, of_left.as_ref(), schema)),
             );
             Transformed::new_transformed(Expr::BinaryExpr(expr), changes)
         }
@@ -105,16 +106,16 @@ fn compared(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             high,
         }) => {
             let of = moments(&expr, schema);
-            let changes = of.is_some() && (is_text(&low) || is_text(&high));
-            let low = Box::new(as_moment(*low, of.as_ref()));
-            let high = Box::new(as_moment(*high, of.as_ref()));
+            let changes = of.is_some() && (is_coarse(&low, schema) || is_coarse(&high, schema));
+            let low = Box::new(as_moment(*low, of.as_ref(), schema));
+            let high = Box::new(as_moment(*high, of.as_ref(), schema));
             let between = Between::new(expr, negated, low, high);
             Transformed::new_transformed(Expr::Between(between), changes)
         }
         Expr::InList(InList { expr, list, negated }) => {
             let of = moments(&expr, schema);
-            let changes = of.is_some() && list.iter().any(is_text);
-            let list = list.into_iter().map(|one| as_moment(one, of.as_ref()));
+            let changes = of.is_some() && list.iter().any(|one| is_coarse(one, schema));
+            let list = list.into_iter().map(|one| as_moment(one, of.as_ref(), schema));
             let list = InList::new(expr, list.collect(), negated);
             Transformed::new_transformed(Expr::InList(list), changes)
         }
@@ -136,7 +137,7 @@ fn compares(op: Operator) -> bool {
     )
 }
 
-/// What a text becomes that is compared with an expression, if that is of moments. A coarser one is compared in
+/// What a text or a day becomes that is compared with an expression, if that is of moments. A coarser one is compared in
 /// microseconds: the text may be finer than it.
 fn moments(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
     // Where it has no type, as in the query around this one, the engine goes its own way.
@@ -157,10 +158,15 @@ fn is_text(expr: &Expr) -> bool {
     )
 }
 
-/// A text as a moment of that type; anything else as it is.
-fn as_moment(expr: Expr, of: Option<&DataType>) -> Expr {
+/// Whether it is a text that is written out, or a day, of whatever the day is made.
+fn is_coarse(expr: &Expr, schema: &DFSchema) -> bool {
+    is_text(expr) || matches!(expr.get_type(schema), Ok(DataType::Date32 | DataType::Date64))
+}
+
+/// A text as a moment of that type, a day as its begin; anything else as it is.
+fn as_moment(expr: Expr, of: Option<&DataType>, schema: &DFSchema) -> Expr {
     match of {
-        Some(of) if is_text(&expr) => Expr::Cast(Cast::new(Box::new(expr), of.clone())),
+        Some(of) if is_coarse(&expr, schema) => Expr::Cast(Cast::new(Box::new(expr), of.clone())),
         _ => expr,
     }
 }

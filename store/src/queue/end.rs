@@ -36,6 +36,11 @@ const CANCEL_WAITING: &str = "UPDATE runs SET state = 'cancelled', ended_at = $2
 const CANCEL_AT_WORK: &str = "UPDATE runs SET cancel = 1, error = COALESCE(error, $2)
     WHERE run = $1 AND state = 'running'";
 
+/// No chain of tries is as long as this, unless somebody wrote into the database.
+const MOST_TRIES: usize = 1_000;
+
+const TRY_OF: &str = "SELECT run FROM runs WHERE retry_of = $1 AND trigger = 'retry'";
+
 const LEFT_ALONE: &str = concat!(
     "SELECT ",
     columns!(),
@@ -49,14 +54,14 @@ const TAKE_OVER: &str =
     "UPDATE runs SET state = $2, ended_at = $3, error = $4, lease_until = NULL, cancel = 1
     WHERE run = $1 AND state = 'running'";
 
-/// What became of a run that somebody cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of a run that somebody cancelled. Where it is over and is tried again, the try is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancelled {
-    /// It waited, and is over now.
-    Queued,
-    /// It is at work; its worker is asked to end it.
-    Asked,
-    /// It was over already, in this state.
+    /// It, or the try, waited, and is over now.
+    Queued(RunId),
+    /// It, or the try, is at work; the worker is asked to end it.
+    Asked(RunId),
+    /// It was over already, in this state, and no try of it waits or is at work.
     Over(RunState),
     /// There is none of that id.
     Unknown,
@@ -123,7 +128,8 @@ impl Queue {
         Ok(Some(run))
     }
 
-    /// Cancels a run: one that waits is over, one at work is asked to end.
+    /// Cancels a run: one that waits is over, one at work is asked to end. If it failed meanwhile and is to be tried again,
+    /// that holds for the try.
     ///
     /// # Errors
     /// [`StoreError`] when the database refuses.
@@ -208,8 +214,8 @@ async fn end(connection: &mut AnyConnection, run: &Run) -> Result<Option<(Run, b
     Ok(Some((kept, was_cancelled)))
 }
 
-/// Cancels one run. Each step is one statement, and a run goes one way only: whatever else happens between them, one of
-/// them meets it.
+/// Cancels one run, or the try of it. Each step is one statement, a run goes one way only, and the try is there once the run
+/// has failed: whatever else happens between them, one of them meets it.
 pub(super) async fn cancel(
     connection: &mut AnyConnection,
     run: &RunId,
@@ -217,22 +223,31 @@ pub(super) async fn cancel(
     now: Instant,
 ) -> Result<Cancelled, sqlx::Error> {
     let why = text(Some(why));
-    let waited = sqlx::query(CANCEL_WAITING)
-        .bind(run.0.as_str())
-        .bind(now)
-        .bind(why.as_deref())
-        .execute(&mut *connection)
-        .await?;
-    if waited.rows_affected() > 0 {
-        return Ok(Cancelled::Queued);
-    }
-    let worked = sqlx::query(CANCEL_AT_WORK)
-        .bind(run.0.as_str())
-        .bind(why.as_deref())
-        .execute(&mut *connection)
-        .await?;
-    if worked.rows_affected() > 0 {
-        return Ok(Cancelled::Asked);
+    let mut attempt = Some(run.clone());
+    for _ in 0..MOST_TRIES {
+        let Some(one) = attempt else { break };
+        let waited = sqlx::query(CANCEL_WAITING)
+            .bind(one.0.as_str())
+            .bind(now)
+            .bind(why.as_deref())
+            .execute(&mut *connection)
+            .await?;
+        if waited.rows_affected() > 0 {
+            return Ok(Cancelled::Queued(one));
+        }
+        let worked = sqlx::query(CANCEL_AT_WORK)
+            .bind(one.0.as_str())
+            .bind(why.as_deref())
+            .execute(&mut *connection)
+            .await?;
+        if worked.rows_affected() > 0 {
+            return Ok(Cancelled::Asked(one));
+        }
+        let next: Option<String> = sqlx::query_scalar(TRY_OF)
+            .bind(one.0.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+        attempt = next.map(RunId);
     }
     let state = sqlx::query("SELECT state FROM runs WHERE run = $1")
         .bind(run.0.as_str())

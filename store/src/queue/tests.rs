@@ -49,6 +49,7 @@ on_both![
     priority_then_time_and_nobody_starves,
     a_cancelled_run_is_never_both,
     what_was_cancelled_is_not_tried_again,
+    who_cancels_what_has_failed_cancels_its_try,
     a_good_end_takes_the_place_of_tries_that_wait,
     who_asks_has_one_run_with_all_who_ask,
     what_waits_follows_the_configuration,
@@ -241,8 +242,8 @@ async fn a_cancelled_run_is_never_both(place: Place) {
         });
         let (claimed, cancelled) = (claim.await.unwrap(), cancel.await.unwrap());
         match cancelled {
-            Cancelled::Queued => assert!(claimed.is_empty(), "{claimed:?}"),
-            Cancelled::Asked => {
+            Cancelled::Queued(_) => assert!(claimed.is_empty(), "{claimed:?}"),
+            Cancelled::Asked(_) => {
                 let claimed = claimed.first().unwrap();
                 assert_eq!(queue.renew("w", LEASE).await.unwrap(), std::slice::from_ref(&id));
                 let mut run = over(claimed, RunState::Cancelled);
@@ -298,6 +299,50 @@ async fn what_was_cancelled_is_not_tried_again(place: Place) {
     queue.cancel(&later.run.run, "enough").await.unwrap();
     let run = get(&runs, &later.run.run).await;
     assert_eq!(Some(run.started_at), run.ended_at);
+}
+
+async fn who_cancels_what_has_failed_cancels_its_try(place: Place) {
+    let queue = Queue::open(&place).await.unwrap();
+    let runs = Runs::open(&place).await.unwrap();
+    queue.enqueue(&[request("mail", 1)]).await.unwrap();
+    let first = one(&queue, "w", LEASE).await;
+    let fail = async |claimed: &Claimed, begin: Instant| {
+        let retry = claimed.retry(begin, "no route");
+        let failed = over(claimed, RunState::Failed);
+        assert!(queue.finish(&failed, Some(&retry)).await.unwrap().is_some());
+        retry.run.run
+    };
+    let id = &first.run.run;
+    let second = fail(&first, 0).await;
+    let claimed = one(&queue, "w", LEASE).await;
+    assert_eq!(claimed.run.run, second);
+    // It is tried again just now.
+    let asked = queue.cancel(id, "enough").await.unwrap();
+    assert_eq!(asked, Cancelled::Asked(second.clone()));
+    let ended = over(&claimed, RunState::Cancelled);
+    assert!(queue.finish(&ended, None).await.unwrap().is_some());
+    let again = queue.cancel(id, "enough").await.unwrap();
+    assert_eq!(again, Cancelled::Over(RunState::Failed));
+    // It failed twice, and is put off.
+    queue.enqueue(&[request("notes", 1)]).await.unwrap();
+    let first = one(&queue, "w", LEASE).await;
+    fail(&first, 0).await;
+    let third = fail(&one(&queue, "w", LEASE).await, now() + HOUR).await;
+    let cancelled = queue.cancel(&first.run.run, "enough").await.unwrap();
+    assert_eq!(cancelled, Cancelled::Queued(third.clone()));
+    assert!(queue.active(&source("notes")).await.unwrap().is_empty());
+    let third = get(&runs, &third).await;
+    assert_eq!(
+        (third.state, third.error.as_deref()),
+        (RunState::Cancelled, Some("enough"))
+    );
+    assert_eq!(get(&runs, &first.run.run).await.state, RunState::Failed);
+    // What a person asked for once more is another run, with an id of its own.
+    let more = queue.requeue(&first.run.run, Trigger::Person).await.unwrap();
+    let again = queue.cancel(&first.run.run, "enough").await.unwrap();
+    assert_eq!(again, Cancelled::Over(RunState::Failed));
+    let active = queue.active(&source("notes")).await.unwrap();
+    assert_eq!(active.first().map(|run| run.run.clone()), more);
 }
 
 async fn a_good_end_takes_the_place_of_tries_that_wait(place: Place) {

@@ -9,7 +9,8 @@ use serde_json::json;
 use store::Store;
 use store::queue::{Cancelled, Queue};
 
-/// Ends runs. One that waits is over at once; one at work is asked to end, and keeps what it has stored.
+/// Ends runs. One that waits is over at once; one at work is asked to end, and keeps what it has stored. Of one that failed
+/// the next try is cancelled.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dkc runs cancel 5f3a9c21")]
 pub struct Arguments {
@@ -30,8 +31,8 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             .await
             .into_diagnostic()?
         {
-            Cancelled::Queued => done.push((run, "cancelled")),
-            Cancelled::Asked => done.push((run, "asked to end")),
+            Cancelled::Queued(ended) => done.push((run, ended, "cancelled")),
+            Cancelled::Asked(ended) => done.push((run, ended, "asked to end")),
             Cancelled::Over(state) => over.push((run, state.as_str())),
             Cancelled::Unknown => over.push((run, "gone")),
         }
@@ -40,12 +41,16 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if context.json {
         let done: Vec<_> = done
             .iter()
-            .map(|(run, became)| json!({ "run": run.run, "pipeline": run.pipeline, "became": became }))
+            .map(|(run, ended, became)| json!({ "run": ended, "pipeline": run.pipeline, "became": became }))
             .collect();
         print::json(&json!({ "runs": done }))?;
     } else {
-        for (run, became) in &done {
-            print::text(&format!("{} of {}: {became}", short(&run.run), run.pipeline))?;
+        for (run, ended, became) in &done {
+            let after = match *ended == run.run {
+                true => String::new(),
+                false => format!(", the next try of {}", short(&run.run)),
+            };
+            print::text(&format!("{} of {}{after}: {became}", short(ended), run.pipeline))?;
         }
     }
     if let Some((run, state)) = over.first() {

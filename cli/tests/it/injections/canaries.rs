@@ -204,6 +204,22 @@ source = {{ kind = "git", paths = ["code"] }}
         "settings.txt",
         &format!("TOKEN={}\nPORT=2\nHOST=a\n", of(15)),
     );
+    // And one that a merge renamed.
+    let merged = git::init(&lab, "code/merged");
+    git::commit(&merged, "old.env", &format!("TOKEN={}\nPORT=1\nHOST=a\n", of(15)));
+    git::git(&merged, &["switch", "--quiet", "-c", "side"]);
+    git::commit(&merged, "side.txt", "four\n");
+    git::git(&merged, &["switch", "--quiet", "main"]);
+    git::commit(&merged, "main.txt", "five\n");
+    git::git(&merged, &["merge", "--quiet", "--no-ff", "--no-commit", "side"]);
+    git::git(&merged, &["mv", "old.env", "settings.txt"]);
+    for port in [2, 3] {
+        git::commit(
+            &merged,
+            "settings.txt",
+            &format!("TOKEN={}\nPORT={port}\nHOST=a\n", of(15)),
+        );
+    }
     lab.write("code/shop/.env", format!("PASSWORD={}\n", of(7)));
     lab.write(
         "code/shop/.npmrc",
@@ -301,11 +317,16 @@ fn probes(lab: &Lab, known: &Known) -> Vec<(&'static str, Value)> {
         ));
     }
     for path in ["old.env", "settings.txt"] {
-        probes.push(("get_file_blame", json!({ "repository": "moved", "path": path })));
+        for repository in ["moved", "merged"] {
+            probes.push((
+                "get_file_blame",
+                json!({ "repository": repository, "path": path }),
+            ));
+        }
     }
-    for commit in lab.sql("SELECT \"commit\" FROM git_commits WHERE repository = 'moved'") {
-        let commit = &commit["commit"];
-        probes.push(("get_commit", json!({ "repository": "moved", "commit": commit })));
+    let commits = "SELECT repository, \"commit\" FROM git_commits WHERE repository IN ('moved', 'merged')";
+    for commit in lab.sql(commits) {
+        probes.push(("get_commit", commit));
     }
     for path in [
         "keys/web/.env",

@@ -10,7 +10,7 @@
 mod text;
 
 use crate::blame::objects::Objects;
-use crate::blame::{MOST_BYTES, MOST_TEXT, Rename, TIME, Withheld, damaged, is_binary, open};
+use crate::blame::{MOST_BYTES, MOST_TEXT, Past, TIME, Withheld, all_renames, damaged, is_binary, open};
 use crate::problem::{Kind, Problem};
 use crate::roots::NEVER_READ;
 use gix::ObjectId;
@@ -40,8 +40,8 @@ pub(super) struct Asked {
     pub(super) file: Option<String>,
     /// Files that were renamed: the path after, and the one before.
     pub(super) renames: HashMap<String, String>,
-    /// All renames that were collected of the repository: what was a secret before one is withheld after it, too.
-    pub(super) past: Vec<Rename>,
+    /// What was collected of the repository that tells what was a secret once.
+    pub(super) past: Past,
     /// Lines at most.
     pub(super) lines: usize,
 }
@@ -105,7 +105,9 @@ pub(super) fn patch(asked: &Asked, cancel: &CancellationToken) -> Result<Patch, 
     let id = ObjectId::from_hex(asked.commit.as_bytes()).map_err(|_| gone())?;
     let (before, after) = trees(&objects, id).map_err(failed)?.ok_or_else(gone)?;
     let mut changes = joined(changes(&objects, before, after).map_err(failed)?, &asked.renames);
-    let withheld = Withheld::of(&asked.repository, &asked.secret_folders, &asked.past);
+    let (place, folders) = (&asked.repository, &asked.secret_folders);
+    let past = all_renames(&repository, &objects, place, folders, &asked.past).map_err(failed)?;
+    let withheld = Withheld::of(place, folders, &past);
     let secrets = changes.iter().filter(|change| change.is_in(&withheld));
     let secrets: HashSet<ObjectId> = secrets
         .flat_map(|change| [change.before, change.after])
@@ -279,7 +281,7 @@ impl Change {
 /// Writes changes of files.
 struct Writer<'a> {
     objects: &'a Objects<'a>,
-    /// What is in the files that are withheld: by another name it is no less a secret, and of a merge no renames are known.
+    /// What is in the files that are withheld: by another name it is no less a secret, and not all renames are known.
     secrets: HashSet<ObjectId>,
     algorithm: Algorithm,
 }

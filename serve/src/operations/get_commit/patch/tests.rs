@@ -1,6 +1,7 @@
 //! Patches, beside `git show` over real repositories.
 
 use super::*;
+use crate::blame::Rename;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -62,7 +63,7 @@ fn asked(folder: &Path, commit: &str) -> Asked {
         commit: commit.to_owned(),
         file: None,
         renames: renames(folder, commit),
-        past: Vec::new(),
+        past: Past::default(),
         lines: 5_000,
     }
 }
@@ -389,7 +390,11 @@ fn what_was_a_secret_is_withheld_after_its_rename_too() {
     write(path, "conf", format!("TOKEN=hush2\n{}", numbered(20)));
     write(path, "plain", "told\n");
     let id = commit(path);
-    let with_past = |past: Vec<Rename>| {
+    let with_past = |renames: Vec<Rename>| {
+        let past = Past {
+            renames,
+            ..Past::default()
+        };
         let asked = Asked {
             past,
             ..asked(path, &id)
@@ -407,6 +412,131 @@ fn what_was_a_secret_is_withheld_after_its_rename_too() {
     // It is that past which says so.
     let text = with_past(vec![rename("example", "conf"), rename(".env", "settings")]);
     assert!(text.contains("+TOKEN=hush2"), "{text}");
+}
+
+/// What is collected of a repository.
+fn collected(folder: &Path) -> Past {
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let said = git(folder, arguments);
+        said.lines()
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let renamed = [
+        "log",
+        "--all",
+        "--format=",
+        "-M",
+        "--diff-filter=R",
+        "--name-status",
+    ];
+    let rename = |line: &String| {
+        let mut words = line.split('\t').skip(1).map(str::to_owned);
+        Rename {
+            old_path: words.next().unwrap(),
+            path: words.next().unwrap(),
+        }
+    };
+    Past {
+        renames: lines(&renamed).iter().map(rename).collect(),
+        merges: lines(&["rev-list", "--all", "--min-parents=2"]),
+        paths: lines(&["log", "--all", "--format=", "--name-only"]),
+    }
+}
+
+/// A merge that is not committed yet.
+fn begin_merge(folder: &Path) {
+    git(folder, &["switch", "--quiet", "-c", "side"]);
+    write(folder, "side", "new\n");
+    commit(folder);
+    git(folder, &["switch", "--quiet", "main"]);
+    write(folder, "main", "new\n");
+    commit(folder);
+    git(folder, &["merge", "--quiet", "--no-ff", "--no-commit", "side"]);
+}
+
+#[test]
+fn what_was_a_secret_is_withheld_after_a_merge_renamed_it() {
+    let folder = repository();
+    let path = folder.path();
+    let secret = |n: usize| format!("TOKEN=hush{n}\n{}", numbered(20));
+    write(path, "sub/.env", secret(1));
+    commit(path);
+    begin_merge(path);
+    git(path, &["mv", "sub/.env", "settings"]);
+    write(path, "settings", secret(2));
+    // One secret may become two files.
+    write(path, "sub/again", secret(1));
+    let merge = commit(path);
+    write(path, "settings", secret(3));
+    write(path, "sub/again", secret(3));
+    write(path, "plain", "told\n");
+    let later = commit(path);
+    git(path, &["mv", "settings", "conf"]);
+    write(path, "conf", secret(4));
+    let latest = commit(path);
+
+    let of_merge = Asked {
+        commit: merge,
+        renames: HashMap::new(),
+        ..asked(path, &later)
+    };
+    for (asked, names) in [
+        (of_merge, ["b/settings", "b/sub/again"]),
+        (asked(path, &later), ["b/settings", "b/sub/again"]),
+        (asked(path, &latest), ["rename to conf", "rename from settings"]),
+    ] {
+        let known = Asked {
+            past: collected(path),
+            ..asked
+        };
+        let text = ask(&known).unwrap().text;
+        assert!(names.iter().all(|name| text.contains(name)), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+    let later = Asked {
+        past: collected(path),
+        ..asked(path, &later)
+    };
+    assert!(ask(&later).unwrap().text.contains("+told"));
+    // It is the merges that say so.
+    let without = Asked {
+        past: Past {
+            merges: Vec::new(),
+            ..later.past.clone()
+        },
+        ..later
+    };
+    assert!(ask(&without).unwrap().text.contains("+TOKEN=hush3"));
+}
+
+#[test]
+fn what_came_into_a_merge_with_a_parent_is_no_secret_of_another() {
+    let folder = repository();
+    let path = folder.path();
+    write(path, ".env", format!("TOKEN=hush\n{}", numbered(20)));
+    commit(path);
+    begin_merge(path);
+    commit(path);
+    git(path, &["switch", "--quiet", "-c", "other"]);
+    fs::remove_file(path.join(".env")).unwrap();
+    commit(path);
+    // As similar as a rename, and none.
+    write(path, "example", format!("TOKEN=yours\n{}", numbered(20)));
+    commit(path);
+    git(path, &["switch", "--quiet", "main"]);
+    write(path, "main", "newer\n");
+    commit(path);
+    git(path, &["merge", "--quiet", "--no-ff", "-m", "Merge", "other"]);
+    write(path, "example", format!("TOKEN=told\n{}", numbered(20)));
+    let id = commit(path);
+    let known = Asked {
+        past: collected(path),
+        ..asked(path, &id)
+    };
+    assert_eq!(known.past.merges.len(), 2);
+    assert!(ask(&known).unwrap().text.contains("+TOKEN=told"));
 }
 
 #[test]
@@ -433,7 +563,7 @@ fn nothing_that_configuration_names_is_run() {
         commit: id,
         file: None,
         renames: HashMap::new(),
-        past: Vec::new(),
+        past: Past::default(),
         lines: 100,
     });
     assert!(made.unwrap().text.contains("+one"));
