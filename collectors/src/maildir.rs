@@ -14,7 +14,7 @@ pub(crate) use folders::{escape, modified_ns};
 
 use crate::collect::{BATCH_BYTES, BATCH_ITEMS, Batch, Collector, Descriptor, Known, Sink, on_own_thread};
 use crate::error::{CollectError, ConfigError};
-use crate::local_files::doubt_folder;
+use crate::local_files::{doubt_folder, look_at_root};
 use crate::mailbox::{Mailbox, Placed, Seen, message};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -146,10 +146,12 @@ impl<'a> Run<'a> {
     }
 
     fn walk(mut self) -> Result<(), CollectError> {
-        let tree = folders::find(&self.config.path).map_err(|source| CollectError::Unreadable {
-            path: self.config.path.clone(),
+        let root = &self.config.path;
+        let unreadable = |source| CollectError::Unreadable {
+            path: root.clone(),
             source,
-        })?;
+        };
+        let tree = folders::find(root).map_err(unreadable)?;
         self.sink.progress().add_seen(tree.rejects.len() as u64);
         self.rejects = tree.rejects;
         let mut unread = tree.unread;
@@ -186,6 +188,8 @@ impl<'a> Run<'a> {
         self.state.rereading = false;
         let mut batch = self.read();
         let still_there = still_there(&tree.folders, &self.mailbox.missing());
+        // A disk may be taken away while it is read: what no listing showed is not gone then.
+        look_at_root(root, |_| true).map_err(unreadable)?;
         self.mailbox.finish_into(&mut batch, |place| {
             !unread.iter().any(|prefix| place.location.starts_with(prefix))
                 && !still_there.contains(&place.location)
@@ -679,6 +683,33 @@ mod tests {
             (&whole.items, &whole.locations)
         );
         assert_eq!((killed.run.originals, &killed.cursor), (10, &whole.cursor));
+    }
+
+    #[test]
+    fn what_lies_in_a_maildir_that_is_taken_away_while_it_is_read_is_not_gone() {
+        let root = maildir(&["", ".later"]);
+        write(&root, ".later/cur/1.x", "known");
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        for number in 0..3 * BATCH_ITEMS {
+            write(&root, &format!("cur/{number}.x"), &format!("text {number}"));
+        }
+        let config = MaildirConfig {
+            path: root.path().to_owned(),
+            max_message_bytes: 100,
+        };
+        let (sink, mut batches) = Sink::channel(Arc::default(), fixtures::provenance());
+        let (from, known) = (lake.cursor.clone(), lake.known());
+        let run = std::thread::spawn(move || Run::begin(&config, from, &known, &sink).walk());
+        lake.apply(batches.blocking_recv().unwrap());
+        // The third batch waits for the second to be taken, and the other folder is listed after it.
+        fs::remove_dir_all(root.path()).unwrap();
+        while let Some(batch) = batches.blocking_recv() {
+            lake.apply(batch);
+        }
+        let error = run.join().unwrap().unwrap_err();
+        assert!(matches!(error, CollectError::Unreadable { .. }), "{error}");
+        assert_eq!(lake.run.vanished, 0, "{:?}", lake.run);
     }
 
     #[test]

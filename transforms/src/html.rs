@@ -197,6 +197,31 @@ fn is_block(name: &[u8]) -> bool {
     )
 }
 
+/// Whether a paragraph that is open ends where such an element begins or ends, without an end tag of its own. Other
+/// elements stand within one.
+fn ends_paragraph(name: &[u8]) -> bool {
+    let others = matches!(
+        name,
+        b"aside"
+            | b"body"
+            | b"caption"
+            | b"details"
+            | b"fieldset"
+            | b"figcaption"
+            | b"figure"
+            | b"main"
+            | b"menu"
+            | b"nav"
+            | b"summary"
+            | b"tbody"
+            | b"td"
+            | b"tfoot"
+            | b"th"
+            | b"thead"
+    );
+    others || (is_block(name) && name != b"option")
+}
+
 /// An element that is hidden and still open, and where the page was before it: it goes back there when that ends.
 #[derive(Debug)]
 struct Hidden {
@@ -238,11 +263,9 @@ impl Page {
         let tag = std::mem::take(&mut self.tag);
         let name: &[u8] = &tag.name;
         self.raw(name, !is_closed);
-        match &mut self.hidden {
-            // A paragraph ends where the next block begins, with an end tag or without.
-            Some(hidden) if hidden.name == b"p" && is_block(name) => self.show(),
-            Some(hidden) => hidden.depth += usize::from(hidden.name == name && !is_closed),
-            None => {}
+        self.end_paragraph(name);
+        if let Some(hidden) = &mut self.hidden {
+            hidden.depth += usize::from(hidden.name == name && !is_closed);
         }
         let (hides, is_empty) = (tag.hides(), is_closed || is_void(name));
         if self.hidden.is_none() && hides && !is_empty {
@@ -263,6 +286,9 @@ impl Page {
 
     fn end(&mut self, name: &[u8]) {
         self.raw(name, false);
+        if name != b"p" {
+            self.end_paragraph(name);
+        }
         if let Some(hidden) = self.hidden.as_mut().filter(|hidden| hidden.name == name) {
             hidden.depth -= 1;
             if hidden.depth == 0 {
@@ -271,6 +297,14 @@ impl Page {
             }
         }
         self.lay_out(name, false);
+    }
+
+    /// Ends a hidden paragraph where a tag of that name does, be it of what stands around it: what comes next is shown.
+    fn end_paragraph(&mut self, name: &[u8]) {
+        let is_hidden = self.hidden.as_ref().is_some_and(|hidden| hidden.name == b"p");
+        if is_hidden && ends_paragraph(name) {
+            self.show();
+        }
     }
 
     /// Forgets what the hidden element held, which ends here.

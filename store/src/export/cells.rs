@@ -111,7 +111,8 @@ pub(super) fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 }
 
 fn json_text(column: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
-    let mut encoder = make_encoder(field, column.as_ref(), &EncoderOptions::default())?;
+    let options = EncoderOptions::default();
+    let mut encoder = make_encoder(field, column.as_ref(), &options)?;
     let mut texts = StringBuilder::new();
     let mut text = Vec::new();
     for row in 0..column.len() {

@@ -201,7 +201,7 @@ impl From<DataFusionError> for QueryError {
                 None => Self::Engine(inner.to_string()),
             },
             DataFusionError::ParquetError(inner) => damaged(inner),
-            DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            root @ DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
                 SchemaError::FieldNotFound { field, valid_fields } => no_column(field, valid_fields),
                 _ => Self::Engine(root.strip_backtrace()),
             },

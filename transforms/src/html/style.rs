@@ -1,9 +1,9 @@
 //! What an element declares of whether it is shown.
 //!
 //! - In: the value of its attribute `style`. Out: what that says of the properties that hide.
-//! - Where CSS would have to be known in full (escapes, `calc`, `!important` before another declaration of the same
-//!   property), the text is shown.
-//! - Not here: style sheets; what is there for whoever looks closely: white on white, no size, far away.
+//! - The last declaration of a property counts, also after one that is `!important`.
+//! - Not here: style sheets; what is there for whoever looks closely: white on white, no size, far away; `opacity`, which
+//!   scripts change for what they let appear.
 
 use memchr::{memchr, memchr_iter};
 use std::iter::once;
@@ -13,8 +13,6 @@ use std::iter::once;
 pub(super) struct Declared {
     /// Whether it is there at all: `display`.
     is_there: Option<bool>,
-    /// `opacity: 0`.
-    is_transparent: bool,
     /// `visibility: hidden` and the like.
     is_invisible: bool,
 }
@@ -33,7 +31,7 @@ impl Declared {
 
     /// Whether it hides the element.
     pub(super) fn hides(self) -> bool {
-        self.is_there == Some(false) || self.is_transparent || self.is_invisible
+        self.is_there == Some(false) || self.is_invisible
     }
 
     /// Whether it says how the element is shown.
@@ -51,7 +49,7 @@ impl Declared {
 
     fn add(&mut self, declaration: &[u8]) {
         // Most others are told from those that hide by their first letter.
-        if !matches!(declaration.first(), Some(b'd' | b'D' | b'o' | b'O' | b'v' | b'V')) {
+        if !matches!(declaration.first(), Some(b'd' | b'D' | b'v' | b'V')) {
             return;
         }
         let Some((property, value)) =
@@ -65,24 +63,12 @@ impl Declared {
         let is = |word: &[u8]| value.eq_ignore_ascii_case(word);
         match property.trim_ascii_end() {
             property if property.eq_ignore_ascii_case(b"display") => self.is_there = Some(!is(b"none")),
-            property if property.eq_ignore_ascii_case(b"opacity") => self.is_transparent = is_zero(value),
             property if property.eq_ignore_ascii_case(b"visibility") => {
                 self.is_invisible = is(b"hidden") || is(b"collapse");
             }
             _ => {}
         }
     }
-}
-
-/// Whether a value is zero of some unit.
-fn is_zero(value: &[u8]) -> bool {
-    let digits = value.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.'));
-    let (number, unit) = value.split_at_checked(digits.count()).unwrap_or_default();
-    number.contains(&b'0')
-        && number.iter().all(|byte| matches!(byte, b'0' | b'.'))
-        && unit
-            .iter()
-            .all(|byte| byte.is_ascii_alphabetic() || *byte == b'%')
 }
 
 /// What is between semicolons.
@@ -131,9 +117,6 @@ mod tests {
             "font-family:'Segoe UI', \"Arial\";display:none",
             "background:url(a;b);visibility:hidden",
             "visibility: collapse",
-            "opacity:0",
-            "opacity: 0.00",
-            "opacity:0%",
             "content:'\\'';display:none",
             "display:block;display:none",
         ] {
@@ -159,14 +142,11 @@ mod tests {
             "-x-display:none",
             "display-x:none",
             "/*display:none*/",
-            "opacity:0.01",
-            "opacity:.5",
-            "opacity:",
-            "fill-opacity:0",
             "backface-visibility:hidden",
             "visibility:visible",
             "visibility:hidden;visibility:visible",
             "font-size:0",
+            "opacity:0",
             "overflow:hidden",
         ] {
             assert!(!Declared::of(style.as_bytes()).hides(), "{style}");

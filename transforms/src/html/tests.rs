@@ -16,7 +16,6 @@ fn what_a_browser_does_not_show_is_not_text() {
         ),
         ("<DIV STYLE='DISPLAY : none !important'>x</DIV>a", "a"),
         ("<p>a<span style=visibility:hidden>x</span>b</p>", "ab"),
-        ("<p>a<span style='opacity:0;'>x</span>b", "ab"),
         ("a<div hidden>x<div>y</div>z</div>b", "ab"),
         ("a<div HIDDEN=until-found>x</div>b", "ab"),
         ("a<template><p>x<template>y</template>z</template>b", "ab"),
@@ -66,6 +65,10 @@ fn what_is_shown_is_not_lost() {
         ("<p style=display:none>x<div>a</div>", "a"),
         ("<p hidden>x<table><tr><td>a</table>", "a"),
         ("<div><p hidden>x</p>a</div><p>b", "a\n\nb"),
+        ("<table><tr><td><p hidden>x</td><td>a</table>", "a"),
+        ("<tr><td><p hidden>x<td>a<tr><td>b", "a\nb"),
+        ("<div><p hidden>x</div>a<p>b", "a\n\nb"),
+        ("<p hidden>x<main>a</main><p>b", "a\n\nb"),
         // What never ends, as far as its own end tags tell.
         ("<ul><li hidden>a<li>b</ul>", "a\nb"),
         ("<div><span style=display:none>a</div>b", "a\nb"),
@@ -79,7 +82,11 @@ fn what_is_shown_is_not_lost() {
         // What ends more often than it begins.
         ("<div hidden>x</div></div>a", "a"),
         // A page that a script shows.
-        ("<html hidden><body style='opacity:0'>a</body></html>", "a"),
+        (
+            "<html hidden><body style='visibility:hidden'>a</body></html>",
+            "a",
+        ),
+        ("<section style='opacity:0'>a</section>", "a"),
     ] {
         assert_eq!(text_of_html(html), text, "{html}");
     }
