@@ -49,7 +49,8 @@ pub(crate) fn all_renames(
     loop {
         let new: HashSet<String> = {
             let withheld = Withheld::of(place, secret_folders, &renames);
-            let renamed = renames.iter().map(|rename| &rename.path);
+            // Where history ends early, a name may be known as that of before alone.
+            let renamed = renames.iter().flat_map(|rename| [&rename.path, &rename.old_path]);
             let all = paths.iter().chain(renamed);
             all.filter(|path| !asked.contains(*path) && withheld.has(Path::new(path)))
                 .cloned()
