@@ -147,6 +147,10 @@ impl Disk {
         if call.starts_with("+++") || call.starts_with("---") {
             return Event::None;
         }
+        // Its beginning was told already, in one piece or in two.
+        if call.starts_with("<... exit_group resumed>") {
+            return Event::None;
+        }
         if let Some(resumed) = call.strip_prefix("<... ") {
             let begun = self
                 .begun

@@ -12,7 +12,7 @@ use crate::dispatcher::Gateway;
 use crate::problem::{Kind, Problem};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt as _;
@@ -80,6 +80,10 @@ pub(super) async fn pass(
             })
         }
     };
+    // axum tells by which methods a route may be asked, also whom there is nothing to be told.
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().remove(header::ALLOW);
+    }
     dress(&mut answer);
     answer.headers_mut().insert(REQUEST_ID, header);
     answer
