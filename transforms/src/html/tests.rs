@@ -1,3 +1,5 @@
+//! What of a page is text, and what is not.
+
 use super::*;
 use proptest::prelude::*;
 
