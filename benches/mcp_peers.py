@@ -6,7 +6,7 @@
 - Out: a table on standard output; exit code 1 when somebody answers wrongly.
 - Over stdio: from spawn to the answer to `initialize`; a trivial call; a search. Over HTTP: the trivial call by one, and
   by 16 connections at once. Memory is VmRSS after all that, of the process and of what it started.
-- Trivial is `list_datasets` of dkc, which reads what there is; of the others, an echo. So dkc does more.
+- Trivial is `list_pipelines` of dkc, whose answer is as short as an echo, which the others are asked for.
 - A search of FastMCP is one of SQLite's FTS5 over the subjects and texts of the same mails: ten rows, ranked, with a
   snippet. That of dkc is by words, and does the rest too: who asks may see what, a line in the audit, a fence around
   what was found. Each word is asked for in turn; the first round is not counted.
@@ -286,7 +286,7 @@ def peers(work, lake, options):
         # Without a token an agent over stdio may ask only so often.
         yield Peer("dkc", [*base, "mcp", "--token", "env:DKC_BENCH_TOKEN"],
                    lambda port: ([*base, "serve", "--listen", f"127.0.0.1:{port}", "--quiet"], {}),
-                   ("list_datasets", {}), of_dkc, {"Authorization": f"Bearer {made}"}, {"DKC_BENCH_TOKEN": made})
+                   ("list_pipelines", {}), of_dkc, {"Authorization": f"Bearer {made}"}, {"DKC_BENCH_TOKEN": made})
     if "fastmcp" in options.only:
         script = work / "peer.py"
         script.write_text(FASTMCP)

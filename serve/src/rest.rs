@@ -79,8 +79,12 @@ fn router(gateway: Arc<Gateway>, pulse: Pulse) -> Router {
         true => (routes, alive),
         false => (routes.layer(cors.clone()), alive.layer(cors)),
     };
-    routes
+    let routes = routes
         .layer(CompressionLayer::new().compress_when(SizeAbove::default().and(coding::compresses)))
+        .with_state(gateway.clone());
+    // Around all of them, so that what axum adds to an answer by itself passes too.
+    Router::new()
+        .fallback_service(routes)
         .layer(passing())
         .route("/healthz", alive)
         .with_state(gateway)

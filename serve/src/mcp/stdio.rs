@@ -1,9 +1,9 @@
 //! The ends that an agent speaks to by standard input and output.
 //!
 //! - Agents give pipes or sockets, which the runtime waits for by itself. tokio's own standard input and output give each
-//!   read and write to a thread of its own and wait for that, twice a call: a fifth of a millisecond of one that is
-//!   trivial (`make bench-mcp`). Whatever else it is, a file or a terminal, is read so all the same; and what standard error
-//!   is too, since an end that nobody waits for may not take all that is written to it.
+//!   read and write to a thread of its own and wait for that, twice a call. Whatever else it is, a file or a terminal, is
+//!   read so all the same; and what standard error is too, since an end that nobody waits for may not take all that is
+//!   written to it.
 //! - Not here: framing (rmcp).
 
 use std::fs::File;
