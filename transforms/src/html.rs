@@ -170,57 +170,29 @@ fn is_void(name: &[u8]) -> bool {
 
 /// Whether what comes next stands on a line of its own.
 fn is_block(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"address"
-            | b"article"
-            | b"blockquote"
-            | b"center"
-            | b"dd"
-            | b"div"
-            | b"dl"
-            | b"dt"
-            | b"footer"
-            | b"form"
-            | b"header"
-            | b"hr"
-            | b"li"
-            | b"ol"
-            | b"option"
-            | b"p"
-            | b"pre"
-            | b"section"
-            | b"table"
-            | b"tr"
-            | b"ul"
-            | [b'h', b'1'..=b'6']
-    )
+    match name {
+        b"address" | b"article" | b"aside" | b"blockquote" | b"caption" | b"center" | b"dd" | b"details"
+        | b"dialog" | b"dir" | b"div" | b"dl" | b"dt" | b"fieldset" | b"figcaption" | b"figure"
+        | b"footer" | b"form" | b"header" | b"hgroup" | b"hr" | b"legend" | b"li" | b"main" | b"menu"
+        | b"nav" | b"ol" | b"optgroup" | b"option" | b"p" | b"pre" | b"search" | b"section" | b"summary"
+        | b"table" | b"tbody" | b"tfoot" | b"thead" | b"tr" | b"ul" => true,
+        [b'h', level] => matches!(level, b'1'..=b'6'),
+        _ => false,
+    }
 }
 
 /// Whether a paragraph that is open ends where such an element begins or ends, without an end tag of its own. Other
 /// elements stand within one.
 fn ends_paragraph(name: &[u8]) -> bool {
-    let others = matches!(
-        name,
-        b"aside"
-            | b"body"
-            | b"caption"
-            | b"details"
-            | b"fieldset"
-            | b"figcaption"
-            | b"figure"
-            | b"main"
-            | b"menu"
-            | b"nav"
-            | b"summary"
-            | b"tbody"
-            | b"td"
-            | b"tfoot"
-            | b"th"
-            | b"thead"
-    );
-    others || (is_block(name) && name != b"option")
+    match name {
+        b"body" | b"td" | b"th" => true,
+        b"optgroup" | b"option" => false,
+        name => is_block(name),
+    }
 }
+
+/// Hidden elements within each other that are told apart; those that are deeper end with them.
+const DEEPEST: usize = 16;
 
 /// An element that is hidden and still open, and where the page was before it: it goes back there when that ends.
 #[derive(Debug)]
@@ -245,7 +217,8 @@ pub(crate) struct Page {
     /// Whether blanks came since the last word.
     blank: bool,
     tag: Tag,
-    hidden: Option<Hidden>,
+    /// The outermost first. One that never ends hides nothing, whatever is in it.
+    hidden: Vec<Hidden>,
     /// Whether we are inside an element that holds no elements and shows nothing.
     is_raw: bool,
     in_title: bool,
@@ -264,12 +237,12 @@ impl Page {
         let name: &[u8] = &tag.name;
         self.raw(name, !is_closed);
         self.end_paragraph(name);
-        if let Some(hidden) = &mut self.hidden {
+        for hidden in &mut self.hidden {
             hidden.depth += usize::from(hidden.name == name && !is_closed);
         }
         let (hides, is_empty) = (tag.hides(), is_closed || is_void(name));
-        if self.hidden.is_none() && hides && !is_empty {
-            self.hidden = Some(Hidden {
+        if hides && !is_empty && self.hidden.len() < DEEPEST {
+            self.hidden.push(Hidden {
                 name: name.to_owned(),
                 depth: 1,
                 text: self.text.len(),
@@ -289,27 +262,28 @@ impl Page {
         if name != b"p" {
             self.end_paragraph(name);
         }
-        if let Some(hidden) = self.hidden.as_mut().filter(|hidden| hidden.name == name) {
+        for hidden in self.hidden.iter_mut().filter(|hidden| hidden.name == name) {
             hidden.depth -= 1;
-            if hidden.depth == 0 {
-                self.show();
-                return;
-            }
         }
-        self.lay_out(name, false);
+        match self.hidden.iter().position(|hidden| hidden.depth == 0) {
+            Some(ended) => self.show(ended),
+            None => self.lay_out(name, false),
+        }
     }
 
     /// Ends a hidden paragraph where a tag of that name does, be it of what stands around it: what comes next is shown.
     fn end_paragraph(&mut self, name: &[u8]) {
-        let is_hidden = self.hidden.as_ref().is_some_and(|hidden| hidden.name == b"p");
-        if is_hidden && ends_paragraph(name) {
-            self.show();
+        let is_paragraph = |hidden: &Hidden| hidden.name == b"p";
+        if let Some(paragraph) = self.hidden.iter().position(is_paragraph)
+            && ends_paragraph(name)
+        {
+            self.show(paragraph);
         }
     }
 
-    /// Forgets what the hidden element held, which ends here.
-    fn show(&mut self) {
-        if let Some(hidden) = self.hidden.take() {
+    /// Forgets what a hidden element held, which ends here, and those within it.
+    fn show(&mut self, ended: usize) {
+        if let Some(hidden) = self.hidden.drain(ended..).next() {
             self.text.truncate(hidden.text);
             self.headings.truncate(hidden.headings);
             if let Some((_, last)) = self.headings.last_mut() {
@@ -331,7 +305,7 @@ impl Page {
         match name {
             b"br" | b"hr" => self.line(1),
             b"p" => self.block(2),
-            b"td" | b"th" => self.blank = true,
+            b"button" | b"select" | b"td" | b"textarea" | b"th" => self.blank = true,
             [b'h', level @ b'1'..=b'6'] => self.heading(i64::from(level - b'0'), opens),
             name if is_block(name) => self.block(1),
             _ => {}

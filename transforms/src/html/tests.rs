@@ -81,6 +81,10 @@ fn what_is_shown_is_not_lost() {
         ),
         ("<div hidden>x</div>a<div hidden>b", "a\nb"),
         ("a<template>b", "ab"),
+        (
+            "<ul><li hidden>a</ul><p>b</p><div hidden>x<div hidden>y</div>z</div><span hidden>x</span>c",
+            "a\n\nb\n\nc",
+        ),
         // What ends more often than it begins.
         ("<div hidden>x</div></div>a", "a"),
         // A page that a script shows.
@@ -91,6 +95,32 @@ fn what_is_shown_is_not_lost() {
         ("<section style='opacity:0'>a</section>", "a"),
     ] {
         assert_eq!(text_of_html(html), text, "{html}");
+    }
+}
+
+#[test]
+fn words_of_blocks_do_not_run_together() {
+    for name in [
+        "main",
+        "nav",
+        "aside",
+        "figure",
+        "figcaption",
+        "details",
+        "summary",
+        "fieldset",
+        "legend",
+        "caption",
+        "menu",
+        "div",
+        "optgroup",
+        "button",
+        "select",
+        "td",
+    ] {
+        let words = text_of_html(&format!("a<{name}>b</{name}><{name}>c</{name}>d"));
+        let words: Vec<&str> = words.split_whitespace().collect();
+        assert_eq!(words, ["a", "b", "c", "d"], "{name}");
     }
 }
 
