@@ -22,7 +22,7 @@ pub(crate) mod reply;
 pub use encryption::{Encryption, EncryptionError};
 pub use listen::listen;
 
-use crate::dispatcher::{Gateway, Ticket};
+use crate::dispatcher::Gateway;
 use crate::operation::{Call, Face, Method, Operation, Output, Reply};
 use crate::problem::{Kind, Problem};
 use crate::registry;
@@ -190,53 +190,32 @@ async fn call(
         progress: None,
         cancel: &cancel,
     };
-    let (tag, stage) = match foretold {
-        Some(tag) if !known.is_any() => (Some(tag), Stage::Asked(asked.input)),
-        // Bytes are named by their digest once they are there; and of what there is not nobody has anything.
-        foretold => {
-            let answer = perform(operation, call, asked.input, &pulse, &mut ticket).await?;
-            let tag = match &answer {
-                Reply::Bytes(original) => Some(Tag::of_bytes(original)),
-                _ => foretold,
-            };
-            (tag, Stage::Answered(answer))
-        }
-    };
-    if let Some(tag) = tag.as_ref().filter(|tag| known.has(tag)) {
+    let is_had = |tag: &&Tag| known.has(tag);
+    // Of what there is not nobody has anything: with `*` it is asked for first.
+    if !known.is_any()
+        && let Some(tag) = foretold.as_ref().filter(is_had)
+    {
         ticket.fail("not-modified");
         return Ok(reply::not_modified(tag));
     }
-    let answer = match stage {
-        Stage::Asked(input) => perform(operation, call, input, &pulse, &mut ticket).await?,
-        Stage::Answered(answer) => answer,
-    };
-    let written = reply::write(answer, operation, form, tag, ticket).await;
-    written.map_err(|problem| pulse.blame(problem))
-}
-
-/// How far a call is once its answer has a name.
-enum Stage {
-    /// It is yet to be done, with this input.
-    Asked(Value),
-    /// It is done.
-    Answered(Reply),
-}
-
-/// Does what a call asks for, while the database answers.
-async fn perform(
-    operation: &'static Operation,
-    call: Call<'_>,
-    input: Value,
-    pulse: &Pulse,
-    ticket: &mut Ticket,
-) -> Result<Reply, Problem> {
-    let performed = call.gateway.perform(operation, call, input, ticket);
+    let performed = gateway.perform(operation, call, asked.input, &mut ticket);
     let performed = match operation.plan {
         // What is done outside goes on without the database, and its end is waited for.
         Some(_) => performed.await,
         None => pulse.beside(performed).await,
     };
-    performed.inspect_err(|problem| ticket.fail(problem.kind.name()))
+    let answer = performed.inspect_err(|problem| ticket.fail(problem.kind.name()))?;
+    let tag = match &answer {
+        // Bytes are named by their digest once they are there.
+        Reply::Bytes(original) => Some(Tag::of_bytes(original)),
+        _ => foretold,
+    };
+    if let Some(tag) = tag.as_ref().filter(is_had) {
+        ticket.fail("not-modified");
+        return Ok(reply::not_modified(tag));
+    }
+    let written = reply::write(answer, operation, form, tag, ticket).await;
+    written.map_err(|problem| pulse.blame(problem))
 }
 
 async fn no_route(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
