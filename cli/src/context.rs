@@ -22,7 +22,7 @@ pub struct Global {
     /// Results on standard output and errors on standard error as JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// No progress, hints or notes
+    /// No progress, hints or notes; warnings and errors all the same
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Say what happens; twice: in detail. DKC_LOG sets it by module

@@ -150,6 +150,11 @@ pub async fn rows_to(
     Ok(written)
 }
 
+/// Warns the user on standard error, also with `--quiet`: where nobody looks on, as in a crontab, it is what gets mailed.
+pub fn warning(text: &str) {
+    let _ = writeln!(Output::stderr(), "{text}");
+}
+
 /// Tells the user something on standard error, unless `--quiet`; with `--json`, as JSON in a line of its own.
 pub fn note(text: &str, context: &Context) {
     if !context.quiet {
@@ -203,12 +208,11 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(USED_WRONGLY)
 }
 
-/// Begins to log to standard error: warnings, more with `-v`, or what the variable `DKC_LOG` says.
+/// Begins to log to standard error: warnings (with `--quiet` too), more with `-v`, or what the variable `DKC_LOG` says.
 pub fn start_log(context: &Context) {
-    let level = match (context.quiet, context.verbose) {
-        (true, _) => "error",
-        (_, 0) => "warn",
-        (_, 1) => "info",
+    let level = match context.verbose {
+        0 => "warn",
+        1 => "info",
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("DKC_LOG");

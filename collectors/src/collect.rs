@@ -5,6 +5,8 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use async_trait::async_trait;
 use schemas::{Cursor, Dataset, Instant, Location, Provenance, RawItem, Reject, Touched};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -225,6 +227,9 @@ impl Sink {
 /// Warnings of a run that are kept. Nobody reads more, and a source may be amiss in a million places.
 const WARNINGS: usize = 100;
 
+/// Warnings beyond those that are counted, each once: a server that breaks off is asked again, and warned of again.
+const COUNTED: usize = 10_000;
+
 /// Bytes of a warning that are kept: it may quote a server, which says as much as it likes.
 const LONGEST: usize = 2_048;
 
@@ -241,8 +246,8 @@ pub struct Progress {
 struct Warned {
     /// In their order, each once.
     kept: Vec<String>,
-    /// How many more came than are kept.
-    more: u64,
+    /// Hashes of those that came after.
+    more: HashSet<u64>,
 }
 
 impl Progress {
@@ -271,8 +276,10 @@ impl Progress {
         }
         if warned.kept.len() < WARNINGS {
             warned.kept.push(warning);
-        } else {
-            warned.more += 1;
+        } else if warned.more.len() <= COUNTED {
+            let mut hash = DefaultHasher::new();
+            warning.hash(&mut hash);
+            warned.more.insert(hash.finish());
         }
     }
     /// What was warned of, in its order: the first hundred.
@@ -281,8 +288,11 @@ impl Progress {
     }
     /// How many more warnings there were than [`Progress::warnings`] has, in words.
     pub fn more_warnings(&self) -> Option<String> {
-        let more = self.warned().more;
-        (more > 0).then(|| format!("and {more} more"))
+        match self.warned().more.len() {
+            0 => None,
+            more if more > COUNTED => Some(format!("and more than {COUNTED} more")),
+            more => Some(format!("and {more} more")),
+        }
     }
 
     fn warned(&self) -> MutexGuard<'_, Warned> {
@@ -316,19 +326,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_hundred_warnings_are_kept_each_once_and_the_others_are_counted() {
+    fn the_first_hundred_warnings_are_kept_and_the_others_are_counted_each_once() {
         let progress = Progress::default();
         for n in 0..WARNINGS {
             progress.warn(format!("{n}"));
             progress.warn("0".to_owned());
         }
         assert_eq!(progress.more_warnings(), None);
-        for n in 0..3 {
+        for n in [0, 1, 2, 1, 0] {
             progress.warn(format!("late {n}"));
         }
         let expected: Vec<String> = (0..WARNINGS).map(|n| n.to_string()).collect();
         assert_eq!(progress.warnings(), expected);
         assert_eq!(progress.more_warnings().as_deref(), Some("and 3 more"));
+        for n in 3..2 * COUNTED {
+            progress.warn(format!("late {n}"));
+        }
+        assert_eq!(
+            progress.more_warnings().as_deref(),
+            Some("and more than 10000 more")
+        );
+        assert_eq!(progress.warnings().len(), WARNINGS);
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use crate::collect::Progress;
 use crate::maildir::{escape, modified_ns};
 use schemas::{Location, Reject};
-use std::fs;
+use std::collections::VecDeque;
+use std::fs::{self, DirEntry};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// Entries of folders that are looked at before a run. More take seconds on a slow disk.
+pub(crate) const MOST_ENTRIES: usize = 10_000;
 
 /// A file that can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +186,36 @@ pub(crate) fn doubt_folder(folder: &Path) -> Option<String> {
     }
 }
 
+/// Whether any entry below a folder is what is sought, the nearest looked at first. Links to folders are not followed.
+/// `None` when that cannot be told: there are more than are looked at, or a folder cannot be read.
+pub(crate) fn is_any_below(root: &Path, mut is_sought: impl FnMut(&DirEntry) -> bool) -> Option<bool> {
+    let mut waiting = VecDeque::from([root.to_owned()]);
+    let (mut looked_at, mut is_whole) = (0, true);
+    while let Some(folder) = waiting.pop_front() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            is_whole = false;
+            continue;
+        };
+        for entry in entries {
+            looked_at += 1;
+            if looked_at > MOST_ENTRIES {
+                return None;
+            }
+            let Ok(entry) = entry else {
+                is_whole = false;
+                break;
+            };
+            if is_sought(&entry) {
+                return Some(true);
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push_back(entry.path());
+            }
+        }
+    }
+    is_whole.then_some(false)
+}
+
 /// Whether a file or folder that is not there was removed, and not its disk taken away: what it lay in is there, and not
 /// empty as a folder is in which nothing is mounted.
 pub(crate) fn is_removed(path: &Path) -> bool {
@@ -278,6 +312,27 @@ mod tests {
         assert_eq!(doubt_folder(folder.path()), None);
         let doubt = doubt_folder(&file).unwrap();
         assert!(doubt.contains("a.md` cannot be listed: "), "{doubt}");
+    }
+
+    #[test]
+    fn what_is_sought_is_found_at_any_depth_and_not_behind_a_link_nor_among_too_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let [root, elsewhere] = ["root", "elsewhere"].map(|name| folder.path().join(name));
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::create_dir_all(&elsewhere).unwrap();
+        fs::write(elsewhere.join("1.jpg"), "1").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, root.join("a/link")).unwrap();
+        std::os::unix::fs::symlink(&root, root.join("a/loop")).unwrap();
+        let is_any = |name: &str| is_any_below(&root, |entry| entry.file_name() == name);
+        assert_eq!(is_any("1.jpg"), Some(false));
+        fs::write(root.join("a/b/1.jpg"), "1").unwrap();
+        assert_eq!(is_any("1.jpg"), Some(true));
+        let many = root.join("many");
+        fs::create_dir(&many).unwrap();
+        for n in 0..=MOST_ENTRIES {
+            fs::write(many.join(n.to_string()), "").unwrap();
+        }
+        assert_eq!(is_any("2.jpg"), None);
     }
 
     struct File(LocalFile);

@@ -8,13 +8,15 @@
 //! - Not here: identity of items (`mailbox`), conversion. `tmp` is never looked at: what lies there is not
 //!   delivered yet.
 
+mod doubt;
 mod folders;
 
+pub(crate) use doubt::is_maildir;
 pub(crate) use folders::{escape, modified_ns};
 
 use crate::collect::{BATCH_BYTES, BATCH_ITEMS, Batch, Collector, Descriptor, Known, Sink, on_own_thread};
 use crate::error::{CollectError, ConfigError};
-use crate::local_files::{doubt_folder, look_at_root};
+use crate::local_files::look_at_root;
 use crate::mailbox::{Mailbox, Placed, Seen, message};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,7 +41,7 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     secrets: &[],
     paths: &["path"],
     schema: || schemars::schema_for!(MaildirConfig),
-    doubt: doubt_folder,
+    doubt: doubt::doubt,
     build,
 };
 
@@ -81,6 +83,10 @@ impl Collector for Maildir {
         on_own_thread(walk).await
     }
 }
+
+/// Why the mail of a folder is left as it is.
+const TAKEN_AWAY: &str = "it is empty, and mail lay in it or below (is its disk mounted?); its mail stays as it is. Mount the disk; if the \
+                          mail was deleted, remove the folder";
 
 /// The cursor's shape.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -187,9 +193,21 @@ impl<'a> Run<'a> {
         }
         self.state.rereading = false;
         let mut batch = self.read();
-        let still_there = still_there(&tree.folders, &self.mailbox.missing());
+        let missing = self.mailbox.missing();
+        let still_there = still_there(&tree.folders, &missing);
         // A disk may be taken away while it is read: what no listing showed is not gone then.
         look_at_root(root, |_| true).map_err(unreadable)?;
+        for (prefix, dir) in folders::taken_away(root, &missing) {
+            let dir = dir.display().to_string();
+            self.sink.progress().add_seen(1);
+            self.sink.progress().warn(format!("`{dir}`: {TAKEN_AWAY}"));
+            batch.rejects.push(Reject {
+                item: prefix.trim_end_matches('/').to_owned(),
+                reason: TAKEN_AWAY.to_owned(),
+                raw: Some(dir),
+            });
+            unread.push(prefix);
+        }
         self.mailbox.finish_into(&mut batch, |place| {
             !unread.iter().any(|prefix| place.location.starts_with(prefix))
                 && !still_there.contains(&place.location)
@@ -621,6 +639,9 @@ mod tests {
         assert!(error(&mut lake).contains("not a Maildir"));
         fs::remove_dir_all(root.path()).unwrap();
         assert!(error(&mut lake).contains("No such file"));
+        fs::write(root.path(), "From a@b\n").unwrap();
+        assert!(error(&mut lake).contains("`kind = \"mbox\"`"));
+        fs::remove_file(root.path()).unwrap();
         assert_eq!(lake.locations, locations);
     }
 
@@ -710,6 +731,35 @@ mod tests {
         let error = run.join().unwrap().unwrap_err();
         assert!(matches!(error, CollectError::Unreadable { .. }), "{error}");
         assert_eq!(lake.run.vanished, 0, "{:?}", lake.run);
+    }
+
+    #[test]
+    fn mail_of_a_folder_that_is_left_empty_stays_until_its_disk_is_back_or_it_is_removed() {
+        let root = maildir(&["", ".100% a", "work/todo"]);
+        let elsewhere = tempfile::tempdir().unwrap();
+        for place in ["cur/1.x", ".100% a/cur/2.x", "work/todo/new/3.x"] {
+            write(&root, place, place);
+        }
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        // The one is a folder of mail, the other holds one.
+        for away in [".100% a", "work"] {
+            fs::rename(root.path().join(away), elsewhere.path().join(away)).unwrap();
+            fs::create_dir(root.path().join(away)).unwrap();
+        }
+        for _ in 0..2 {
+            collect(&mut lake, &root);
+            let items = lake.run.rejects.iter().map(|reject| reject.item.as_str());
+            assert_eq!(items.collect::<Vec<_>>(), [".100%25 a", "work"]);
+            assert_eq!((lake.locations.len(), lake.run.vanished), (3, 0));
+        }
+        for away in [".100% a", "work"] {
+            fs::remove_dir(root.path().join(away)).unwrap();
+        }
+        fs::rename(elsewhere.path().join(".100% a"), root.path().join(".100% a")).unwrap();
+        collect(&mut lake, &root);
+        assert_eq!((lake.locations.len(), lake.run.vanished), (2, 1));
+        assert!(lake.rejected.is_empty(), "{:?}", lake.rejected);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!   and messages that only moved in it keep their items.
 //! - Not here: identity of items (`mailbox`), conversion.
 
+mod doubt;
 mod files;
 mod message;
 mod split;
@@ -14,7 +15,6 @@ mod state;
 
 use crate::collect::{Batch, Collector, Descriptor, Known, Sink, on_own_thread};
 use crate::error::{CollectError, ConfigError};
-use crate::local_files::doubt_folder;
 use crate::mailbox::{Mailbox, Placed, Seen, message};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,8 +37,7 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     secrets: &[],
     paths: &["path"],
     schema: || schemars::schema_for!(MboxConfig),
-    // It may be a file.
-    doubt: |path| path.is_dir().then(|| doubt_folder(path)).flatten(),
+    doubt: doubt::doubt,
     build,
 };
 
@@ -533,6 +532,18 @@ mod tests {
         );
         assert!(killed.run.unchanged >= BATCH_ITEMS as u64, "{:?}", killed.run);
         assert_eq!(killed.cursor, whole.cursor);
+    }
+
+    #[test]
+    fn a_maildir_is_an_error_that_names_its_kind() {
+        let root = tempfile::tempdir().unwrap();
+        for part in ["cur", "new", "tmp"] {
+            write(&root, &format!("{part}/1.x"), "Subject: 1\n\n");
+        }
+        let mut lake = Lake::default();
+        let error = lake.collect(&DESCRIPTOR, &source(root.path())).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("`kind = \"maildir\"`"), "{cause}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod xmp;
 use crate::collect::{Batch, Collector, Descriptor, Known, Sink, now, on_own_thread};
 use crate::error::{CollectError, ConfigError};
 use crate::file_run::{FileRun, Told};
-use crate::local_files::{doubt_folder, is_known};
+use crate::local_files::is_known;
 use async_trait::async_trait;
 use files::File;
 use read::Looked;
@@ -45,7 +45,7 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     secrets: &[],
     paths: &["roots"],
     schema: || schemars::schema_for!(PhotosConfig),
-    doubt: doubt_folder,
+    doubt: files::doubt,
     build,
 };
 

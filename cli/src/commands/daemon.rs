@@ -54,7 +54,8 @@ fn tell(config: &Config, next: Option<&Time<'_>>, context: &Context) -> Result<(
     }
     let next = next.map(|time| format!("; next: {} at {}", time.pipeline.name, time.local()));
     print::text(&format!(
-        "{pipelines} pipelines, {scheduled} with a schedule{}",
+        "{}, {scheduled} with a schedule{}",
+        print::counted(pipelines, "pipeline"),
         next.unwrap_or_default()
     ))
 }

@@ -107,7 +107,8 @@ fn tell(migrated: &Migrated, arguments: &Arguments, context: &Context) -> Result
     let rows: u64 = migrated.tables.iter().map(|table| table.rows).sum();
     let replaced: u64 = migrated.tables.iter().map(|table| table.replaced).sum();
     if replaced > 0 {
-        let note = format!("{replaced} texts of runs had a character U+0000; it is U+FFFD now");
+        let texts = print::counted(replaced, "text");
+        let note = format!("{texts} of runs had a character U+0000; it is U+FFFD now");
         print::note(&note, context);
     }
     let tables = print::counted(migrated.tables.len(), "table");

@@ -89,11 +89,9 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             .compact(jiff::Timestamp::now() - KEPT)
             .await
             .into_diagnostic()?;
+        let before = print::counted(compacted.files_before, "data file");
         print::note(
-            &format!(
-                "merged {} data files into {}",
-                compacted.files_before, compacted.files_after
-            ),
+            &format!("merged {before} into {}", compacted.files_after),
             context,
         );
     }
@@ -137,8 +135,9 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     if whole < all {
         miette::bail!(
             help = "`dkc runs` lists them; what was committed stays, and the next run goes on from there",
-            "{} of {all} runs did not end whole",
-            all - whole
+            "{} of {} did not end whole",
+            all - whole,
+            print::counted(all, "run")
         );
     }
     Ok(())
@@ -292,7 +291,7 @@ impl<'a> Here<'a> {
             print::text(&summary(&run))?;
             for warning in &warnings {
                 // In one line, whatever a server said.
-                print::note(&format!("  warning: {}", visible(warning)), self.context);
+                print::warning(&format!("  warning: {}", visible(warning)));
             }
         }
         Ok(Made::Over(Box::new(Over { run, warnings })))

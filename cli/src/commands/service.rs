@@ -125,8 +125,8 @@ impl Service {
             running.await.into_diagnostic()?;
             print::note(
                 &format!(
-                    "the configuration was read anew: {} pipelines",
-                    config.pipelines.len()
+                    "the configuration was read anew: {}",
+                    print::counted(config.pipelines.len(), "pipeline")
                 ),
                 &self.tools.context,
             );

@@ -364,6 +364,8 @@ fn doctor_misses_a_path_that_is_not_there_and_doubts_one_with_nothing_in_it() {
     assert!(checked("failure").contains("/Mail`: No such file"));
     fs::create_dir(folder.path().join("Mail")).unwrap();
     assert!(checked("warning").ends_with("/Mail` is empty"));
+    fs::create_dir(folder.path().join("Mail/letters")).unwrap();
+    assert!(checked("warning").contains("/Mail`: no `cur` or `new` in it"));
     fs::create_dir(folder.path().join("Mail/cur")).unwrap();
     checked("ok");
     let text = "[[pipeline]]\nname = \"a\"\nsource = { kind = \"git\", paths = [\".\"] }\n";

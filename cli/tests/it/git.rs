@@ -308,6 +308,10 @@ fn a_broken_repository_is_rejected_and_the_others_are_read() {
     let run = &runs["runs"][0];
     crate::it::lab::adds_up(run);
     assert_eq!(run["state"], "partly_succeeded", "{run:#}");
+    assert!(
+        run["warnings"].as_array().unwrap().is_empty(),
+        "`rejects` alone names what is broken: {run:#}"
+    );
     let rejects = lab.sql("SELECT item, reason FROM rejects ORDER BY item");
     let items: Vec<&str> = rejects.iter().map(|row| row["item"].as_str().unwrap()).collect();
     // The second commit and the third, which is compared with it; the branches; the repository with no HEAD.

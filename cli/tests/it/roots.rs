@@ -113,6 +113,14 @@ fn a_root_that_is_gone_is_told_of_once_under_the_line_of_its_run() {
     assert!(line.is_some() && line.map(|at| at + 1) == warning, "{said:#?}");
     let told: Vec<String> = lines.into_iter().filter(|line| line.contains("/away")).collect();
     tells(&told, "No such file");
+
+    // Whoever wants no chatter, as a crontab does, is warned all the same.
+    let said = lab.said(&["run", "--quiet"]);
+    let told = said.err.lines().filter(|line| line.contains("/away"));
+    tells(&told.map(str::to_owned).collect::<Vec<_>>(), "No such file");
+    let runs = lab.json(&["runs"]);
+    let log = lab.output(&["runs", "logs", runs["runs"][0]["run"].as_str().unwrap()]);
+    assert!(log.contains("1 item was rejected"), "{log}");
 }
 
 #[test]

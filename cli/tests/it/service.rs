@@ -42,7 +42,7 @@ impl Daemon {
             said,
             lab: lab.clone(),
         };
-        assert!(daemon.said.contains("pipelines"), "{}", daemon.err());
+        assert!(daemon.said.contains("pipeline"), "{}", daemon.err());
         daemon
     }
 
@@ -134,7 +134,7 @@ fn what_is_due_is_collected_and_the_service_ends_when_it_is_told_to() {
     assert!(
         daemon
             .said
-            .starts_with("1 pipelines, 1 with a schedule; next: mail at "),
+            .starts_with("1 pipeline, 1 with a schedule; next: mail at "),
         "{}",
         daemon.said
     );

@@ -5,13 +5,10 @@
 //! - Not here: which repositories there are (`find`).
 
 use super::find::is_repository;
-use crate::local_files::doubt_folder;
+use crate::local_files::{MOST_ENTRIES, doubt_folder};
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Entries of folders that are looked at. More take seconds on a slow disk.
-const MOST_ENTRIES: usize = 10_000;
 
 /// Repositories that are opened.
 const MOST_OPENED: usize = 100;

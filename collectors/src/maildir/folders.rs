@@ -4,10 +4,11 @@
 //! `.A.B` is the folder `A/B` (Maildir++), any other directory is named by its path; the root is `INBOX`.
 
 use crate::mailbox_name::readable;
-use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use rayon::prelude::*;
 use schemas::Reject;
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::{self, DirEntry};
@@ -16,6 +17,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Why a file is no Maildir.
+pub(super) const IS_FILE: &str =
+    "it is a file, and a Maildir is a folder; `kind = \"mbox\"` reads the mail of one file";
+
+/// Why a folder is no Maildir.
+pub(super) const NO_FOLDER: &str =
+    "no `cur` or `new` in it or in any folder below it, so it is not a Maildir";
 
 /// What a tree holds.
 #[derive(Debug, Default)]
@@ -66,6 +75,9 @@ pub(super) struct Listing {
 
 /// Finds all folders under `root`. Links to directories are not followed, so that no loop can hang it.
 pub(super) fn find(root: &Path) -> io::Result<Tree> {
+    if root.is_file() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, IS_FILE));
+    }
     let mut tree = Tree::default();
     let mut waiting = vec![(root.to_owned(), String::new(), String::new())];
     while let Some((dir, prefix, name)) = waiting.pop() {
@@ -121,11 +133,37 @@ pub(super) fn find(root: &Path) -> io::Result<Tree> {
         }
     }
     if tree.folders.is_empty() && tree.unread.is_empty() {
-        let cause = "no `cur` or `new` in it or in any folder below it, so it is not a Maildir";
-        return Err(io::Error::new(io::ErrorKind::NotFound, cause));
+        return Err(io::Error::new(io::ErrorKind::NotFound, NO_FOLDER));
     }
     tree.folders.sort_by(|one, other| one.prefix.cmp(&other.prefix));
     Ok(tree)
+}
+
+/// Of messages that no listing showed, where they lay if they were not removed but a disk was taken away: the beginnings
+/// of their locations, with the folders. These are empty, as a folder is where nothing is mounted, and one of mail never is.
+pub(super) fn taken_away(root: &Path, missing: &[String]) -> BTreeMap<String, PathBuf> {
+    let mut empty = BTreeMap::new();
+    let mut looked_at = HashSet::new();
+    for location in missing {
+        let mut inside = location.as_str();
+        while let Some((folder, _)) = inside.rsplit_once('/') {
+            if !looked_at.insert(folder) {
+                break;
+            }
+            let bytes: Vec<u8> = percent_decode_str(folder).collect();
+            let dir = root.join(OsStr::from_bytes(&bytes));
+            match fs::read_dir(&dir).map(|mut entries| entries.next().is_none()) {
+                Ok(true) => {
+                    empty.insert(format!("{folder}/"), dir);
+                    break;
+                }
+                // What it lay in may have been taken away.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => inside = folder,
+                _ => break,
+            }
+        }
+    }
+    empty
 }
 
 impl Folder {

@@ -4,7 +4,7 @@ use super::MboxConfig;
 use super::split::{Message, Splitter};
 use super::state::{FileState, Places, State, tail};
 use crate::collect::{BATCH_BYTES, BATCH_ITEMS};
-use crate::maildir::modified_ns;
+use crate::maildir::{is_maildir, modified_ns};
 use flate2::read::MultiGzDecoder;
 use schemas::Reject;
 use std::collections::VecDeque;
@@ -13,6 +13,10 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Why a folder is none of mboxes.
+pub(super) const IS_MAILDIR: &str =
+    "it is a Maildir, not an mbox or a folder of such; `kind = \"maildir\"` reads it";
 
 /// One thing learnt about the files, in the order in which it must be applied.
 pub(super) enum Step {
@@ -94,6 +98,10 @@ impl<'a> Files<'a> {
                 folder: folder(&name),
             }));
             return Ok(files);
+        }
+        // Each of its messages would be a file that is no mbox.
+        if places.files().next().is_none() && is_maildir(root) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, IS_MAILDIR));
         }
         let mut directories = vec![(root.clone(), String::new())];
         let mut found = Vec::new();
@@ -215,8 +223,7 @@ impl<'a> Files<'a> {
             matches!(self.config.format, super::Format::Auto | super::Format::Mboxcl2),
         );
         let splitter = |reader: Box<dyn Read + Send>, offset| Splitter::new(reader, offset, limit, counts);
-        let mut magic = [0; 2];
-        if plain.read_at(&mut magic, 0).map_err(readable)? == 2 && magic == [0x1f, 0x8b] {
+        if is_gzip(&plain).map_err(readable)? {
             let reader = MultiGzDecoder::new(BufReader::with_capacity(64 << 10, plain));
             let mut splitter = splitter(Box::new(reader), 0);
             check_start(splitter.start())?;
@@ -338,7 +345,14 @@ impl Open {
     }
 }
 
-fn check_start(start: io::Result<Option<bool>>) -> Result<(), String> {
+/// Whether a file begins as RFC 1952 says.
+pub(super) fn is_gzip(file: &File) -> io::Result<bool> {
+    let mut magic = [0; 2];
+    Ok(file.read_at(&mut magic, 0)? == 2 && magic == [0x1f, 0x8b])
+}
+
+/// Why a file is no mbox, by what [`Splitter::start`] found.
+pub(super) fn check_start(start: io::Result<Option<bool>>) -> Result<(), String> {
     match start {
         Ok(Some(false)) => Err("not an mbox: it does not begin with a `From ` line".to_owned()),
         Ok(_) => Ok(()),

@@ -6,7 +6,9 @@
 
 use super::contents::RAW_TYPES;
 use super::sidecars::Beside;
-use crate::local_files::{Listed, LocalFile, Roots, Tree, is_removed, leads_out, reject};
+use crate::local_files::{
+    Listed, LocalFile, Roots, Tree, doubt_folder, is_any_below, is_removed, leads_out, reject,
+};
 use crate::maildir::modified_ns;
 use std::fmt::Write as _;
 use std::fs::{self, DirEntry, Metadata};
@@ -67,6 +69,19 @@ impl Listed for File {
     }
 }
 
+/// Why a root may not be what was meant: it is empty, or no file below it is called like a photo or video.
+pub(super) fn doubt(root: &Path) -> Option<String> {
+    if let Some(doubt) = doubt_folder(root) {
+        return Some(doubt);
+    }
+    let is_sought = |entry: &DirEntry| {
+        let path = entry.path();
+        is_called_so(&path, &extension(&path)) && !path.is_dir()
+    };
+    let is_none = is_any_below(root, is_sought) == Some(false);
+    is_none.then(|| format!("`{}` has no photo or video beneath it", root.display()))
+}
+
 /// Finds all photos below `roots`. `is_known` says whether the lake has anything of a root: a disk that is not there must
 /// not look like one that is empty.
 ///
@@ -119,15 +134,8 @@ fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree<File>) -> io::Result<V
             below.push(path);
             continue;
         }
-        let extension = path
-            .extension()
-            .map(|extension| extension.to_string_lossy().to_ascii_lowercase())
-            .unwrap_or_default();
-        let is_photo =
-            EXTENSIONS.contains(&extension.as_str()) || RAW_TYPES.iter().any(|(raw, _)| *raw == extension);
-        // macOS keeps a shadow of each file on foreign disks.
-        let is_shadow = entry.file_name().as_bytes().starts_with(b"._");
-        if is_photo && !is_shadow {
+        let extension = extension(&path);
+        if is_called_so(&path, &extension) {
             files.extend(tree.look_at(&path, kind.is_symlink()).map(|local| File {
                 local,
                 sidecars: Vec::new(),
@@ -147,6 +155,22 @@ fn list(folder: &Path, roots: &[PathBuf], tree: &mut Tree<File>) -> io::Result<V
         tree.files.push(file);
     }
     Ok(below)
+}
+
+/// Whether a file, with its extension, is called like a photo or video.
+fn is_called_so(path: &Path, extension: &str) -> bool {
+    // macOS keeps a shadow of each file on foreign disks.
+    let is_shadow = path
+        .file_name()
+        .is_some_and(|name| name.as_bytes().starts_with(b"._"));
+    !is_shadow && (EXTENSIONS.contains(&extension) || RAW_TYPES.iter().any(|(raw, _)| *raw == extension))
+}
+
+/// The extension of a file, in small letters.
+fn extension(path: &Path) -> String {
+    path.extension()
+        .map(|extension| extension.to_string_lossy().to_ascii_lowercase())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -198,6 +222,24 @@ mod tests {
         assert_eq!(rejected, ["/%FF.jpg", "/dangling.jpg", "/elsewhere"]);
         let (missing, _) = find(&[folder.path().join("gone")], |_| false).unwrap_err();
         assert!(missing.ends_with("gone"));
+    }
+
+    #[test]
+    fn a_root_without_a_photo_is_doubted() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = || doubt(folder.path()).unwrap_or_default();
+        assert!(told().ends_with("` is empty"), "{}", told());
+        fs::create_dir_all(folder.path().join("a/b.jpg")).unwrap();
+        for name in ["notes.txt", "a/._1.jpg", "a/1.jpg.xmp"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        assert!(
+            told().ends_with("` has no photo or video beneath it"),
+            "{}",
+            told()
+        );
+        fs::write(folder.path().join("a/b.jpg/2.NEF"), "2").unwrap();
+        assert_eq!(doubt(folder.path()), None);
     }
 
     #[test]

@@ -92,7 +92,7 @@ async fn write(run: RunId, kept: RunLog, mut messages: mpsc::Receiver<Message>, 
         }
         let lost = lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let message = format!("{lost} lines more were said than could be written");
+            let message = format!("more was said than could be written; lines lost: {lost}");
             lines.push((run.clone(), super::now(), Level::Warn, message));
         }
         if !lines.is_empty()

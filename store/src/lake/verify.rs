@@ -99,7 +99,10 @@ pub async fn verify(catalog: &Catalog) -> Result<Verified, StoreError> {
                 if orphans > 0 {
                     verified.problems.push(problem(
                         dataset.name,
-                        format!("{orphans} items have no original in `raw`"),
+                        match orphans {
+                            1 => "1 item has no original in `raw`".to_owned(),
+                            several => format!("{several} items have no original in `raw`"),
+                        },
                     ));
                 }
             }
