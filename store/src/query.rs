@@ -119,8 +119,9 @@ impl Reader {
         let mut statement = guard::read_only_statement(&query.text)?;
         let shows_plan = matches!(statement, Statement::Explain(_));
         let current = self.snapshot(query.as_of).await?;
-        let (mut past, mut values, mut found) = Default::default();
+        let (mut past, mut values, mut found, mut called) = Default::default();
         if let Statement::Statement(inner) = guard::innermost(&mut statement) {
+            called = functions::called(inner);
             found = found::rewrite(inner, self, query).await?;
             past = past::rewrite(inner, self.catalog(), query, current).await?;
             moments::of_microseconds(inner, &query.parameters);
@@ -137,7 +138,7 @@ impl Reader {
         let state = context.state();
         let tables = state.resolve_table_references(&statement)?;
         let planned = state.statement_to_plan(statement).await;
-        let mut plan = planned.map_err(|error| session::unplanned(&context, tables, error))?;
+        let mut plan = planned.map_err(|error| session::unplanned(&context, tables, &called, error))?;
         let options = SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

@@ -69,7 +69,7 @@ fn told(cancelled: Cancelled, run: &RunId) -> Result<CancelledRun, Problem> {
             run,
             state: "running",
         }),
-        Cancelled::Over(state) => {
+        Cancelled::Over { state, .. } => {
             let detail = format!(
                 "it is over already: its state is `{}`; `list_runs` tells what waits and what is at work",
                 state.as_str()
@@ -141,7 +141,12 @@ mod tests {
 
     #[test]
     fn what_is_over_says_how_it_ended() {
-        let problem = told(Cancelled::Over(RunState::Succeeded), &RunId("x".to_owned())).unwrap_err();
+        let run = RunId("x".to_owned());
+        let over = Cancelled::Over {
+            state: RunState::Succeeded,
+            last: run.clone(),
+        };
+        let problem = told(over, &run).unwrap_err();
         assert_eq!(problem.kind, Kind::Conflict);
         assert!(problem.detail.contains("`succeeded`"), "{}", problem.detail);
     }

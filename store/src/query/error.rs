@@ -112,7 +112,7 @@ pub enum QueryError {
     /// A search in FROM cannot be read, or has no answer.
     #[error("{0}")]
     Search(String),
-    /// It names a table or a column that is not there.
+    /// It names a table, a column, a function or a dataset that is not there.
     #[error("{0}")]
     NoSuch(String),
     /// The engine's own words.

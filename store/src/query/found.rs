@@ -24,7 +24,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The functions, and how each searches.
-const FUNCTIONS: &[(&str, Mode)] = &[
+pub(super) const FUNCTIONS: &[(&str, Mode)] = &[
     ("search", Mode::Best),
     ("text_search", Mode::Words),
     ("vector_search", Mode::Meaning),

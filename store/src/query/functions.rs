@@ -6,6 +6,8 @@
 //! - Not here: table functions, of which the engine's own are all refused; `past` has ours.
 
 use super::QueryError;
+use datafusion::sql::sqlparser::ast;
+use std::ops::ControlFlow;
 
 /// Allowed, by name; their aliases come with them.
 pub const ALLOWED: &[&str] = &[
@@ -249,6 +251,9 @@ const MAKES_MUCH: &str = "it can make any number of values out of nothing";
 const TAKES_LAMBDA: &str = "it takes a lambda, which cannot be written here; UNNEST the list";
 const TELLS_OTHER: &str = "it tells about the program, not about the data";
 
+/// What the planner makes something else of, so that it is not among the functions of the engine.
+pub(super) const PLANNED: &[&str] = &["make_map", "unnest"];
+
 /// Whether a reader may call the function of this name.
 pub(super) fn is_allowed(name: &str) -> bool {
     ALLOWED.contains(&name)
@@ -263,6 +268,31 @@ pub(super) fn refusal(name: &str) -> Option<QueryError> {
         what: format!("the function `{name}`"),
         why: (*why).to_owned(),
     })
+}
+
+/// The names of the functions that a statement calls, as the engine looks for them.
+pub(super) fn called(statement: &ast::Statement) -> Vec<String> {
+    let mut names = Vec::new();
+    // It never breaks off.
+    let _ = ast::visit_expressions(statement, |expr| {
+        if let ast::Expr::Function(function) = expr {
+            names.extend(looked_for(function));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    names
+}
+
+fn looked_for(function: &ast::Function) -> Option<String> {
+    match (function.name.0.as_slice(), &function.args) {
+        // Without brackets it may be a column.
+        (_, ast::FunctionArguments::None) => None,
+        ([only], _) => only.as_ident().map(|ident| match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_ascii_lowercase(),
+        }),
+        _ => Some(function.name.to_string()),
+    }
 }
 
 #[cfg(test)]

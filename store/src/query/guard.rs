@@ -3,11 +3,12 @@
 //! - In: a text. Out: a parsed statement, or why it is refused.
 //! - Not here: limits while it runs (`query`).
 
-use super::{QueryError, functions};
+use super::{QueryError, found, functions, past};
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use schemas::near;
 use std::ops::ControlFlow;
 
 /// Longer texts are refused before they are parsed (F1).
@@ -129,6 +130,24 @@ impl Refusals {
             None => ControlFlow::Continue(()),
         }
     }
+
+    /// Refuses a table function that is none of ours: those of the engine are all absent.
+    fn table_function(name: &ast::ObjectName) -> ControlFlow<QueryError> {
+        let own = match name.0.as_slice() {
+            [only] => only.as_ident().map(|ident| ident.value.clone()),
+            _ => None,
+        };
+        let name = own.unwrap_or_else(|| name.to_string());
+        let of_past = past::FUNCTIONS.iter().map(|(known, _)| *known);
+        let known = of_past.chain(found::FUNCTIONS.iter().map(|(known, _)| *known));
+        match known.clone().any(|known| name.eq_ignore_ascii_case(known)) {
+            true => ControlFlow::Continue(()),
+            false => {
+                let told = near::no_such("table function", &name, known);
+                ControlFlow::Break(QueryError::NoSuch(told))
+            }
+        }
+    }
 }
 
 impl Visitor for Refusals {
@@ -172,7 +191,10 @@ impl Visitor for Refusals {
             ast::TableFactor::Table {
                 name, args: Some(_), ..
             }
-            | ast::TableFactor::Function { name, .. } => Self::function(name),
+            | ast::TableFactor::Function { name, .. } => {
+                Self::function(name)?;
+                Self::table_function(name)
+            }
             _ => ControlFlow::Continue(()),
         }
     }

@@ -15,12 +15,12 @@ use crate::lake::index::NOT_COMPARED;
 use datafusion::sql::sqlparser::ast::{self, TableFactor, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use schemas::{Column, Dataset, Home, Kind, datasets};
+use schemas::{Column, Dataset, Home, Kind, datasets, near};
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 /// The functions, with how they are called.
-const FUNCTIONS: &[(&str, &str)] = &[
+pub(super) const FUNCTIONS: &[(&str, &str)] = &[
     ("as_of", "write as_of('emails', MOMENT)"),
     (
         "changes",
@@ -136,9 +136,13 @@ impl Past<'_> {
             .map(|argument| text_of(argument, &self.asked.parameters));
         let arguments: Vec<String> = arguments.collect::<Option<_>>().ok_or_else(wrong)?;
         let (name, moments) = arguments.split_first().ok_or_else(wrong)?;
-        let dataset = datasets::table(name)
-            .filter(|dataset| self.asked.view.shows(dataset.name))
-            .ok_or_else(|| QueryError::Past(format!("there is no dataset `{name}`; {usage}")))?;
+        let shows = |dataset: &&Dataset| self.asked.view.shows(dataset.name);
+        let dataset = datasets::table(name).filter(shows).ok_or_else(|| {
+            let known = datasets::tables().filter(shows);
+            let known = known.filter(|dataset| dataset.home == Home::Lake);
+            let known = known.map(|dataset| dataset.name);
+            QueryError::NoSuch(near::no_such("dataset", name, known))
+        })?;
         if dataset.home != Home::Lake {
             return Err(QueryError::NotInLake(dataset.name.to_owned()));
         }

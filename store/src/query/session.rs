@@ -4,7 +4,7 @@
 
 use super::alike::bit_distance;
 use super::files::{Files, Losses};
-use super::functions::is_allowed;
+use super::functions::{PLANNED, is_allowed};
 use super::information::{INFORMATION_SCHEMA, Information};
 use super::moments::Moments;
 use super::relational::{self, Source};
@@ -235,27 +235,54 @@ impl Reader {
     }
 }
 
-/// What is told where a statement cannot be planned that names `tables`: that the first of them is not there, with the names
-/// that its reader may know; else the planner's own words.
+/// What is told where a statement cannot be planned that names `tables` and calls functions: that the first of them is not
+/// there, with the names that its reader may know; else the planner's own words.
 pub(super) fn unplanned(
     context: &SessionContext,
     tables: Vec<TableReference>,
+    called: &[String],
     error: DataFusionError,
 ) -> QueryError {
-    let missing = |table: TableReference| {
-        let table = table.resolve(LAKE, MAIN);
-        // Statements that show something name tables of another schema, which nobody wrote.
-        let schema = context.catalog(&table.catalog)?.schema(MAIN)?;
-        let is_missing = table.schema.as_ref() == MAIN && !schema.table_exist(&table.table);
-        is_missing.then(|| (table.table.to_string(), schema.table_names()))
+    // Of no other kind is the error of what is not there: a database that is away answers with no table either.
+    if !matches!(error.find_root(), DataFusionError::Plan(_)) {
+        return error.into();
+    }
+    let table = tables.into_iter().find_map(|table| no_table(context, table));
+    let told = table.or_else(|| no_function(context, called));
+    told.map_or_else(|| error.into(), QueryError::NoSuch)
+}
+
+/// That a table is not there, with those that are: by their names alone, or with schema and catalog where it was written so.
+fn no_table(context: &SessionContext, table: TableReference) -> Option<String> {
+    let place = table.clone().resolve(LAKE, MAIN);
+    let schema = context.catalog(&place.catalog);
+    let schema = schema.and_then(|catalog| catalog.schema(&place.schema));
+    let is_there = schema.is_some_and(|schema| schema.table_exist(&place.table));
+    // Statements that show something name tables of that schema, which nobody wrote.
+    if is_there || place.schema.as_ref() == INFORMATION_SCHEMA {
+        return None;
+    }
+    let (name, within) = match table {
+        _ if (place.catalog.as_ref(), place.schema.as_ref()) == (LAKE, MAIN) => {
+            (place.table.to_string(), String::new())
+        }
+        TableReference::Full { .. } => (table.to_string(), format!("{LAKE}.{MAIN}.")),
+        _ => (table.to_string(), format!("{MAIN}.")),
     };
-    // Of no other kind is the error of a table that is not there: a database that is away answers with no table either.
-    let is_plan = matches!(error.find_root(), DataFusionError::Plan(_));
-    let missing = is_plan.then(|| tables.into_iter().find_map(missing)).flatten();
-    missing.map_or_else(
-        || error.into(),
-        |(name, known)| QueryError::NoSuch(near::no_such("table", &name, known.iter().map(String::as_str))),
-    )
+    let known = context.catalog(LAKE)?.schema(MAIN)?.table_names();
+    let known: Vec<String> = known.iter().map(|known| format!("{within}{known}")).collect();
+    Some(near::no_such("table", &name, known.iter().map(String::as_str)))
+}
+
+/// That one of some functions is not there, with those that are.
+fn no_function(context: &SessionContext, called: &[String]) -> Option<String> {
+    let state = context.state();
+    let known = state.scalar_functions().keys();
+    let known = known.chain(state.aggregate_functions().keys());
+    let known = known.chain(state.window_functions().keys()).map(String::as_str);
+    let known: BTreeSet<&str> = known.chain(PLANNED.iter().copied()).collect();
+    let missing = called.iter().find(|name| !known.contains(name.as_str()))?;
+    Some(near::no_such("function", missing, known.iter().copied()))
 }
 
 /// The tables a reader sees: those of the lake, and those that are not in it, which have no past.

@@ -61,8 +61,13 @@ pub enum Cancelled {
     Queued(RunId),
     /// It, or the try, is at work; the worker is asked to end it.
     Asked(RunId),
-    /// It was over already, in this state, and no try of it waits or is at work.
-    Over(RunState),
+    /// It was over already, and no try of it waits or is at work.
+    Over {
+        /// How it ended.
+        state: RunState,
+        /// Its last try: itself, if it was not tried again.
+        last: RunId,
+    },
     /// There is none of that id.
     Unknown,
 }
@@ -223,38 +228,41 @@ pub(super) async fn cancel(
     now: Instant,
 ) -> Result<Cancelled, sqlx::Error> {
     let why = text(Some(why));
-    let mut attempt = Some(run.clone());
+    let mut last = run.clone();
     for _ in 0..MOST_TRIES {
-        let Some(one) = attempt else { break };
         let waited = sqlx::query(CANCEL_WAITING)
-            .bind(one.0.as_str())
+            .bind(last.0.as_str())
             .bind(now)
             .bind(why.as_deref())
             .execute(&mut *connection)
             .await?;
         if waited.rows_affected() > 0 {
-            return Ok(Cancelled::Queued(one));
+            return Ok(Cancelled::Queued(last));
         }
         let worked = sqlx::query(CANCEL_AT_WORK)
-            .bind(one.0.as_str())
+            .bind(last.0.as_str())
             .bind(why.as_deref())
             .execute(&mut *connection)
             .await?;
         if worked.rows_affected() > 0 {
-            return Ok(Cancelled::Asked(one));
+            return Ok(Cancelled::Asked(last));
         }
         let next: Option<String> = sqlx::query_scalar(TRY_OF)
-            .bind(one.0.as_str())
+            .bind(last.0.as_str())
             .fetch_optional(&mut *connection)
             .await?;
-        attempt = next.map(RunId);
+        let Some(next) = next else { break };
+        last = RunId(next);
     }
     let state = sqlx::query("SELECT state FROM runs WHERE run = $1")
         .bind(run.0.as_str())
         .fetch_optional(&mut *connection)
         .await?;
     Ok(match state {
-        Some(row) => Cancelled::Over(word(&row, "state")?),
+        Some(row) => Cancelled::Over {
+            state: word(&row, "state")?,
+            last,
+        },
         None => Cancelled::Unknown,
     })
 }

@@ -261,7 +261,11 @@ async fn a_cancelled_run_is_never_both(place: Place) {
         );
         assert!(run.ended_at.is_some_and(|ended| ended >= run.started_at));
         let again = queue.cancel(&id, "once more").await.unwrap();
-        assert_eq!(again, Cancelled::Over(RunState::Cancelled));
+        let over = Cancelled::Over {
+            state: RunState::Cancelled,
+            last: id,
+        };
+        assert_eq!(again, over);
     }
     let unknown = queue.cancel(&RunId("none".to_owned()), "").await.unwrap();
     assert_eq!(unknown, Cancelled::Unknown);
@@ -322,7 +326,11 @@ async fn who_cancels_what_has_failed_cancels_its_try(place: Place) {
     let ended = over(&claimed, RunState::Cancelled);
     assert!(queue.finish(&ended, None).await.unwrap().is_some());
     let again = queue.cancel(id, "enough").await.unwrap();
-    assert_eq!(again, Cancelled::Over(RunState::Failed));
+    let failed = |last: &RunId| Cancelled::Over {
+        state: RunState::Failed,
+        last: last.clone(),
+    };
+    assert_eq!(again, failed(&second));
     // It failed twice, and is put off.
     queue.enqueue(&[request("notes", 1)]).await.unwrap();
     let first = one(&queue, "w", LEASE).await;
@@ -340,7 +348,7 @@ async fn who_cancels_what_has_failed_cancels_its_try(place: Place) {
     // What a person asked for once more is another run, with an id of its own.
     let more = queue.requeue(&first.run.run, Trigger::Person).await.unwrap();
     let again = queue.cancel(&first.run.run, "enough").await.unwrap();
-    assert_eq!(again, Cancelled::Over(RunState::Failed));
+    assert_eq!(again, failed(&third.run));
     let active = queue.active(&source("notes")).await.unwrap();
     assert_eq!(active.first().map(|run| run.run.clone()), more);
 }

@@ -140,8 +140,111 @@ async fn a_table_or_column_that_is_not_there_is_told_with_the_nearest_that_the_r
         assert!(error.ends_with("; there are: photos"), "{text}: {error}");
     }
     // What is wrong elsewhere is told as it was.
-    let error = failure(&store, &Query::from("select nothing(subject) from emails")).await;
+    let error = failure(&store, &Query::from("select lower(subject, 1) from emails")).await;
     assert!(matches!(error, QueryError::Engine(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_not_there_is_told_with_tables_as_they_are_written() {
+    let data = tempfile::tempdir().unwrap();
+    let store = with_one_mail(data.path()).await;
+    for (text, told) in [
+        (
+            "select * from lake.emails",
+            "there is no table `lake.emails`; did you mean `main.emails`? There are: main.emails, ",
+        ),
+        (
+            "select * from lake.lake.emails",
+            "there is no table `lake.lake.emails`; did you mean `lake.main.emails`? There are: lake.main.emails, ",
+        ),
+        (
+            "select * from lak.main.emails",
+            "there is no table `lak.main.emails`; did you mean `lake.main.emails`? There are: lake.main.emails, ",
+        ),
+        (
+            "select * from lake.main.emals",
+            "there is no table `emals`; did you mean `emails`? There are: emails, ",
+        ),
+    ] {
+        let error = failure(&store, &Query::from(text)).await.to_string();
+        assert!(error.starts_with(told), "{text}: {error}");
+    }
+    let written = "select count(emails.subject) from lake.main.emails";
+    assert_eq!(ask(&store, written).await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_is_not_there_is_told_with_the_nearest() {
+    let data = tempfile::tempdir().unwrap();
+    let store = with_one_mail(data.path()).await;
+    for (text, told) in [
+        (
+            "select lowr(subject) from emails",
+            "there is no function `lowr`; did you mean `lower`? There are: lower, ",
+        ),
+        (
+            "select LOWR(subject) from emails",
+            "there is no function `lowr`; did you mean `lower`? ",
+        ),
+        (
+            "select 1 from emails having conut(*) > 1",
+            "there is no function `conut`; did you mean `count`? ",
+        ),
+        (
+            "select row_nubmer() over (order by date) from emails",
+            "there is no function `row_nubmer`; did you mean `row_number`? ",
+        ),
+        (
+            "select * from serach('emails', 'x')",
+            "there is no table function `serach`; did you mean `search`? There are: search, ",
+        ),
+        (
+            "select * from emails, lateral as_off('emails', 1)",
+            "there is no table function `as_off`; did you mean `as_of`? There are: as_of, ",
+        ),
+    ] {
+        let error = failure(&store, &Query::from(text)).await;
+        assert!(matches!(error, QueryError::NoSuch(_)), "{error:?}");
+        assert!(error.to_string().starts_with(told), "{text}: {error}");
+    }
+    // What is there is not told as missing where something else is wrong.
+    for text in [
+        "select unnest(subject) from emails",
+        "select row_number() from emails",
+    ] {
+        let error = failure(&store, &Query::from(text)).await;
+        assert!(matches!(error, QueryError::Engine(_)), "{text}: {error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dataset_of_a_table_function_that_is_not_there_is_told_with_the_nearest() {
+    let data = tempfile::tempdir().unwrap();
+    let store = with_one_mail(data.path()).await;
+    let photos = View {
+        datasets: Some(["photos".to_owned()].into()),
+        ..View::default()
+    };
+    for call in [
+        "as_of('emial', 1)",
+        "changes('emial', 1)",
+        "search('emial', 'x')",
+        "text_search('emial', 'x')",
+        "vector_search('emial', 'x')",
+    ] {
+        let query = Query::from(format!("select * from {call}").as_str());
+        let error = failure(&store, &query).await.to_string();
+        let told = "there is no dataset `emial`; did you mean `emails`? There are: emails, ";
+        assert!(error.starts_with(told), "{call}: {error}");
+        // What is not in the lake has no past, and is not searched.
+        assert!(!error.contains("runs"), "{call}: {error}");
+        let some = Query {
+            view: photos.clone(),
+            ..query
+        };
+        let error = failure(&store, &some).await.to_string();
+        assert_eq!(error, "there is no dataset `emial`; there are: photos", "{call}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,5 +353,81 @@ async fn a_moment_may_be_of_any_year() {
         let rows = rows.try_collect::<Vec<_>>().await.unwrap();
         let found: usize = rows.iter().map(|rows| rows.num_rows()).sum();
         assert_eq!(found, count, "{condition}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_of_any_year_may_stand_beside_a_moment() {
+    let data = tempfile::tempdir().unwrap();
+    let store = with_one_mail(data.path()).await;
+    let (mail, first, last) = (
+        "2023-11-14T22:13:20Z",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T00:00:00Z",
+    );
+    let both = format!("{mail}\n{last}");
+    for (text, answer) in [
+        ("select coalesce(date, DATE '9999-12-31') from emails", mail),
+        (
+            "select coalesce(nullif(date, date), DATE '9999-12-31') from emails",
+            last,
+        ),
+        ("select greatest(date, DATE '9999-12-31') from emails", last),
+        ("select greatest(date, '9999-12-31') from emails", last),
+        ("select least(DATE '0001-01-01', date) from emails", first),
+        ("select nvl2(date, DATE '9999-12-31', date) from emails", last),
+        (
+            "select case when subject is null then date else DATE '9999-12-31' end from emails",
+            last,
+        ),
+        (
+            "select case when subject is null then DATE '9999-12-31' else date end from emails",
+            mail,
+        ),
+        (
+            "select case date when DATE '9999-12-31' then 1 else 0 end from emails",
+            "0",
+        ),
+        (
+            "select date from emails union all select DATE '9999-12-31' order by 1",
+            both.as_str(),
+        ),
+        (
+            "select DATE '9999-12-31' as d union all select date from emails order by d",
+            both.as_str(),
+        ),
+        (
+            "select date as d from emails union all by name select DATE '9999-12-31' as d order by d",
+            both.as_str(),
+        ),
+        (
+            "select max(d) from (select DATE '9999-12-31' as d union select date from emails)",
+            last,
+        ),
+        // In microseconds.
+        (
+            "select cast(date - DATE '2023-11-14' as bigint) from emails",
+            "80000000000",
+        ),
+        (
+            "select cast(DATE '9999-12-31' - date as bigint) > 0 from emails",
+            "true",
+        ),
+        // What stands above knows the type.
+        (
+            "select count(*) from (select coalesce(date, DATE '9999-12-31') as d from emails) where d < DATE '9999-12-30'",
+            "1",
+        ),
+        (
+            "select max(case when subject is null then DATE '9999-12-31' else date end) as d from emails \
+             union all select DATE '9999-12-31' order by d",
+            both.as_str(),
+        ),
+        (
+            "select coalesce(date_trunc('day', date)::date, DATE '9999-12-31') from emails",
+            "2023-11-14",
+        ),
+    ] {
+        assert_eq!(ask(&store, text).await, answer, "{text}");
     }
 }
