@@ -3,8 +3,10 @@
 //! - In: decoded HTML, however broken. Out: text, blocks on lines of their own; title and headings.
 //! - Left out is what a browser does not show: comments, scripts, templates, and elements that are hidden by an attribute
 //!   of theirs. In doubt text is shown: what is hidden and never ends hides nothing.
+//! - Where an element ends that has no end tag says `implied`; what a `style` says of being shown, `style`.
 //! - Not here: charsets; control characters (`text`); style sheets.
 
+mod implied;
 mod style;
 
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
@@ -42,6 +44,7 @@ pub(crate) fn read(html: &str) -> Page {
         attribute: Vec::new(),
         takes_value: false,
         is_closed: false,
+        is_xml: html.trim_start().starts_with("<?xml"),
     };
     let Ok(()) = Tokenizer::new_with_emitter(html, emitter).try_for_each(|event| event.map(|_| ()));
     page.text.truncate(page.text.trim_end().len());
@@ -57,6 +60,8 @@ struct Shown<E> {
     takes_value: bool,
     /// Whether the tag closes itself.
     is_closed: bool,
+    /// Whether the page is XHTML, in which CDATA is text. In HTML it is a comment.
+    is_xml: bool,
 }
 
 impl<E: Emitter> Shown<E> {
@@ -110,6 +115,9 @@ impl<E: Emitter> ForwardingEmitter for Shown<E> {
         next.filter(|_| !self.is_closed)
     }
     fn push_comment(&mut self, _: &[u8]) {}
+    fn adjusted_current_node_present_but_not_in_html_namespace(&mut self) -> bool {
+        self.is_xml
+    }
 }
 
 /// A start tag being read.
@@ -181,16 +189,6 @@ fn is_block(name: &[u8]) -> bool {
     }
 }
 
-/// Whether a paragraph that is open ends where such an element begins or ends, without an end tag of its own. Other
-/// elements stand within one.
-fn ends_paragraph(name: &[u8]) -> bool {
-    match name {
-        b"body" | b"td" | b"th" => true,
-        b"optgroup" | b"option" => false,
-        name => is_block(name),
-    }
-}
-
 /// Hidden elements within each other that are told apart; those that are deeper end with them.
 const DEEPEST: usize = 16;
 
@@ -200,6 +198,8 @@ struct Hidden {
     name: Vec<u8>,
     /// Elements of that name that are open in it, and itself.
     depth: usize,
+    /// Elements that are open in it and keep it open: [`implied::keeps`].
+    within: usize,
     text: usize,
     headings: usize,
     blank: bool,
@@ -236,15 +236,17 @@ impl Page {
         let tag = std::mem::take(&mut self.tag);
         let name: &[u8] = &tag.name;
         self.raw(name, !is_closed);
-        self.end_paragraph(name);
-        for hidden in &mut self.hidden {
-            hidden.depth += usize::from(hidden.name == name && !is_closed);
+        self.end_before(|open| implied::ends_before(open, name));
+        for hidden in self.hidden.iter_mut().filter(|_| !is_closed) {
+            hidden.depth += usize::from(hidden.name == name);
+            hidden.within += usize::from(implied::keeps(&hidden.name, name));
         }
         let (hides, is_empty) = (tag.hides(), is_closed || is_void(name));
         if hides && !is_empty && self.hidden.len() < DEEPEST {
             self.hidden.push(Hidden {
                 name: name.to_owned(),
                 depth: 1,
+                within: 0,
                 text: self.text.len(),
                 headings: self.headings.len(),
                 blank: self.blank,
@@ -259,11 +261,11 @@ impl Page {
 
     fn end(&mut self, name: &[u8]) {
         self.raw(name, false);
-        if name != b"p" {
-            self.end_paragraph(name);
-        }
-        for hidden in self.hidden.iter_mut().filter(|hidden| hidden.name == name) {
-            hidden.depth -= 1;
+        self.end_before(|open| implied::ends_within(open, name));
+        for hidden in &mut self.hidden {
+            hidden.depth -= usize::from(hidden.name == name);
+            let kept = usize::from(implied::keeps(&hidden.name, name));
+            hidden.within = hidden.within.saturating_sub(kept);
         }
         match self.hidden.iter().position(|hidden| hidden.depth == 0) {
             Some(ended) => self.show(ended),
@@ -271,13 +273,11 @@ impl Page {
         }
     }
 
-    /// Ends a hidden paragraph where a tag of that name does, be it of what stands around it: what comes next is shown.
-    fn end_paragraph(&mut self, name: &[u8]) {
-        let is_paragraph = |hidden: &Hidden| hidden.name == b"p";
-        if let Some(paragraph) = self.hidden.iter().position(is_paragraph)
-            && ends_paragraph(name)
-        {
-            self.show(paragraph);
+    /// Ends a hidden element that has no end tag where a tag does that says so: what comes next is shown.
+    fn end_before(&mut self, ends: impl Fn(&[u8]) -> bool) {
+        let is_ended = |hidden: &Hidden| hidden.within == 0 && ends(&hidden.name);
+        if let Some(ended) = self.hidden.iter().position(is_ended) {
+            self.show(ended);
         }
     }
 

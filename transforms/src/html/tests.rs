@@ -71,8 +71,37 @@ fn what_is_shown_is_not_lost() {
         ("<tr><td><p hidden>x<td>a<tr><td>b", "a\nb"),
         ("<div><p hidden>x</div>a<p>b", "a\n\nb"),
         ("<p hidden>x<main>a</main><p>b", "a\n\nb"),
+        ("<ul><li hidden>x<li>a</ul>", "a"),
+        ("<ul><li>a<li hidden>x</ul>b", "a\nb"),
+        ("<ul><li hidden>x<ul><li>y</ul>z<li>a</ul>", "a"),
+        ("<ol><li hidden>x<ul><li>y<li>z</ul></li><li>a</ol>", "a"),
+        ("<ul><li hidden>x<ul><li hidden>y</ul>z</ul>a", "a"),
+        ("<ul><li>a<ul><li hidden>x<li>b</ul><li>c</ul>", "a\nb\nc"),
+        ("<dl><dt hidden>x<dd>a<dd hidden>y<dt>b</dl>", "a\nb"),
+        ("<dl><dd hidden>x<dl><dt>y<dd>z</dl></dl>a", "a"),
+        ("<select><option hidden>x<option>a</select>b", "a b"),
+        (
+            "<select><optgroup hidden><option>x<optgroup><option>a</select>",
+            "a",
+        ),
+        (
+            "<table><tr><td hidden>x<td>a<th hidden>y<tr><td>b</table>",
+            "a\nb",
+        ),
+        ("<table><tr hidden><td>x<tr><td>a</table>b", "a\nb"),
+        ("<table><thead hidden><tr><th>x<tbody><tr><td>a</table>b", "a\nb"),
+        ("<table><caption hidden>x<tr><td>a</table>", "a"),
+        ("<table><tbody hidden><tr><td>x</table>a", "a"),
+        ("<tr><td hidden>x<table><tr><td>y<tr><td>z</table>w<td>a", "a"),
+        ("<tr><td hidden><table><tr hidden><td>y</table>z</tr>a", "a"),
+        ("<ruby>a<rt hidden>x<rt>b</ruby>", "ab"),
+        ("<ul><li hidden>x<template><li>y</template>z<li>a</ul>", "a"),
+        // What another of its kind ends.
+        ("<a hidden>x<a href=y>a</a>b</a>c", "abc"),
+        ("<a hidden>x<table><tr><td><a>y</a></table>z</a>a", "a"),
+        ("<button hidden>x<button>a</button>", "a"),
         // What never ends, as far as its own end tags tell.
-        ("<ul><li hidden>a<li>b</ul>", "a\nb"),
+        ("<div><li hidden>a</div>b", "a\nb"),
         ("<div><span style=display:none>a</div>b", "a\nb"),
         ("<div style='display:none'>a<p>b", "a\n\nb"),
         (
@@ -82,11 +111,17 @@ fn what_is_shown_is_not_lost() {
         ("<div hidden>x</div>a<div hidden>b", "a\nb"),
         ("a<template>b", "ab"),
         (
-            "<ul><li hidden>a</ul><p>b</p><div hidden>x<div hidden>y</div>z</div><span hidden>x</span>c",
+            "<i hidden>a<p>b</p><div hidden>x<div hidden>y</div>z</div><span hidden>x</span>c",
             "a\n\nb\n\nc",
         ),
         // What ends more often than it begins.
         ("<div hidden>x</div></div>a", "a"),
+        // CDATA of XHTML.
+        (
+            "<?xml version='1.0'?>\n<html><p>a <![CDATA[<b> & ]]]>c<![CDATA[]]><style><![CDATA[x]]></style>",
+            "a <b> & ]c",
+        ),
+        ("<p>a<![CDATA[x]]>b", "ab"),
         // A page that a script shows.
         (
             "<html hidden><body style='visibility:hidden'>a</body></html>",
@@ -142,6 +177,8 @@ fn deep_and_broken_pages_are_read_in_time() {
         "</i></td>".repeat(20_000)
     );
     assert_eq!(text_of_html(&deep), "xa");
+    let lists = "<ul><li hidden>x".repeat(20_000);
+    assert_eq!(text_of_html(&format!("{lists}{}a", "</ul>".repeat(20_000))), "a");
 }
 
 const PARTS: &[&str] = &[
@@ -161,6 +198,15 @@ const PARTS: &[&str] = &[
     "</b>",
     "<p hidden>",
     "<td hidden>",
+    "<table>",
+    "</table>",
+    "<tr>",
+    "<ul>",
+    "</ul>",
+    "<li hidden>",
+    "<a>",
+    "</a>",
+    "<a hidden>",
     "<br hidden>",
     "<template>",
     "</template>",
