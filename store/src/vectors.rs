@@ -6,6 +6,8 @@
 //!
 //! ```text
 //! DATA/vectors/DATASET.lance          chunks, their words, and up to which snapshot of the lake they are right
+//! DATA/vectors/DATASET-NUMBER.lance   the same, once they were made anew: the highest number answers
+//! DATA/vectors/DATASET-behind.lance   the same, while they are made anew
 //! DATA/vectors/DATASET.MODEL.lance    vectors of a model, by the digest of the text
 //! ```
 
@@ -13,6 +15,7 @@ pub mod chunks;
 mod digest;
 mod error;
 pub mod facts;
+mod generations;
 pub mod hot;
 mod planes;
 pub mod space;
@@ -51,6 +54,8 @@ const DIRECTORY: &str = "vectors";
 pub struct Vectors {
     directory: PathBuf,
     connection: Connection,
+    /// Whether its chunks are those that are made behind the ones that answer.
+    is_behind: bool,
 }
 
 impl std::fmt::Debug for Vectors {
@@ -74,11 +79,7 @@ impl Vectors {
     /// [`VectorError`] when it cannot be made or read.
     pub async fn open(data: &Path) -> Result<Self, VectorError> {
         let directory = data.join(DIRECTORY);
-        fs::create_dir_all(&directory).map_err(|source| VectorError::Io {
-            action: "create",
-            path: directory.clone(),
-            source,
-        })?;
+        fs::create_dir_all(&directory).map_err(VectorError::io("create", &directory))?;
         let session = Session::new(INDEX_CACHE, FILE_CACHE, Arc::new(ObjectStoreRegistry::default()));
         let connection = lancedb::connect(&directory.to_string_lossy())
             .session(Arc::new(session))
@@ -88,6 +89,7 @@ impl Vectors {
         Ok(Self {
             directory,
             connection,
+            is_behind: false,
         })
     }
 
@@ -96,7 +98,7 @@ impl Vectors {
     /// # Errors
     /// [`VectorError`] when they are there but cannot be read.
     pub async fn chunks(&self, dataset: &str) -> Result<Option<Chunks>, VectorError> {
-        if_there(Chunks::open(&self.connection, dataset).await)
+        if_there(Chunks::open(&self.connection, &self.table_of(dataset)?).await)
     }
 
     /// The chunks of a dataset, with exactly these columns; made if there are none. See [`chunks`] for the columns.
@@ -105,7 +107,7 @@ impl Vectors {
     /// [`VectorError::Outdated`] when there are chunks of other columns.
     pub async fn chunks_with(&self, dataset: &str, columns: SchemaRef) -> Result<Chunks, VectorError> {
         let Some(chunks) = self.chunks(dataset).await? else {
-            return Chunks::create(&self.connection, dataset, columns).await;
+            return Chunks::create(&self.connection, &self.table_of(dataset)?, columns).await;
         };
         chunks.check(&columns).await?;
         Ok(chunks)
@@ -180,23 +182,17 @@ impl Vectors {
         Ok(names.filter(is_of).collect())
     }
 
-    /// Removes a dataset's chunks, whether or not they can be read, so that they are made again from the lake. Vectors
-    /// stay: they belong to texts, and the same texts will come again.
-    ///
-    /// # Errors
-    /// [`VectorError::Io`] when files cannot be deleted.
-    pub fn forget_chunks(&self, dataset: &str) -> Result<(), VectorError> {
-        self.delete(dataset)
+    /// The folder of a table.
+    fn path(&self, table: &str) -> PathBuf {
+        self.directory.join(format!("{table}.lance"))
     }
 
     fn delete(&self, table: &str) -> Result<(), VectorError> {
-        let path = self.directory.join(format!("{table}.lance"));
+        let path = self.path(table);
         match fs::remove_dir_all(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(VectorError::Io {
-                action: "delete",
-                path,
-                source,
-            }),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(VectorError::io("delete", &path)(error))
+            }
             _ => Ok(()),
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! - Out: a line a figure: what, number, unit, with tabs between.
 //! - In: what is to be done, as arguments: `static`, `transformer`, `near`, `words`, `large` measure; all of them if none
-//!   is given. `fill`, which `near`, `large` and `peers` need, embeds 60,000 chunks of the corpus, and resumes where it was
-//!   stopped; `peers` writes what `search_peers.py` reads; `answers` asks the data directory `DKC_BENCH_LAKE`.
+//!   is given. `fill`, which `near`, `enlarge` and `peers` need, embeds 60,000 chunks of the corpus, and resumes where it was
+//!   stopped; `enlarge`, which `large` needs, makes 500,000 vectors of them, and measures how long their index takes;
+//!   `peers` writes what `search_peers.py` reads; `answers` asks the data directory `DKC_BENCH_LAKE`.
 //! - The data stay in `DKC_BENCH_SEARCH`, else in `bench-search` of the cache directory.
 
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
@@ -36,6 +37,10 @@ mod words;
 
 use corpus::{Mail, mails, pieces};
 
+/// As in `dkc`: memory is a figure.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Chunks, and mails, that a query is asked of.
@@ -59,7 +64,7 @@ fn main() -> Outcome {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     let is_chosen = |what: &str| match chosen.is_empty() {
-        true => !["answers", "fill", "peers"].contains(&what),
+        true => !["answers", "enlarge", "fill", "peers"].contains(&what),
         false => chosen.iter().any(|chosen| chosen == what),
     };
     let bench = Bench::new()?;
@@ -84,6 +89,9 @@ fn main() -> Outcome {
     }
     if is_chosen("answers") {
         runtime.block_on(bench.answers())?;
+    }
+    if is_chosen("enlarge") {
+        runtime.block_on(bench.enlarge())?;
     }
     if is_chosen("large") {
         runtime.block_on(bench.large())?;

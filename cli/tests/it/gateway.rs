@@ -586,9 +586,42 @@ async fn a_token_sees_what_it_was_given_and_nothing_tells_of_the_rest() {
 }
 
 #[tokio::test]
+async fn a_service_answers_while_its_index_is_made_anew_and_follows_it() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let path = "/api/v1/search?q=sesame1&mode=words";
+    let finds = |found: &Value, subject: &str| found["hits"][0]["title"] == *subject;
+    let mut build = lab
+        .command::<&str>(&[], &["index", "build", "--anew"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ended = loop {
+        let (status, found) = served.json(&dev, path).await;
+        assert!(status == 200 && finds(&found, "Letter 1"), "{status} {found:#}");
+        if let Some(ended) = build.try_wait().unwrap() {
+            break ended;
+        }
+    };
+    assert!(ended.success());
+    let (status, found) = served.json(&dev, path).await;
+    assert!(status == 200 && finds(&found, "Letter 1"), "{status} {found:#}");
+    // It is in the new one alone.
+    lab.deliver("", &[mail(50)]);
+    lab.runs();
+    let path = "/api/v1/search?q=sesame50&mode=words";
+    let is_it = |status: u16, found: &Value| {
+        assert_eq!(status, 200, "{found:#}");
+        finds(found, "Letter 50")
+    };
+    answered(&served, &dev, path, is_it).await;
+}
+
+#[tokio::test]
 async fn private_columns_are_null_for_the_public() {
     let lab = lab();
-    let (served, _dev) = Served::start(&lab);
+    let (served, dev) = Served::start(&lab);
     let public = token(&lab, "public", &["--role", "public"]);
     let (_, rows) = served
         .json(
@@ -615,6 +648,25 @@ async fn private_columns_are_null_for_the_public() {
     }
     let (_, found) = served.json(&public, "/api/v1/search?q=sesame1").await;
     assert_eq!(found["hits"], json!([]));
+    // What is masked is not told as if there were nothing.
+    for (token, notes) in [
+        (&public, json!(["the folders of mail are masked for this token"])),
+        (&dev, json!([])),
+    ] {
+        let (_, listed) = served.json(token, "/api/v1/emails/folders").await;
+        assert_eq!(listed["notes"], notes, "{listed}");
+    }
+    for path in [
+        "/api/v1/emails/search?folder=INBOX",
+        "/api/v1/photos/search?album=x",
+    ] {
+        let (status, refused) = served.json(&public, path).await;
+        assert_eq!(status, 403, "{refused}");
+        assert!(
+            refused["detail"].as_str().unwrap().contains("masked"),
+            "{refused}"
+        );
+    }
     let (status, _) = served.json(&public, "/api/v1/runs").await;
     assert_eq!(status, 403);
 }
@@ -957,13 +1009,26 @@ async fn whether_it_lives_is_answered_with_what_all_answers_say_and_to_who_may_a
                 "default-src 'none'; frame-ancestors 'none'",
             ),
             ("cache-control", "private, no-cache"),
+            ("cross-origin-resource-policy", "same-origin"),
         ] {
             let found = answer.headers().get_all(header).iter().collect::<Vec<_>>();
             assert_eq!(found, [value], "{path} {header}");
         }
         assert_eq!(answer.headers().contains_key("x-request-id"), path != "/healthz");
-        let foreign = served.get("", path).header(HOST, "evil.test");
-        assert_eq!(foreign.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+        let foreign = served
+            .get("", path)
+            .header(HOST, "evil.test")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(foreign.status(), StatusCode::FORBIDDEN);
+        assert_eq!(foreign.headers()["cross-origin-resource-policy"], "same-origin");
+        let id = foreign.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let problem: Value = foreign.json().await.unwrap();
+        assert_eq!(
+            (problem["request_id"].as_str(), id.len()),
+            (Some(id.as_str()), 32)
+        );
     }
     let alive = served.get("", "/healthz").send().await.unwrap();
     assert_eq!(alive.text().await.unwrap(), "ok\n");

@@ -193,8 +193,14 @@ fn without_a_model_words_find_and_meaning_says_how_to_turn_it_on() {
 }
 
 #[test]
-fn a_build_that_is_killed_again_and_again_ends_with_every_chunk_once() {
+fn a_build_that_is_killed_again_and_again_leaves_what_was_there_and_ends_with_every_chunk_once() {
     let lab = Lab::new(NOTES);
+    let find_some = || {
+        for number in [0, 150, 299] {
+            let word = format!("word{number}");
+            assert_eq!(titles(&lab, &[word.as_str()]), [format!("Note {number}")]);
+        }
+    };
     for number in 0..300 {
         let text = format!(
             "# Note {number}\n\n{}",
@@ -204,25 +210,41 @@ fn a_build_that_is_killed_again_and_again_ends_with_every_chunk_once() {
     }
     lab.runs();
     let whole = status(&lab, "documents");
-    for after in [5, 20, 60, 120, 200, 350, 600] {
-        let mut build = lab
-            .command::<&str>(&[], &["index", "build", "--anew"])
+    let anew = || {
+        lab.command::<&str>(&[], &["index", "build", "--anew"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap();
+            .unwrap()
+    };
+    for after in [5, 20, 60, 120, 200, 350, 600] {
+        let mut build = anew();
         // The moment is what is tried; nothing waits for it.
         std::thread::sleep(Duration::from_millis(after));
         build.kill().unwrap();
         build.wait().unwrap();
+        find_some();
+        assert_eq!(status(&lab, "documents")["chunks"], whole["chunks"]);
     }
+    // What was half made is worth nothing to what is there.
     lab.output(&["index", "build"]);
-    let after = status(&lab, "documents");
-    assert_eq!(after["chunks"], whole["chunks"]);
-    for number in [0, 150, 299] {
-        let word = format!("word{number}");
-        assert_eq!(titles(&lab, &[word.as_str()]), [format!("Note {number}")]);
-    }
+    assert!(!lab.data().join("vectors/documents-behind.lance").exists());
+    assert_eq!(status(&lab, "documents"), whole);
+    // Who searches meanwhile sees the one or the other.
+    let mut build = anew();
+    let ended = loop {
+        find_some();
+        if let Some(ended) = build.try_wait().unwrap() {
+            break ended;
+        }
+    };
+    assert!(ended.success());
+    find_some();
+    assert_eq!(status(&lab, "documents"), whole);
+    // What comes next goes into the new one.
+    lab.write("notes/new.md", "# New\n\nA lighthouse.\n");
+    lab.runs();
+    assert_eq!(titles(&lab, &["lighthouse"]), ["New"]);
 }
 
 #[test]
@@ -246,6 +268,9 @@ fn a_damaged_index_is_made_again_by_one_command() {
     let damaged = lab.copied_to("damaged");
     lab.output(&["index", "build", "--anew"]);
     assert_eq!(titles(&lab, &["boat"]), ["Plan"]);
+    let whole = status(&lab, "documents");
+    lab.output(&["index", "build"]);
+    assert_eq!(status(&lab, "documents"), whole);
     // Nobody may be there to say it: the next run does it too, and tells.
     lab.write("notes/new.md", "# New\n\nA lighthouse.\n");
     let run = damaged.said(&["run"]);

@@ -214,7 +214,7 @@ pub(crate) fn problem(error: SearchError) -> Problem {
             tracing::warn!(?error, "the index of search cannot be read");
             Problem::new(
                 Kind::Unavailable,
-                "the index is being made anew, or is damaged; try again. If that does not help, `dkc index build --anew` makes it",
+                "the index was written meanwhile, or is damaged; try again. If that does not help, `dkc index build --anew` makes it",
             )
             .after(2)
         }

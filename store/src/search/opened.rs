@@ -55,7 +55,19 @@ impl Opened {
         }))
     }
 
-    /// Sees what was written since.
+    /// Whether what is known of the chunks is in memory.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.facts.get().is_some()
+    }
+
+    /// Reads what is known of the chunks into memory, and begins to read the indexes of their words.
+    pub(super) async fn keep_in_memory(&self) -> Result<(), SearchError> {
+        self.facts().await?;
+        self.chunks.keep_words();
+        Ok(())
+    }
+
+    /// Sees what was written since to the chunks that it opened.
     pub(super) async fn see_latest(&mut self, vectors: &Vectors) -> Result<(), SearchError> {
         let is_new = self.chunks.see_latest().await?;
         let Some(facts) = self.facts.get_mut() else {

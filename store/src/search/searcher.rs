@@ -73,8 +73,7 @@ impl Searcher {
     /// [`SearchError`] when the index cannot be read.
     pub async fn keep_in_memory(&self) -> Result<(), SearchError> {
         for opened in &self.opened {
-            opened.facts().await?;
-            opened.chunks.keep_words();
+            opened.keep_in_memory().await?;
         }
         Ok(())
     }
@@ -85,6 +84,12 @@ impl Searcher {
     /// [`SearchError`] when the index cannot be read.
     pub async fn see_latest(&mut self) -> Result<(), SearchError> {
         let vectors = &self.vectors;
+        let are_kept = self.opened.iter().any(Opened::is_in_memory);
+        let opened = self.opened.iter();
+        let answer = opened.map(|opened| vectors.answers(opened.dataset.name, &opened.chunks));
+        let mut answer = answer.collect::<Result<Vec<bool>, _>>()?.into_iter();
+        // In the place of the others are new ones, which are opened below.
+        self.opened.retain(|_| answer.next().unwrap_or_default());
         let opened = self.opened.iter_mut();
         futures::future::try_join_all(opened.map(|opened| opened.see_latest(vectors))).await?;
         for dataset in datasets::ALL {
@@ -93,8 +98,13 @@ impl Searcher {
                 .iter()
                 .any(|opened| opened.dataset.name == dataset.name);
             if let Some(search) = dataset.search.as_ref().filter(|_| !is_opened) {
-                let opened = Opened::open(&self.vectors, dataset, search).await?;
-                self.opened.extend(opened);
+                let Some(opened) = Opened::open(&self.vectors, dataset, search).await? else {
+                    continue;
+                };
+                if are_kept {
+                    opened.keep_in_memory().await?;
+                }
+                self.opened.push(opened);
             }
         }
         Ok(())

@@ -84,12 +84,12 @@ pub struct Followed {
 }
 
 impl Chunks {
-    pub(super) async fn open(connection: &Connection, dataset: &str) -> Result<Self, VectorError> {
+    pub(super) async fn open(connection: &Connection, name: &str) -> Result<Self, VectorError> {
         let table = connection
-            .open_table(dataset)
+            .open_table(name)
             .execute()
             .await
-            .map_err(VectorError::of(dataset))?;
+            .map_err(VectorError::of(name))?;
         Ok(Self {
             table,
             opened: Arc::default(),
@@ -98,17 +98,17 @@ impl Chunks {
 
     pub(super) async fn create(
         connection: &Connection,
-        dataset: &str,
+        name: &str,
         columns: SchemaRef,
     ) -> Result<Self, VectorError> {
         let schema = with_digest(&columns);
         let made = connection
-            .create_empty_table(dataset, schema)
+            .create_empty_table(name, schema)
             .mode(CreateTableMode::Overwrite)
             .execute()
             .await;
         Ok(Self {
-            table: made.map_err(VectorError::of(dataset))?,
+            table: made.map_err(VectorError::of(name))?,
             opened: Arc::default(),
         })
     }
@@ -188,7 +188,7 @@ impl Chunks {
         Ok(followed.and_then(|followed| serde_json::from_str(followed).ok()))
     }
 
-    /// Its dataset.
+    /// Its table.
     pub(super) fn name(&self) -> &str {
         self.table.name()
     }
@@ -398,7 +398,7 @@ pub(super) mod tests {
         assert!(!reader.see_latest().await.unwrap());
         chunks.replace(&keys(&["a"]), &saying(&["a"])).await.unwrap();
         assert!(reader.see_latest().await.unwrap());
-        vectors.forget_chunks("letters").unwrap();
+        std::fs::remove_dir_all(data.path().join("vectors/letters.lance")).unwrap();
         vectors.chunks_with("letters", first.schema()).await.unwrap();
         let seen = reader.see_latest().await;
         assert!(matches!(seen, Err(VectorError::Outdated { .. })), "{seen:?}");

@@ -2,7 +2,7 @@
 
 use crate::embedder::ModelStamp;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the vector store refused or failed. Whatever it holds can be made again from the lake.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,12 @@ pub enum VectorError {
 }
 
 impl VectorError {
+    /// Says what could not be done with which file or directory.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
     /// Says which table LanceDB failed on.
     pub(super) fn of(table: impl Into<String>) -> impl FnOnce(lancedb::Error) -> Self {
         let table = table.into();

@@ -339,9 +339,10 @@ async fn damage_is_an_error_that_says_how_to_repair_it() {
     let vectors = Vectors::open(data.path()).await.unwrap();
     let error = vectors.chunks_with("letters", columns()).await.unwrap_err();
     assert!(error.to_string().contains("dkc index build --anew"), "{error}");
-    vectors.forget_chunks("letters").unwrap();
-    let chunks = vectors.chunks_with("letters", columns()).await.unwrap();
-    chunks.replace(&keys(&["1"]), &rows).await.unwrap();
+    let made = vectors.behind().chunks_with("letters", columns()).await.unwrap();
+    made.replace(&keys(&["1"]), &rows).await.unwrap();
+    vectors.switch("letters").unwrap();
+    let chunks = vectors.chunks("letters").await.unwrap().unwrap();
     assert!(
         embed(&chunks, &space).await.is_empty(),
         "the vectors are still there"

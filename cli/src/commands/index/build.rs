@@ -9,6 +9,7 @@ use collectors::Progress;
 use miette::{IntoDiagnostic, Result, miette};
 use pipelines::IndexError;
 use pipelines::index::{self, Embedded, Indexed};
+use schemas::{Dataset, Search as How};
 use serde::Serialize;
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -30,7 +31,8 @@ pub struct Arguments {
     /// Datasets; all that can be searched without one
     #[arg(value_name = "DATASET")]
     datasets: Vec<String>,
-    /// Make the index again from the lake, whatever state it is in. Vectors that can be read are kept
+    /// Make the index again from the lake, whatever state it is in, behind the one that answers; it takes its place once
+    /// it is whole. Vectors that can be read are kept
     #[arg(long)]
     anew: bool,
 }
@@ -66,10 +68,16 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     store.close().await;
     let built = built?;
     if cancel.is_cancelled() {
-        return Err(miette!(
-            help = "`dkc index build` goes on from there",
-            "stopped; what was indexed stays"
-        ));
+        return Err(match arguments.anew {
+            true => miette!(
+                help = "`dkc index build --anew` begins again; vectors of texts stay",
+                "stopped; where the new index is not whole, the one before it stays"
+            ),
+            false => miette!(
+                help = "`dkc index build` goes on from there",
+                "stopped; what was indexed stays"
+            ),
+        });
     }
     if context.json {
         return print::json(&built);
@@ -114,11 +122,47 @@ impl Fresh<'_> {
         self.follow(names).await
     }
 
-    /// The same from the beginning.
+    /// The same from the beginning, behind the index that answers, which is replaced once all is there. Whoever is killed
+    /// before leaves that one as it was.
     async fn anew(&self, names: &[String]) -> Result<Vec<Built>> {
         let _alone = self.alone().await?;
-        self.forget(names).await?;
-        self.follow(names).await
+        let vectors = self.vectors().await?;
+        let built = self.behind(&vectors, names).await;
+        if built.is_err() || self.cancel.is_cancelled() {
+            // What was made of it may be what fills the disk.
+            self.sweep(&vectors)?;
+        }
+        built
+    }
+
+    async fn behind(&self, vectors: &Vectors, names: &[String]) -> Result<Vec<Built>> {
+        self.forget(vectors, names).await?;
+        let behind = vectors.behind();
+        let mut built = self.cut(&behind, names).await?;
+        if self.cancel.is_cancelled() {
+            return Ok(built);
+        }
+        let mut answering = Vec::new();
+        for built in &built {
+            match vectors.chunks(built.dataset).await {
+                Ok(Some(_)) => answering.push(built.dataset),
+                // Words alone are better than what is damaged, or nothing.
+                Ok(None) | Err(_) => vectors.switch(built.dataset).into_diagnostic()?,
+            }
+        }
+        self.read(&behind, &mut built).await?;
+        if self.cancel.is_cancelled() {
+            return Ok(built);
+        }
+        for dataset in answering {
+            vectors.switch(dataset).into_diagnostic()?;
+        }
+        for (built, then) in built.iter_mut().zip(self.follow(names).await?) {
+            built.indexed.rows += then.indexed.rows;
+            built.indexed.removed += then.indexed.removed;
+            built.embedded += then.embedded;
+        }
+        Ok(built)
     }
 
     async fn alone(&self) -> Result<File> {
@@ -133,15 +177,28 @@ impl Fresh<'_> {
     }
 
     async fn follow(&self, names: &[String]) -> Result<Vec<Built>> {
-        let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
-        let progress = Arc::new(Progress::default());
-        let shown = show("rows to search", &progress, self.context);
-        let built = self.cut(&vectors, names, &progress).await;
-        shown.abort();
-        let mut built = built?;
-        if !self.waits && built.iter().all(|built| built.indexed == Indexed::default()) {
-            return Ok(built);
+        let vectors = self.vectors().await?;
+        let mut built = self.cut(&vectors, names).await?;
+        if self.waits || built.iter().any(|built| built.indexed != Indexed::default()) {
+            self.read(&vectors, &mut built).await?;
         }
+        Ok(built)
+    }
+
+    /// The vector store, without what nobody reads.
+    async fn vectors(&self) -> Result<Vectors> {
+        let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
+        self.sweep(&vectors)?;
+        Ok(vectors)
+    }
+
+    fn sweep(&self, vectors: &Vectors) -> Result<()> {
+        let mut datasets = super::chosen(&[])?.into_iter();
+        datasets.try_for_each(|(dataset, _)| vectors.sweep(dataset.name).into_diagnostic())
+    }
+
+    /// Lets the models read what they have not read of what was built.
+    async fn read(&self, vectors: &Vectors, built: &mut [Built]) -> Result<()> {
         let model = self.search.model.clone();
         // The one that takes moments reads everything before the one that takes hours begins.
         let mut names = vec![static_of(&model)];
@@ -150,35 +207,33 @@ impl Fresh<'_> {
             let Some(embedder) = self.open(&name).await? else {
                 continue;
             };
-            for built in &mut built {
-                built.embedded += self.embed(&vectors, built.dataset, &embedder).await?;
+            for built in built.iter_mut() {
+                built.embedded += self.embed(vectors, built.dataset, &embedder).await?;
             }
         }
-        Ok(built)
+        Ok(())
     }
 
     /// Brings chunks and their words to the newest snapshot.
-    async fn cut(&self, vectors: &Vectors, names: &[String], progress: &Progress) -> Result<Vec<Built>> {
+    async fn cut(&self, vectors: &Vectors, names: &[String]) -> Result<Vec<Built>> {
+        let progress = Arc::new(Progress::default());
+        let shown = show("rows to search", &progress, self.context);
+        let built = self.cut_each(vectors, names, &progress).await;
+        shown.abort();
+        built
+    }
+
+    async fn cut_each(&self, vectors: &Vectors, names: &[String], progress: &Progress) -> Result<Vec<Built>> {
         let models = self.context.models()?;
         let tokens = Arc::new(Tokens::of(&models, &self.search.model));
         let mut built = Vec::new();
         for (dataset, search) in super::chosen(names)? {
-            let follow = || {
-                index::follow(
-                    self.store,
-                    vectors,
-                    dataset,
-                    search,
-                    &tokens,
-                    progress,
-                    self.cancel,
-                )
-            };
-            let indexed = match follow().await {
-                // It holds nothing that the lake does not, and nobody may be there to ask for it.
+            let indexed = match self.cut_one(vectors, dataset, search, &tokens, progress).await {
+                // It holds nothing that the lake does not, and nobody may be there to ask for it. What can be read of it
+                // answers until the other is whole.
                 Err(IndexError::Vector(
                     error @ (VectorError::Lance { .. } | VectorError::Outdated { .. }),
-                )) => {
+                )) if !vectors.is_behind() => {
                     let report = Err::<(), _>(error).into_diagnostic();
                     if let Err(report) = report {
                         let name = dataset.name;
@@ -187,8 +242,15 @@ impl Fresh<'_> {
                             self.context.json,
                         );
                     }
-                    vectors.forget_chunks(dataset.name).into_diagnostic()?;
-                    follow().await
+                    let behind = vectors.behind();
+                    let made = self.cut_one(&behind, dataset, search, &tokens, progress).await;
+                    match made.is_ok() && !self.cancel.is_cancelled() {
+                        true => vectors.switch(dataset.name),
+                        // What was made of it may be what fills the disk.
+                        false => vectors.sweep(dataset.name),
+                    }
+                    .into_diagnostic()?;
+                    made
                 }
                 followed => followed,
             };
@@ -199,6 +261,17 @@ impl Fresh<'_> {
             });
         }
         Ok(built)
+    }
+
+    async fn cut_one(
+        &self,
+        vectors: &Vectors,
+        dataset: &'static Dataset,
+        how: &'static How,
+        tokens: &Arc<Tokens>,
+        progress: &Progress,
+    ) -> Result<Indexed, IndexError> {
+        index::follow(self.store, vectors, dataset, how, tokens, progress, self.cancel).await
     }
 
     /// Opens a model, if it is there.
@@ -220,8 +293,10 @@ impl Fresh<'_> {
 
     /// Lets a model read what it has not read of a dataset.
     async fn embed(&self, vectors: &Vectors, dataset: &str, embedder: &Arc<Embedder>) -> Result<usize> {
-        let chunks = vectors.chunks(dataset).await.into_diagnostic()?;
-        let Some(chunks) = chunks.filter(|_| !self.cancel.is_cancelled()) else {
+        if self.cancel.is_cancelled() {
+            return Ok(0);
+        }
+        let Some(chunks) = vectors.chunks(dataset).await.into_diagnostic()? else {
             return Ok(0);
         };
         let space = vectors
@@ -237,23 +312,24 @@ impl Fresh<'_> {
         let embedded = index::embed(&chunks, &space, embedder, &progress, self.cancel).await;
         shown.abort();
         let Embedded { texts, stale } = embedded.into_diagnostic()?;
-        // A run that only takes rows away, or was killed before it tidied, leaves vectors of texts nobody says.
-        if texts > 0 || stale > 0 {
-            space.optimize(&chunks).await.into_diagnostic()?;
+        match vectors.is_behind() {
+            // What answers still says texts that these do not.
+            true if texts > 0 => space.index().await.into_diagnostic()?,
+            // A run that only takes rows away, or was killed before it tidied, leaves vectors of texts nobody says.
+            false if texts > 0 || stale > 0 => space.optimize(&chunks).await.into_diagnostic()?,
+            _ => {}
         }
         Ok(texts)
     }
 
-    /// Forgets chunks, and vectors that cannot be read or are of other files by the name of the model.
-    async fn forget(&self, names: &[String]) -> Result<()> {
-        let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
+    /// Forgets vectors that cannot be read or are of other files by the name of the model: nobody can ask for them.
+    async fn forget(&self, vectors: &Vectors, names: &[String]) -> Result<()> {
         let model = &self.search.model;
         let mut embedders = Vec::new();
         for name in [static_of(model), model.clone()] {
             embedders.extend(self.open(&name).await?);
         }
         for (dataset, _) in super::chosen(names)? {
-            vectors.forget_chunks(dataset.name).into_diagnostic()?;
             vectors.forget_unreadable(dataset.name).await.into_diagnostic()?;
             for embedder in &embedders {
                 let stamp = embedder.stamp();
