@@ -4,13 +4,13 @@
 //! - The file is looked up in the tree of the commit; work tree and index are not read. Nothing is run: no hooks, no
 //!   filters, no programs that configuration names, and only the repository's own configuration counts.
 //! - A file that looks like a secret, or is in a folder of credentials, is refused as it is when files are read; so is one
-//!   that was such a file under an earlier name, by the renames that were collected, by those within merges (`merges`), and by
-//!   those that its lines went through.
+//!   that ever held what was in such a file (`withheld`).
 //! - How a repository is opened, and what of it is never read, is said here for others too (`operations::get_commit`).
 //! - Not here: which repositories there are (`operations::get_file_blame`).
 
-mod merges;
+mod history;
 pub(crate) mod objects;
+pub(crate) mod trees;
 mod withheld;
 
 use crate::problem::{Kind, Problem};
@@ -21,18 +21,17 @@ use gix::bstr::{BStr, ByteSlice as _};
 use gix::diff::blob::pipeline::{Mode, WorktreeRoots};
 use gix::diff::blob::{Algorithm, Platform};
 use gix::worktree::stack::state::attributes::Source;
+pub(crate) use history::{Histories, History};
 use jiff::Timestamp;
-pub(crate) use merges::all_renames;
 use objects::Objects;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-pub(crate) use withheld::{Past, Rename, Withheld};
+pub(crate) use withheld::{Names, Withheld};
 
 /// How long it may take.
 pub(crate) const TIME: Duration = Duration::from_secs(20);
@@ -60,8 +59,8 @@ pub(crate) struct Asked {
     pub(crate) repository: PathBuf,
     /// Folders of credentials, as they were configured.
     pub(crate) secret_folders: Vec<PathBuf>,
-    /// What was collected of the repository that tells what was a secret once.
-    pub(crate) past: Past,
+    /// What is known of its history.
+    pub(crate) history: Arc<Mutex<History>>,
     /// The file, from the top of the tree.
     pub(crate) file: String,
     /// A commit, branch or tag; `~n` may follow.
@@ -109,12 +108,13 @@ pub(crate) struct BlamedLines {
 /// # Errors
 /// [`Problem`] when there is no such file at the revision, it may not be read, or it takes too long.
 pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed, Problem> {
-    let (place, folders) = (&asked.repository, &asked.secret_folders);
-    let refused = || Problem::new(Kind::Forbidden, format!("the file {NEVER_READ}"));
-    if Withheld::of(place, folders, &asked.past.renames).has(Path::new(&asked.file)) {
-        return Err(refused());
+    let file = BStr::new(&asked.file);
+    let refused = |why: &str| Problem::new(Kind::Forbidden, format!("the file {why}"));
+    let names = Names::of(&asked.repository, &asked.secret_folders);
+    if names.has(file) {
+        return Err(refused(NEVER_READ));
     }
-    let repository = open(place)?;
+    let repository = open(&asked.repository)?;
     let revision = revision(&asked.revision)?;
     let commit = repository
         .rev_parse_single(revision)
@@ -136,20 +136,18 @@ pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed,
         ),
         false => damaged(&error),
     };
-    let renames = all_renames(&repository, &objects, place, folders, &asked.past).map_err(failed)?;
-    let withheld = Withheld::of(place, folders, &renames);
-    if withheld.has(Path::new(&asked.file)) {
-        return Err(refused());
+    let withheld = Withheld::of(&repository, &objects, names, &asked.history, id)?;
+    if let Some(why) = withheld.why(file) {
+        return Err(refused(why));
     }
     let outcome = walk(&repository, &objects, id, asked).map_err(failed)?;
-    // What was not collected yet, or renamed on another line of history, these lines tell.
-    let steps = outcome.blame_path.iter().flatten();
-    let mut names = steps.flat_map(|step| {
-        let before = step.previous_source_file_path.as_ref();
-        [Some(&step.source_file_path), before].into_iter().flatten()
-    });
-    if names.any(|name| withheld.has(Path::new(OsStr::from_bytes(name)))) {
-        return Err(refused());
+    // Whatever led blame there.
+    let sources = outcome
+        .entries
+        .iter()
+        .filter_map(|entry| entry.source_file_name.as_ref());
+    if let Some(why) = sources.filter_map(|source| withheld.why(source.as_bstr())).next() {
+        return Err(refused(why));
     }
     Ok(Blamed {
         commit: id.to_string(),
@@ -244,12 +242,12 @@ fn walk(
             limit: MOST_COMPARED,
             ..Default::default()
         }),
-        debug_track_path: true,
+        debug_track_path: false,
     };
     // It knows nothing of the border of a shallow clone.
-    let graph = match objects.has_border() {
-        true => None,
-        false => repository.commit_graph_if_enabled()?,
+    let graph = match objects.border().is_empty() {
+        true => repository.commit_graph_if_enabled()?,
+        false => None,
     };
     gix::blame::file(
         objects,

@@ -4,6 +4,7 @@
 //!   last byte of the answer has gone, or will not go any more.
 //! - An operation that acts is in the log before it begins; one that reads, soon after it ended.
 
+use crate::blame::Histories;
 use crate::caller::{Caller, Callers};
 use crate::config::Config;
 use crate::lake::Lake;
@@ -96,6 +97,8 @@ pub struct Gateway {
     pub(crate) models: Models,
     pub(crate) readers: Readers,
     pub(crate) searcher: RwLock<Option<(Searcher, Instant)>>,
+    /// Which files of repositories were secrets once.
+    pub(crate) histories: Histories,
     heavy: Arc<Semaphore>,
     pub(crate) records: mpsc::UnboundedSender<Entry>,
     pub(crate) unwritten: Mutex<mpsc::UnboundedReceiver<Entry>>,
@@ -185,6 +188,7 @@ impl Gateway {
             models,
             readers,
             searcher: RwLock::default(),
+            histories: Histories::default(),
             records,
             unwritten: Mutex::new(unwritten),
         })

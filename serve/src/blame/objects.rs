@@ -45,9 +45,9 @@ impl<'a> Objects<'a> {
         self.is_over.get()
     }
 
-    /// Whether history ends before its beginning.
-    pub(super) fn has_border(&self) -> bool {
-        !self.border.is_empty()
+    /// The commits at which history ends before its beginning.
+    pub(super) fn border(&self) -> &BTreeSet<ObjectId> {
+        &self.border
     }
 
     fn check(&self) -> gix::Result<()> {

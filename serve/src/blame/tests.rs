@@ -4,12 +4,12 @@ use super::*;
 use fixtures::git::git;
 use std::fs;
 
-fn init(folder: &Path) {
+pub(super) fn init(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     git(folder, 0, &["init", "--quiet", "-b", "main"]);
 }
 
-fn commit(folder: &Path, second: usize, file: &str, text: &[u8]) {
+pub(super) fn commit(folder: &Path, second: usize, file: &str, text: &[u8]) {
     fs::write(folder.join(file), text).unwrap();
     git(folder, second, &["add", "-A"]);
     git(folder, second, &["commit", "--quiet", "-m", "Change"]);
@@ -38,7 +38,7 @@ fn asked(repository: &Path, file: &str) -> Asked {
     Asked {
         repository: repository.to_owned(),
         secret_folders: Vec::new(),
-        past: Past::default(),
+        history: Arc::default(),
         file: file.to_owned(),
         revision: "HEAD".to_owned(),
         from_line: 1,
@@ -299,8 +299,15 @@ fn as_much_text_as_there_is_room_for() {
     assert_eq!(texts, [6, MOST_TEXT, 5]);
 }
 
+/// That a file is refused, and why.
+fn refusal(folder: &Path, file: &str) -> String {
+    let problem = ask(&asked(folder, file)).unwrap_err();
+    assert_eq!(problem.kind, Kind::Forbidden, "{file}");
+    problem.detail
+}
+
 #[test]
-fn what_was_a_secret_is_one_under_its_later_names() {
+fn what_was_a_secret_is_one_in_all_its_lines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     init(path);
@@ -312,53 +319,27 @@ fn what_was_a_secret_is_one_under_its_later_names() {
     commit(path, 3, "conf", format!("{secret}own\n").as_bytes());
     commit(path, 4, "plain", b"told\n");
 
-    let lines = |from_line: u32, lines: u32| Asked {
-        from_line,
-        lines,
+    let own = Asked {
+        from_line: 11,
+        lines: 1,
         ..asked(path, "conf")
     };
-    // Its lines lead to the name that they had.
-    for asked in [lines(1, 2_000), lines(3, 1)] {
-        let problem = ask(&asked).unwrap_err();
-        assert_eq!(problem.kind, Kind::Forbidden);
-        assert!(
-            problem.detail.contains("looks like a secret"),
-            "{}",
-            problem.detail
-        );
-    }
-    let texts = |blamed: Blamed| -> Vec<String> { blamed.runs.into_iter().map(|run| run.text).collect() };
-    assert_eq!(texts(ask(&lines(11, 1)).unwrap()), ["own\n"]);
-
-    // By the renames that were collected, the whole file is one.
-    let renames: Vec<Rename> = [("conf", "settings"), ("settings", ".env")]
-        .map(|(path, old_path)| Rename {
-            path: path.to_owned(),
-            old_path: old_path.to_owned(),
-        })
-        .into();
-    let past = Past {
-        renames,
-        ..Past::default()
-    };
-    let known = Asked {
-        past: past.clone(),
-        ..lines(11, 1)
-    };
-    assert_eq!(ask(&known).unwrap_err().kind, Kind::Forbidden);
-    let other = Asked {
-        past,
-        ..asked(path, "plain")
-    };
-    assert_eq!(texts(ask(&other).unwrap()), ["told\n"]);
+    assert_eq!(ask(&own).unwrap_err().kind, Kind::Forbidden);
+    let why = refusal(path, "conf");
+    assert!(
+        why.contains("in some commit") && why.contains("looks like a secret"),
+        "{why}"
+    );
+    assert_eq!(ask(&asked(path, "plain")).unwrap().runs[0].text, "told\n");
 }
 
 #[test]
-fn what_a_merge_renamed_is_a_secret_in_all_its_lines() {
+fn what_a_merge_renamed_or_copied_is_a_secret_in_all_its_lines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     init(path);
     let secret: String = (0..10).map(|n| format!("KEY {n}=hush\n")).collect();
+    fs::write(path.join("deploy.env"), "TOKEN=hush\n").unwrap();
     commit(path, 1, ".env", secret.as_bytes());
     git(path, 2, &["switch", "--quiet", "-c", "side"]);
     commit(path, 2, "side", b"new\n");
@@ -366,30 +347,12 @@ fn what_a_merge_renamed_is_a_secret_in_all_its_lines() {
     commit(path, 3, "plain", b"told\n");
     git(path, 4, &["merge", "--quiet", "--no-ff", "--no-commit", "side"]);
     git(path, 4, &["mv", ".env", "conf"]);
+    fs::copy(path.join("deploy.env"), path.join("copy")).unwrap();
     commit(path, 4, "conf", format!("{secret}more\n").as_bytes());
-    let merge = git(path, 0, &["rev-parse", "HEAD"]).trim().to_owned();
+    fs::write(path.join("copy"), "TOKEN=other\n").unwrap();
     commit(path, 5, "conf", format!("{secret}more\nown\n").as_bytes());
 
-    // No line of the merge leads to the name that the file had.
-    let own = Asked {
-        from_line: 12,
-        lines: 1,
-        ..asked(path, "conf")
-    };
-    assert_eq!(ask(&own).unwrap().runs[0].text, "own\n");
-    let past = Past {
-        merges: vec![merge],
-        paths: [".env", "side", "plain", "conf"].map(str::to_owned).into(),
-        ..Past::default()
-    };
-    let known = Asked {
-        past: past.clone(),
-        ..own
-    };
-    assert_eq!(ask(&known).unwrap_err().kind, Kind::Forbidden);
-    let other = Asked {
-        past,
-        ..asked(path, "plain")
-    };
-    assert_eq!(ask(&other).unwrap().runs[0].text, "told\n");
+    refusal(path, "conf");
+    refusal(path, "copy");
+    assert_eq!(ask(&asked(path, "plain")).unwrap().runs[0].text, "told\n");
 }

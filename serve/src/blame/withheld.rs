@@ -1,49 +1,37 @@
-//! Which files of a repository must not be read: by their own path, by that to which links lead, by the names they had.
+//! Which files of a repository must not be read: by their own path, by that to which links lead, by what they ever held.
 //!
-//! - In: a repository, the folders of credentials, all renames that are known of it. Out: whether a file is one.
-//! - A path that was ever given to a secret stays withheld: when it was, branches do not tell for sure.
-//! - Not here: which names look like secrets (`roots`); where renames are read (`operations::get_file_blame`); those within
-//!   merges (`merges`).
+//! - In: a repository, the folders of credentials, what is known of its history. Out: why a file is one, if it is.
+//! - Not here: which names look like secrets (`roots`); what paths held (`history`).
 
-use crate::roots::{is_secret_folder, is_secret_name};
-use serde::Deserialize;
+use super::damaged;
+use super::history::History;
+use super::objects::Objects;
+use crate::problem::{Kind, Problem};
+use crate::roots::{NEVER_READ, is_secret_folder, is_secret_name};
+use gix::bstr::{BStr, BString};
+use gix::{ObjectId, Repository};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A file that some commit renamed.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Rename {
-    /// Its path after that.
-    pub(crate) path: String,
-    /// Its path before.
-    pub(crate) old_path: String,
-}
+/// Why a file is not shown that is no secret by its path, after what it is.
+const HELD_ONE: &str = "holds, or held in some commit, what was in a file that looks like a secret or is in a folder of \
+                        credentials; those are never read";
 
-/// What was collected of a repository that tells which of its files were secrets once.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Past {
-    /// All renames, but for those within merges.
-    pub(crate) renames: Vec<Rename>,
-    /// The ids of all merges.
-    pub(crate) merges: Vec<String>,
-    /// All paths that files ever had. Without merges nobody asks for them.
-    pub(crate) paths: Vec<String>,
-}
-
-/// The files that must not be read.
-pub(crate) struct Withheld<'a> {
+/// What tells by its path alone whether a file must not be read.
+pub(crate) struct Names {
     places: Vec<PathBuf>,
     folders: Vec<PathBuf>,
-    /// The paths that files had before they got this one.
-    before: HashMap<&'a str, Vec<&'a str>>,
     /// Folders that were looked at, and whether all in them is secret: many files are in few.
     known: RefCell<HashMap<PathBuf, bool>>,
 }
 
-impl<'a> Withheld<'a> {
-    /// Those of a repository, with folders of credentials as they were configured.
-    pub(crate) fn of(repository: &Path, secret_folders: &[PathBuf], renames: &'a [Rename]) -> Self {
+impl Names {
+    /// That of a repository, with folders of credentials as they were configured.
+    pub(crate) fn of(repository: &Path, secret_folders: &[PathBuf]) -> Self {
         let with_real = |path: &Path| {
             let real = std::fs::canonicalize(path).ok();
             real.into_iter()
@@ -51,42 +39,19 @@ impl<'a> Withheld<'a> {
                 .chain([path.to_owned()])
                 .collect::<Vec<_>>()
         };
-        let mut before: HashMap<&str, Vec<&str>> = HashMap::new();
-        for rename in renames {
-            before.entry(&rename.path).or_default().push(&rename.old_path);
-        }
         Self {
             places: with_real(repository),
             folders: secret_folders
                 .iter()
                 .flat_map(|folder| with_real(folder))
                 .collect(),
-            before,
             known: RefCell::default(),
         }
     }
 
-    /// Whether a file, named from the top of the repository, is one of them, or was one under another name.
-    pub(crate) fn has(&self, file: &Path) -> bool {
-        if self.is_named(file) {
-            return true;
-        }
-        // As the rows of changes write it.
-        let mut names = self.names_before(&file.to_string_lossy()).to_vec();
-        let mut seen = HashSet::new();
-        while let Some(name) = names.pop() {
-            if self.is_named(Path::new(name)) {
-                return true;
-            }
-            // Renamed there and back again, it had the name before.
-            if seen.insert(name) {
-                names.extend(self.names_before(name));
-            }
-        }
-        false
-    }
-
-    fn is_named(&self, file: &Path) -> bool {
+    /// Whether a file, named from the top of the repository, is one.
+    pub(crate) fn has(&self, file: &BStr) -> bool {
+        let file = Path::new(OsStr::from_bytes(file));
         self.places.iter().any(|place| {
             let file = place.join(file);
             is_secret_name(&file)
@@ -104,42 +69,52 @@ impl<'a> Withheld<'a> {
         known.insert(folder.to_owned(), is_secret);
         is_secret
     }
-
-    fn names_before(&self, name: &str) -> &[&'a str] {
-        self.before.get(name).map(Vec::as_slice).unwrap_or_default()
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The files that must not be read.
+pub(crate) struct Withheld {
+    names: Names,
+    held: Arc<HashSet<BString>>,
+}
 
-    #[test]
-    fn a_secret_is_one_under_all_its_later_names_and_no_other_file_is() {
-        let renames = [
-            ("conf", "settings"),
-            ("settings", ".env"),
-            ("moved", "keys/inside"),
-            // There and back again.
-            ("a", "b"),
-            ("b", "a"),
-            // What became a secret was none before.
-            (".env", "example"),
-        ];
-        let renames = renames.map(|(path, old_path)| Rename {
-            path: path.to_owned(),
-            old_path: old_path.to_owned(),
-        });
-        let place = Path::new("/nowhere/code");
-        let folders = [place.join("keys")];
-        let withheld = Withheld::of(place, &folders, &renames);
-        for file in [".env", "settings", "conf", "keys/inside", "moved"] {
-            assert!(withheld.has(Path::new(file)), "{file}");
+impl Withheld {
+    /// Those of a repository, after all commits that lead to this one, or to a branch or a tag.
+    ///
+    /// # Errors
+    /// [`Problem`] when its history cannot be read, is too long, or it takes too long: what is a secret cannot be told then.
+    pub(crate) fn of(
+        repository: &Repository,
+        objects: &Objects<'_>,
+        names: Names,
+        history: &Mutex<History>,
+        commit: ObjectId,
+    ) -> Result<Self, Problem> {
+        // Whoever asks meanwhile would read the same. A commit is added as a whole, so what a panic left is true.
+        let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
+        match history.read(repository, objects, &names, commit) {
+            Ok(Some(held)) => Ok(Self { names, held }),
+            Ok(None) => Err(Problem::new(
+                Kind::TooLarge,
+                "the repository has more history than is looked through for files that were secrets once",
+            )),
+            Err(_) if objects.is_over() => Err(Problem::new(
+                Kind::Unavailable,
+                "the history of the repository is looked through once for files that were secrets, and that takes longer; \
+                 ask again: it goes on from where it was",
+            )),
+            Err(error) => {
+                // It may be mended, or led to from nowhere, when it is asked for again.
+                *history = History::default();
+                Err(damaged(&error))
+            }
         }
-        for file in ["a", "b", "example", "other"] {
-            assert!(!withheld.has(Path::new(file)), "{file}");
+    }
+
+    /// Why a file, named from the top of the repository, must not be read, after what it is.
+    pub(crate) fn why(&self, file: &BStr) -> Option<&'static str> {
+        match self.names.has(file) {
+            true => Some(NEVER_READ),
+            false => self.held.contains(file).then_some(HELD_ONE),
         }
-        let unknown = Withheld::of(place, &folders, &[]);
-        assert!(unknown.has(Path::new(".env")) && !unknown.has(Path::new("conf")));
     }
 }

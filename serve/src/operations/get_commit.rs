@@ -8,7 +8,7 @@
 mod patch;
 
 use super::get_commit_history::{ask, check_repository};
-use super::get_file_blame::{past_of, place_of};
+use super::get_file_blame::place_of;
 use crate::blame::TIME;
 use crate::lake::visible;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse, written};
@@ -272,13 +272,14 @@ async fn patch_of(
         .iter()
         .filter_map(|file| Some((file.path.clone(), file.old_path.clone()?)))
         .collect();
+    let repository = place_of(call, &input.repository).await?;
     let asked = Asked {
-        repository: place_of(call, &input.repository).await?,
+        history: call.gateway.histories.of(&repository),
+        repository,
         secret_folders: call.gateway.config.secret_folders.clone(),
         commit: row.commit.clone(),
         file: input.path.clone(),
         renames,
-        past: past_of(call, &input.repository).await?,
         lines: input.max_lines.into(),
     };
     let made = apart(call.cancel, move |cancel| patch(&asked, cancel));

@@ -3,19 +3,17 @@
 //! - Only repositories that were collected are opened, where they were then; `blame` says what is read of them.
 
 use super::get_commit_history::{ask, check_repository};
-use super::get_item::objects;
-use crate::blame::{Asked, Blamed, Past, Rename, TIME, blame};
+use crate::blame::{Asked, Blamed, TIME, blame};
 use crate::lake::visible;
 use crate::operation::{Call, Effect, Method, Operation, Output, TRUSTED, answer, parse};
 use crate::problem::{Kind, Problem};
 use crate::roots::apart;
 use crate::toolset;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
-use store::query::{Parameters, Query};
+use store::query::Parameters;
 
 /// How much longer than [`TIME`] it is waited: comparing two versions of a file cannot be broken off.
 const GRACE: Duration = Duration::from_secs(5);
@@ -98,10 +96,11 @@ async fn blame_file(call: Call<'_>, input: FileBlame) -> Result<BlamedFile, Prob
     for dataset in ["git_repositories", "git_commits"] {
         visible(dataset, &call.caller.view)?;
     }
+    let repository = place_of(call, &input.repository).await?;
     let asked = Asked {
-        repository: place_of(call, &input.repository).await?,
+        history: call.gateway.histories.of(&repository),
+        repository,
         secret_folders: call.gateway.config.secret_folders.clone(),
-        past: past_of(call, &input.repository).await?,
         file: input.path.clone(),
         revision: input.revision,
         from_line: input.from_line,
@@ -141,60 +140,4 @@ pub(super) async fn place_of(call: Call<'_>, name: &str) -> Result<PathBuf, Prob
             Err(Problem::not_found("repository", name, std::iter::empty()))
         }
     }
-}
-
-/// A commit of several parents.
-#[derive(Deserialize)]
-struct Merge {
-    commit: String,
-}
-
-/// A path of a file, and the one before if it was renamed.
-#[derive(Deserialize)]
-struct Named {
-    path: String,
-    old_path: Option<String>,
-}
-
-/// What was collected of a repository that tells which of its files were secrets once.
-///
-/// # Errors
-/// [`Problem`] when it cannot be read.
-pub(super) async fn past_of(call: Call<'_>, repository: &str) -> Result<Past, Problem> {
-    let merges = r#"SELECT DISTINCT "commit" FROM git_commits
-                    WHERE repository = :repository AND array_length(parents) > 1"#;
-    let merges: Vec<Merge> = unseen(call, repository, merges).await?;
-    let changes = "SELECT DISTINCT path, old_path FROM git_file_changes WHERE repository = :repository";
-    let named: Vec<Named> = match merges.is_empty() {
-        true => unseen(call, repository, &format!("{changes} AND old_path IS NOT NULL")).await?,
-        false => unseen(call, repository, changes).await?,
-    };
-    let mut past = Past {
-        merges: merges.into_iter().map(|merge| merge.commit).collect(),
-        ..Past::default()
-    };
-    for Named { path, old_path } in named {
-        match old_path {
-            Some(old_path) => past.renames.push(Rename { path, old_path }),
-            None => past.paths.push(path),
-        }
-    }
-    Ok(past)
-}
-
-/// The rows of a question about one repository whose answer is for dkc alone.
-async fn unseen<T: DeserializeOwned>(
-    call: Call<'_>,
-    repository: &str,
-    text: &str,
-) -> Result<Vec<T>, Problem> {
-    // Who may not see them is kept from what was a secret all the same, so they are not asked for through the view.
-    let mut query = Query::from(text);
-    query
-        .parameters
-        .insert("repository".to_owned(), repository.into());
-    let rows = objects(&call.gateway.ask(query).await?)?.into_iter();
-    rows.map(serde_json::from_value)
-        .collect::<Result<_, _>>()
-        .map_err(|error| Problem::internal(&error))
 }

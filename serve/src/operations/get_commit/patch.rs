@@ -1,6 +1,6 @@
 //! What a commit changed in its files, line by line, as `git show --first-parent -M` writes it.
 //!
-//! - In: a repository on this machine, the id of a commit, the renames that are known of it. Out: one text, as long as it
+//! - In: a repository on this machine, the id of a commit, the renames that were collected of it. Out: one text, as long as it
 //!   may be, and why it ends if more was to say.
 //! - Left out are the lines of git that say nothing of the change: `index`, `similarity index`, and the function that a
 //!   hunk begins in. `.gitattributes` are not asked what is binary; what is large, or holds a secret, is named only.
@@ -10,20 +10,16 @@
 mod text;
 
 use crate::blame::objects::Objects;
-use crate::blame::{MOST_BYTES, MOST_TEXT, Past, TIME, Withheld, all_renames, damaged, is_binary, open};
+use crate::blame::trees::{Difference, File, differences};
+use crate::blame::{History, MOST_BYTES, MOST_TEXT, Names, TIME, Withheld, damaged, is_binary, open};
 use crate::problem::{Kind, Problem};
-use crate::roots::NEVER_READ;
 use gix::ObjectId;
-use gix::bstr::BString;
+use gix::bstr::{BString, ByteSlice as _};
 use gix::diff::blob::Algorithm;
-use gix::diff::tree::recorder::Change as Recorded;
-use gix::diff::tree::{Recorder, State};
-use gix::objs::tree::EntryMode;
-use gix::objs::{CommitRef, Find as _, FindExt as _, FindHeader as _, TreeRefIter};
+use gix::objs::{CommitRef, Find as _, FindExt as _, FindHeader as _};
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use text::{Full, Text};
 use tokio_util::sync::CancellationToken;
 
@@ -40,8 +36,8 @@ pub(super) struct Asked {
     pub(super) file: Option<String>,
     /// Files that were renamed: the path after, and the one before.
     pub(super) renames: HashMap<String, String>,
-    /// What was collected of the repository that tells what was a secret once.
-    pub(super) past: Past,
+    /// What is known of its history.
+    pub(super) history: Arc<Mutex<History>>,
     /// Lines at most.
     pub(super) lines: usize,
 }
@@ -53,13 +49,6 @@ pub(super) struct Patch {
     pub(super) text: String,
     /// Why it ends before its end, if it does.
     pub(super) cut: Option<String>,
-}
-
-/// A file of a tree.
-#[derive(Debug, Clone, Copy)]
-struct File {
-    mode: EntryMode,
-    id: ObjectId,
 }
 
 /// What became of a file.
@@ -104,18 +93,10 @@ pub(super) fn patch(asked: &Asked, cancel: &CancellationToken) -> Result<Patch, 
     };
     let id = ObjectId::from_hex(asked.commit.as_bytes()).map_err(|_| gone())?;
     let (before, after) = trees(&objects, id).map_err(failed)?.ok_or_else(gone)?;
-    let mut changes = joined(changes(&objects, before, after).map_err(failed)?, &asked.renames);
-    let (place, folders) = (&asked.repository, &asked.secret_folders);
-    let past = all_renames(&repository, &objects, place, folders, &asked.past).map_err(failed)?;
-    let withheld = Withheld::of(place, folders, &past);
-    let secrets = changes.iter().filter(|change| change.is_in(&withheld));
-    let secrets: HashSet<ObjectId> = secrets
-        .flat_map(|change| [change.before, change.after])
-        .flatten()
-        .map(|file| file.id)
-        .collect();
+    let differences = differences(&objects, before, after).map_err(failed)?;
+    let mut changes = joined(differences, &asked.renames);
     if let Some(file) = &asked.file {
-        changes.retain(|change| change.paths().any(|path| path == file.as_str()));
+        changes.retain(|change| change.paths().any(|path| path.to_str_lossy() == file.as_str()));
         if changes.is_empty() {
             return Err(Problem::new(
                 Kind::NotFound,
@@ -123,9 +104,10 @@ pub(super) fn patch(asked: &Asked, cancel: &CancellationToken) -> Result<Patch, 
             ));
         }
     }
+    let names = Names::of(&asked.repository, &asked.secret_folders);
     let writer = Writer {
         objects: &objects,
-        secrets,
+        withheld: Withheld::of(&repository, &objects, names, &asked.history, id)?,
         algorithm: repository.diff_algorithm().unwrap_or(Algorithm::Myers),
     };
     let mut text = Text::new(asked.lines, MOST_TEXT);
@@ -171,72 +153,18 @@ fn trees(objects: &Objects<'_>, id: ObjectId) -> gix::Result<Option<(Option<Obje
     Ok(Some((before, after)))
 }
 
-/// The files that differ in two trees; all are new without the first.
-fn changes(objects: &Objects<'_>, before: Option<ObjectId>, after: ObjectId) -> gix::Result<Vec<Change>> {
-    let (mut old, mut new) = (Vec::new(), Vec::new());
-    let before = match before.filter(|id| !id.is_empty_tree()) {
-        Some(id) => objects.find_tree_iter(&id, &mut old)?,
-        None => TreeRefIter::from_bytes(&[], after.kind()),
-    };
-    let after = match after.is_empty_tree() {
-        false => objects.find_tree_iter(&after, &mut new)?,
-        true => TreeRefIter::from_bytes(&[], after.kind()),
-    };
-    let mut recorder = Recorder::default();
-    gix::diff::tree(before, after, State::default(), objects, &mut recorder)
-        .map_err(gix::Error::from_error)?;
-    let changes = recorder.records.into_iter().filter_map(|change| {
-        let (path, before, after) = match change {
-            Recorded::Addition {
-                entry_mode: mode,
-                oid: id,
-                path,
-                ..
-            } => (path, None, Some(File { mode, id })),
-            Recorded::Deletion {
-                entry_mode: mode,
-                oid: id,
-                path,
-                ..
-            } => (path, Some(File { mode, id }), None),
-            Recorded::Modification {
-                previous_entry_mode,
-                previous_oid,
-                entry_mode,
-                oid,
-                path,
-            } => {
-                let before = File {
-                    mode: previous_entry_mode,
-                    id: previous_oid,
-                };
-                let after = File {
-                    mode: entry_mode,
-                    id: oid,
-                };
-                (path, Some(before), Some(after))
-            }
-        };
-        let is_folder = [before, after]
-            .into_iter()
-            .flatten()
-            .any(|file| file.mode.is_tree());
-        (!is_folder).then_some(Change {
+/// The changes, where a file that went and one that came are one that was renamed, in the order of their paths.
+fn joined(differences: Vec<Difference>, renames: &HashMap<String, String>) -> Vec<Change> {
+    let sources: HashSet<&str> = renames.values().map(String::as_str).collect();
+    let mut gone: HashMap<String, Change> = HashMap::new();
+    let mut changes = Vec::with_capacity(differences.len());
+    for Difference { path, before, after } in differences {
+        let change = Change {
             path,
             old_path: None,
             before,
             after,
-        })
-    });
-    Ok(changes.collect())
-}
-
-/// The changes, where a file that went and one that came are one that was renamed, in the order of their paths.
-fn joined(recorded: Vec<Change>, renames: &HashMap<String, String>) -> Vec<Change> {
-    let sources: HashSet<&str> = renames.values().map(String::as_str).collect();
-    let mut gone: HashMap<String, Change> = HashMap::new();
-    let mut changes = Vec::with_capacity(recorded.len());
-    for change in recorded {
+        };
         let path = change.path.to_string();
         if change.after.is_none() && sources.contains(path.as_str()) {
             gone.insert(path, change);
@@ -258,15 +186,8 @@ fn joined(recorded: Vec<Change>, renames: &HashMap<String, String>) -> Vec<Chang
 
 impl Change {
     /// Its paths, after and before.
-    fn paths(&self) -> impl Iterator<Item = String> {
-        let paths = [Some(&self.path), self.old_path.as_ref()];
-        paths.into_iter().flatten().map(ToString::to_string)
-    }
-
-    /// Whether it is withheld by one of its paths, or by one that it had before.
-    fn is_in(&self, withheld: &Withheld<'_>) -> bool {
-        let mut paths = [Some(&self.path), self.old_path.as_ref()].into_iter().flatten();
-        paths.any(|path| withheld.has(Path::new(OsStr::from_bytes(path))))
+    fn paths(&self) -> impl Iterator<Item = &BString> {
+        [Some(&self.path), self.old_path.as_ref()].into_iter().flatten()
     }
 
     /// Whether it became another kind of thing: a link, a submodule, a file.
@@ -281,8 +202,7 @@ impl Change {
 /// Writes changes of files.
 struct Writer<'a> {
     objects: &'a Objects<'a>,
-    /// What is in the files that are withheld: by another name it is no less a secret, and not all renames are known.
-    secrets: HashSet<ObjectId>,
+    withheld: Withheld,
     algorithm: Algorithm,
 }
 
@@ -302,9 +222,9 @@ impl Writer<'_> {
             return self.write(&came, text);
         }
         text.begin(change);
-        let mut files = [change.before, change.after].into_iter().flatten();
-        if files.any(|file| self.secrets.contains(&file.id)) {
-            text.say(&format!("withheld: it {NEVER_READ}"));
+        let why = |path: &BString| self.withheld.why(path.as_bstr());
+        if let Some(why) = change.paths().find_map(why) {
+            text.say(&format!("withheld: it {why}"));
             return Ok(());
         }
         if let (Some(before), Some(after)) = (change.before, change.after)

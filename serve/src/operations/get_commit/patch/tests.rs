@@ -1,9 +1,9 @@
 //! Patches, beside `git show` over real repositories.
 
 use super::*;
-use crate::blame::Rename;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
     fixtures::git::git(folder, 0, arguments)
@@ -63,7 +63,7 @@ fn asked(folder: &Path, commit: &str) -> Asked {
         commit: commit.to_owned(),
         file: None,
         renames: renames(folder, commit),
-        past: Past::default(),
+        history: Arc::default(),
         lines: 5_000,
     }
 }
@@ -389,59 +389,68 @@ fn what_was_a_secret_is_withheld_after_its_rename_too() {
     commit(path);
     write(path, "conf", format!("TOKEN=hush2\n{}", numbered(20)));
     write(path, "plain", "told\n");
-    let id = commit(path);
-    let with_past = |renames: Vec<Rename>| {
-        let past = Past {
-            renames,
-            ..Past::default()
-        };
-        let asked = Asked {
-            past,
-            ..asked(path, &id)
-        };
-        ask(&asked).unwrap().text
-    };
-    let rename = |old_path: &str, path: &str| Rename {
-        path: path.to_owned(),
-        old_path: old_path.to_owned(),
-    };
-    let known = vec![rename("settings", "conf"), rename(".env", "settings")];
-    let text = with_past(known);
-    assert!(text.contains("b/conf\nwithheld: "), "{text}");
+    let text = whole(path, &commit(path));
+    assert!(text.contains("b/conf\nwithheld: it holds, or held"), "{text}");
     assert!(text.contains("+told") && !text.contains("hush"), "{text}");
-    // It is that past which says so.
-    let text = with_past(vec![rename("example", "conf"), rename(".env", "settings")]);
-    assert!(text.contains("+TOKEN=hush2"), "{text}");
 }
 
-/// What is collected of a repository.
-fn collected(folder: &Path) -> Past {
-    let lines = |arguments: &[&str]| -> Vec<String> {
-        let said = git(folder, arguments);
-        said.lines()
-            .filter(|line| !line.is_empty())
-            .map(str::to_owned)
-            .collect()
-    };
-    let renamed = [
-        "log",
-        "--all",
-        "--format=",
-        "-M",
-        "--diff-filter=R",
-        "--name-status",
-    ];
-    let rename = |line: &String| {
-        let mut words = line.split('\t').skip(1).map(str::to_owned);
-        Rename {
-            old_path: words.next().unwrap(),
-            path: words.next().unwrap(),
-        }
-    };
-    Past {
-        renames: lines(&renamed).iter().map(rename).collect(),
-        merges: lines(&["rev-list", "--all", "--min-parents=2"]),
-        paths: lines(&["log", "--all", "--format=", "--name-only"]),
+#[test]
+fn a_copy_of_a_secret_is_withheld_in_all_its_versions() {
+    let folder = repository();
+    let path = folder.path();
+    write(path, ".env", "TOKEN=hush1\n");
+    write(path, "copy in time", "TOKEN=hush1\n");
+    let with_copy = commit(path);
+    write(path, "copy", "TOKEN=hush1\n");
+    let copied = commit(path);
+    for n in 2..5 {
+        write(path, "copy", format!("TOKEN=hush{n}\n"));
+        let text = whole(path, &commit(path));
+        assert!(!text.contains("hush"), "{text}");
+    }
+    // And a copy of that.
+    write(path, "again", "TOKEN=hush4\n");
+    let again = commit(path);
+    write(path, "plain", "told\n");
+    let last = commit(path);
+    for id in [with_copy, copied, again] {
+        let text = whole(path, &id);
+        assert!(text.contains("withheld: ") && !text.contains("hush"), "{text}");
+    }
+    same(path, &last, &["+told"]);
+}
+
+#[test]
+fn what_another_branch_tells_of_a_secret_counts() {
+    let folder = repository();
+    let path = folder.path();
+    write(path, "plain", "told\n");
+    commit(path);
+    git(path, &["switch", "--quiet", "-c", "side"]);
+    write(path, ".env", "TOKEN=hush\n");
+    commit(path);
+    git(path, &["switch", "--quiet", "main"]);
+    write(path, "conf", "TOKEN=hush\n");
+    let text = whole(path, &commit(path));
+    assert!(text.contains("withheld: ") && !text.contains("hush"), "{text}");
+}
+
+#[test]
+fn what_says_nothing_makes_no_other_file_a_secret() {
+    let folder = repository();
+    let path = folder.path();
+    write(path, ".env", "");
+    write(path, "secrets.json", "{}\n");
+    write(path, "empty", "");
+    write(path, "package.json", "{}\n");
+    commit(path);
+    git(path, &["rm", "--quiet", ".env", "secrets.json"]);
+    write(path, "new", "told\n");
+    write(path, "empty", "told too\n");
+    write(path, "package.json", "{\"name\": \"told\"}\n");
+    let text = whole(path, &commit(path));
+    for line in ["+told", "+told too", "+{\"name\": \"told\"}"] {
+        assert!(text.lines().any(|said| said == line), "{line}: {text}");
     }
 }
 
@@ -487,28 +496,37 @@ fn what_was_a_secret_is_withheld_after_a_merge_renamed_it() {
         (asked(path, &later), ["b/settings", "b/sub/again"]),
         (asked(path, &latest), ["rename to conf", "rename from settings"]),
     ] {
-        let known = Asked {
-            past: collected(path),
-            ..asked
-        };
-        let text = ask(&known).unwrap().text;
+        let text = ask(&asked).unwrap().text;
         assert!(names.iter().all(|name| text.contains(name)), "{text}");
         assert!(!text.contains("hush"), "{text}");
     }
-    let later = Asked {
-        past: collected(path),
-        ..asked(path, &later)
-    };
-    assert!(ask(&later).unwrap().text.contains("+told"));
-    // It is the merges that say so.
-    let without = Asked {
-        past: Past {
-            merges: Vec::new(),
-            ..later.past.clone()
-        },
-        ..later
-    };
-    assert!(ask(&without).unwrap().text.contains("+TOKEN=hush3"));
+    assert!(whole(path, &later).contains("+told"));
+}
+
+#[test]
+fn a_secret_that_grew_while_it_was_renamed_is_one_still() {
+    let folder = repository();
+    let path = folder.path();
+    let grown = |secret: &str, n: usize| format!("{}{secret}{}", numbered(n), numbered(90));
+    write(path, ".env", "TOKEN=hush1\nPASSWORD=hush2");
+    write(path, "old.env", "TOKEN=hush3\r\nPASSWORD=hush4\r\n");
+    commit(path);
+    begin_merge(path);
+    git(path, &["mv", ".env", "merged"]);
+    write(path, "merged", grown("TOKEN=hush1\nPASSWORD=hush2\n", 30));
+    commit(path);
+    git(path, &["mv", "old.env", "moved"]);
+    write(path, "moved", grown("TOKEN=hush3\nPASSWORD=hush4\n", 40));
+    write(path, "plain", "told\n");
+    let moved = whole(path, &commit(path));
+    assert!(moved.contains("+told") && !moved.contains("hush"), "{moved}");
+    for secret in ["TOKEN=hush5\nPASSWORD=hush6\n", "TOKEN=hush7\nPASSWORD=hush8\n"] {
+        write(path, "merged", grown(secret, 10));
+        write(path, "moved", grown(secret, 20));
+        let text = whole(path, &commit(path));
+        assert_eq!(text.matches("\nwithheld: ").count(), 2, "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
 }
 
 #[test]
@@ -531,12 +549,7 @@ fn what_came_into_a_merge_with_a_parent_is_no_secret_of_another() {
     git(path, &["merge", "--quiet", "--no-ff", "-m", "Merge", "other"]);
     write(path, "example", format!("TOKEN=told\n{}", numbered(20)));
     let id = commit(path);
-    let known = Asked {
-        past: collected(path),
-        ..asked(path, &id)
-    };
-    assert_eq!(known.past.merges.len(), 2);
-    assert!(ask(&known).unwrap().text.contains("+TOKEN=told"));
+    assert!(whole(path, &id).contains("+TOKEN=told"));
 }
 
 #[test]
@@ -563,7 +576,7 @@ fn nothing_that_configuration_names_is_run() {
         commit: id,
         file: None,
         renames: HashMap::new(),
-        past: Past::default(),
+        history: Arc::default(),
         lines: 100,
     });
     assert!(made.unwrap().text.contains("+one"));
