@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash churn load writers bench bench-git bench-mcp bench-photos bench-queue bench-search bench-service bench-sql tidy lint fmt build-times clean
+.PHONY: help demo test crash churn load writers bench bench-git bench-mcp bench-photos bench-queue bench-search bench-serve bench-service bench-sql tidy lint fmt build-times clean
 
 export DKC_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dkc
 export CARGO_TARGET_DIR ?= $(DKC_CACHE)/target
@@ -91,11 +91,19 @@ bench-service: ## Measure the service as it is left alone: memory, CPU, writing,
 bench-search: ## Measure search beside ONNX Runtime, Chroma and FAISS; at first it embeds 60,000 texts, which takes long
 	@scripts/setup.sh bench
 	cargo build-dkc
-	cargo bench --workspace --profile dev --bench search -- fill static transformer near words large peers
+	cargo bench --workspace --profile dev --bench search -- fill enlarge peers
+	for what in static transformer near words large; do cargo bench --workspace --profile dev --bench search -- $$what; done
 	test -x $(DKC_CACHE)/searchpeers/bin/python || python3 -m venv $(DKC_CACHE)/searchpeers
 	$(DKC_CACHE)/searchpeers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: onnxruntime==1.32.0 tokenizers==0.23.3 numpy==2.4.6 chromadb==1.5.9 faiss-cpu==1.15.1
 	$(DKC_CACHE)/searchpeers/bin/python benches/search_peers.py
 	$(DKC_PYTHON) benches/search_service.py
+
+bench-serve: ## Measure how many pages of rows the gateway gives, beside FastAPI, Datasette and roapi
+	@scripts/setup.sh bench
+	cargo build-dkc
+	test -x $(DKC_CACHE)/servepeers/bin/python || python3 -m venv $(DKC_CACHE)/servepeers
+	$(DKC_CACHE)/servepeers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: pyarrow==26.0.1 fastapi==0.165.0 'uvicorn[standard]==0.54.0' asyncpg==0.32.0 orjson==3.13.0 datasette==0.65.5 roapi==0.12.7
+	$(DKC_CACHE)/servepeers/bin/python benches/serve_peers.py
 
 bench-sql: ## Measure how fast questions are answered, beside DuckDB over the same files
 	@scripts/setup.sh bench

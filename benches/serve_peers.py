@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures `dkc serve` beside what answers the same question over the same mails: `benches/serve_peers.py --lake DATA`.
+"""Measures `dkc serve` beside what answers the same question over the same mails.
 
-- In: a data directory with `emails`, the program (--dkc, else DKC, else that of `make demo`) and a token its gateway
-  takes (--token, else DKC_BENCH_TOKEN); wrk; PostgreSQL's programs; a Python with what stands below.
+- In: the program (--dkc, else DKC, else that of `make demo`); a data directory (--lake), else the 60,000 mails of
+  `make bench` are collected into one; wrk; PostgreSQL's programs; a Python with what stands below.
 - Out: a table on standard output; exit code 1 when an answer is not that of the mails.
 - The question: of one sender the newest 50 mails, six columns, as JSON. wrk rotates over the 200 most frequent senders,
   with one thread, which shares the cores with who is measured. Requests are made ahead, so Lua costs little.
@@ -12,8 +12,7 @@
 - Start is from spawn to the first answer to the question. Memory is VmRSS of all processes of the server.
 """
 
-# Debian packages: wrk, postgresql. Into a virtual environment of its own, then run this with its Python:
-#   pip install pyarrow fastapi 'uvicorn[standard]' asyncpg orjson datasette roapi
+# `make bench-serve` installs it: wrk and postgresql of Debian, the rest into a virtual environment of its own.
 import argparse
 import collections
 import contextlib
@@ -34,7 +33,7 @@ from urllib.parse import quote
 
 from measure import CORES, Failed
 from run import DKC
-from sql import files_of
+from sql import files_of, make_mails
 
 KEPT = {"_source": "source", "_item": "item"} | {name: name for name in (
     "message_id", "date", "from_name", "from_addr", "subject", "size_bytes", "attachment_count")}
@@ -164,14 +163,16 @@ def postgres(work, programs):
 
 
 def start_dkc(dkc, lake):
-    """The command of the gateway over the lake, of a port. DKC_BENCH_TOKEN is in its environment and in each request."""
+    """The command of the gateway over the lake, of a port."""
     return lambda port: [dkc, "--data", lake, "serve", "--listen", f"127.0.0.1:{port}", "--quiet"]
 
 
 def of_dkc(_work, options):
+    made = subprocess.run([options.dkc, "--data", options.lake, "token", "create", "bench", "--expires", "1d", "--json"],
+                          check=True, capture_output=True)
     yield Peer("dkc", start_dkc(options.dkc, options.lake),
                f"/api/v1/datasets/emails/rows?filter=from_addr:eq:{{}}&columns={'&columns='.join(ASKED)}&sort=-date&limit={LIMIT}", "/healthz",
-               {"Authorization": f"Bearer {os.environ.get('DKC_BENCH_TOKEN', '')}"})
+               {"Authorization": f"Bearer {json.loads(made.stdout)['token']}"})
 
 
 def of_fastapi(work, _options):
@@ -323,17 +324,14 @@ def compare(work, name, options):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--lake", type=pathlib.Path, required=True, help="a data directory of dkc with `emails`")
+    arguments.add_argument("--lake", type=pathlib.Path, help="a data directory of dkc with `emails`")
     arguments.add_argument("--only", default=",".join(PEERS), help="NAME,...: of %(default)s")
     arguments.add_argument("--seconds", type=int, default=10, help="of each load")
     arguments.add_argument("--dkc", type=pathlib.Path, default=DKC, help="the program")
-    arguments.add_argument("--token", help="one that the gateway takes, else DKC_BENCH_TOKEN")
     arguments.add_argument("--postgres", type=pathlib.Path, help="the directory of initdb",
                            default=max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), default=None))
     options = arguments.parse_args()
-    options.lake, options.dkc = options.lake.resolve(), options.dkc.resolve()
-    if options.token:
-        os.environ["DKC_BENCH_TOKEN"] = options.token
+    options.dkc = options.dkc.resolve()
     names = options.only.split(",")
     if unknown := set(names) - set(PEERS):
         arguments.error(f"--only knows {', '.join(PEERS)}, not {', '.join(unknown)}")
@@ -342,6 +340,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     others = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="dkc-bench-") as temporary:
+        options.lake = options.lake.resolve() if options.lake else make_mails(pathlib.Path(temporary) / "mails")
         work = Work(pathlib.Path(temporary), options.lake)
         lines = [compare(work, name, options) for name in names]
     print(f"{len(work.mails):,} mails, {options.seconds} seconds a load, {CORES} cores, load before {others:.1f}\n")

@@ -72,6 +72,7 @@ missing() {
   has mu || printf 'maildir-utils '
   has notmuch || printf 'notmuch '
   has mbsync || printf 'isync '
+  has wrk || printf 'wrk '
 }
 
 # A virtual environment with exactly scripts/requirements.txt; made anew when that file changes.

@@ -5,7 +5,7 @@
 //!   between calls that another process would lack.
 //! - Reading order: [`Options`] says what an agent is given, `catalogue` describes it, `call` does it, `answer` says it in
 //!   few words, `fence` marks what others wrote, `budget` keeps it short, `approval` asks the owner.
-//! - Not here: what the operations do; framing and versions of the protocol (rmcp).
+//! - Not here: what the operations do; versions of the protocol (rmcp).
 
 mod answer;
 mod approval;
@@ -16,7 +16,9 @@ mod complete;
 pub(crate) mod continuation;
 mod fence;
 mod http;
+mod lines;
 mod listing;
+mod message;
 mod options;
 mod prompts;
 mod provenance;
@@ -30,11 +32,13 @@ pub use options::Options;
 
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
+use lines::Lines;
 use rmcp::ServiceExt as _;
 use rmcp::service::ServerInitializeError;
 use secrecy::SecretString;
 use server::{Server, Whose};
 use std::sync::Arc;
+use stdio::Ends;
 use tokio_util::sync::CancellationToken;
 
 /// Why a conversation over standard input and output ended badly.
@@ -48,7 +52,8 @@ pub enum McpError {
     BrokeOff(#[from] tokio::task::JoinError),
 }
 
-/// Serves one agent over standard input and output until it leaves, or `stop`; with its token, until that is revoked.
+/// Serves one agent over standard input and output until it leaves, be it only by closing its ends, or `stop`; with its
+/// token, until that is revoked.
 ///
 /// # Errors
 /// [`McpError`].
@@ -67,12 +72,27 @@ pub async fn stdio(
         token,
     };
     let server = Server::new(gateway.clone(), own);
-    let ended = match server.serve_with_ct(stdio::ends(), stop).await {
+    let Ends {
+        input,
+        output,
+        left,
+        blocking,
+    } = stdio::ends();
+    let ending = stop.child_token();
+    let watched = ending.clone();
+    let watching = tokio::spawn(async move {
+        watched.run_until_cancelled(left).await;
+        watched.cancel();
+    });
+    let lines = Lines::new(input, output, ending.clone());
+    let ended = match server.serve_with_ct(lines, ending).await {
         Ok(running) => running.waiting().await.map(|_| ()).map_err(McpError::BrokeOff),
         // An agent that left, or a stop, before it began is no failure.
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => Ok(()),
         Err(error) => Err(McpError::Begin(Box::new(error))),
     };
+    watching.abort();
+    drop(blocking);
     gateway.stop.cancel();
     gateway.close();
     // It panics nowhere; if it did, the log says so.

@@ -13,7 +13,7 @@ mod events;
 mod format;
 pub(crate) mod guard;
 mod health;
-mod input;
+pub(crate) mod input;
 mod listen;
 mod openapi;
 mod pulse;

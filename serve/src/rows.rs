@@ -86,15 +86,29 @@ pub(crate) async fn found(
     query: Query,
     most: usize,
 ) -> Result<Answer, Problem> {
-    if let Some(why) = call.caller.view.not_searched(dataset) {
-        return Err(Problem::new(Kind::Forbidden, why));
-    }
+    searchable(&call.caller.view, dataset)?;
     let searcher = call.gateway.searcher().await.map_err(problem)?;
     let query = query.within(vec![dataset]);
     let answer = searcher
         .search(&query, Mode::Best, most, &TimeZone::system())
         .await;
     answer.map_err(problem)
+}
+
+/// Refuses to search a dataset of which the caller may not read all. What is asked of its rows before a search asks here
+/// first: to whom columns are masked, they would look as if nothing were in them.
+pub(crate) fn searchable(view: &View, dataset: &Dataset) -> Result<(), Problem> {
+    match view.not_searched(dataset) {
+        Some(why) => Err(Problem::new(Kind::Forbidden, why)),
+        None => Ok(()),
+    }
+}
+
+/// That a column is masked for the caller, as a note; nothing where it can be read, whether or not anything is in it.
+pub(crate) fn mask(view: &View, dataset: &Dataset, column: &str, what: &str) -> Option<String> {
+    let mut columns = dataset.all_columns();
+    let is_read = columns.any(|known| known.name == column && view.reads(known));
+    (!is_read).then(|| format!("{what} are masked for this token"))
 }
 
 /// Source and item of a hit.
@@ -138,6 +152,21 @@ mod tests {
             problem.detail.starts_with("`taken_after`: `soonish` is no date"),
             "{problem:?}"
         );
+    }
+
+    #[test]
+    fn what_is_masked_is_told_and_not_searched() {
+        let dataset = schemas::datasets::by_name("emails").unwrap();
+        let public = View {
+            hidden: Some(schemas::Privacy::Private),
+            ..View::default()
+        };
+        let note = |view: &View| mask(view, dataset, "folders", "the folders of mail");
+        let told = note(&public).unwrap();
+        assert_eq!(told, "the folders of mail are masked for this token");
+        assert_eq!(note(&View::default()), None);
+        assert_eq!(searchable(&public, dataset).unwrap_err().kind, Kind::Forbidden);
+        assert!(searchable(&View::default(), dataset).is_ok());
     }
 
     #[test]

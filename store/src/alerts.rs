@@ -22,6 +22,15 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+/// What alerts are about that are of no pipeline and no dataset: whoever finds one, it is the same one.
+pub const LAKE: &str = "lake";
+/// The disk of the data directory.
+pub const DISK: &str = "disk";
+/// The queue of runs.
+pub const QUEUE: &str = "queue";
+/// That nobody begins what is due. It names no pipeline.
+pub const SCHEDULES: &str = "schedules";
+
 /// What kind of thing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -24,6 +24,13 @@ const STATELESS: &str = "2026-07-28";
 /// Longer, and dkc hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What is no message, and the error that tells so.
+const NO_MESSAGES: [(&str, i64); 3] = [
+    ("{ this is not JSON", -32700),
+    ("[]", -32600),
+    (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, -32600),
+];
+
 /// What the tools may cost an agent that has not asked for more of them.
 const CATALOGUE_TOKENS: u64 = 2_500;
 
@@ -305,12 +312,73 @@ fn what_is_wrong_is_said_and_ends_nothing() {
     );
     assert!(near.to_string().contains("emails"), "{near}");
     assert_eq!(agent.ask("no/such/method", &json!({}))["error"]["code"], -32601);
-    // A line that is no JSON is no reason to leave.
-    agent.say("{ this is not JSON");
+    // A line that is no JSON, or no request, is told so, and is no reason to leave.
+    for (line, code) in NO_MESSAGES {
+        agent.say(line);
+        let told: Value = serde_json::from_str(&agent.line()).unwrap();
+        assert_eq!(told["error"]["code"], code, "{line}: {told}");
+        assert_eq!(
+            (&told["jsonrpc"], told.get("id")),
+            (&json!("2.0"), None),
+            "{line}"
+        );
+    }
     let listed = agent.call("list_datasets", &json!({}));
     let names = names(&listed["structuredContent"]["datasets"], "name");
     assert!(names.contains("emails"), "{listed}");
     assert_eq!(agent.end().0, Some(0));
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_told_over_http_as_over_stdio() {
+    let lab = gateway::lab();
+    let (served, dev) = Served::start(&lab);
+    for (text, code) in NO_MESSAGES {
+        let request = request(&served, &dev, "ping", json!({})).body(text);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 400, "{text}");
+        let told = message(response).await;
+        assert_eq!(told["error"]["code"], code, "{text}: {told}");
+        assert_eq!(
+            (&told["jsonrpc"], told.get("id")),
+            (&json!("2.0"), None),
+            "{text}"
+        );
+    }
+    // What is not said to be JSON is not looked at.
+    let request = served
+        .client
+        .post(format!("{}/mcp", served.url))
+        .bearer_auth(&dev);
+    let request = request.header(ACCEPT, "application/json, text/event-stream");
+    let request = request.header(CONTENT_TYPE, "text/plain").body("{");
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 415);
+}
+
+#[test]
+fn it_ends_when_nobody_reads_what_it_says() {
+    let lab = gateway::lab();
+    let mut child = lab
+        .command::<&str>(&[], &["mcp"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    input.write_all(b"at work?\n").unwrap();
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.contains("-32700"), "{line}");
+    drop(out);
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait()));
+    let status = ended
+        .recv_timeout(PATIENCE)
+        .expect("it stays, and nobody reads it");
+    assert_eq!(status.unwrap().code(), Some(0));
+    // Its input was open all the time.
+    drop(input);
 }
 
 #[test]

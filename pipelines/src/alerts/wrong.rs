@@ -7,7 +7,7 @@ use super::text::{moment, quoted};
 use super::{Budget, Watched};
 use schemas::Instant;
 use std::path::PathBuf;
-use store::alerts::{Alert, AlertKind, ColumnsChanged, Waiting};
+use store::alerts::{Alert, AlertKind, ColumnsChanged, DISK, LAKE, QUEUE, Waiting};
 use store::lake::lost::MOST_LOST;
 
 /// What of the lake is lost, where files are.
@@ -121,7 +121,7 @@ pub(super) fn too_long(budget: &Budget, run: &str, most: u64) -> Alert {
         ..alert(
             AlertKind::Budget,
             name,
-            format!("its run {run} takes longer than the {most} minutes of its budget"),
+            format!("its run {run} takes longer than the {most} min of its budget"),
             format!(
                 "look at `dkc runs show {run}`, which says where the time goes, or raise `most_minutes_per_run` of `{name}`"
             ),
@@ -133,7 +133,7 @@ pub(super) fn too_long(budget: &Budget, run: &str, most: u64) -> Alert {
 pub(super) fn disk_full(least_free: u64) -> Alert {
     alert(
         AlertKind::DiskFull,
-        "disk",
+        DISK,
         format!("less than {least_free} % of the disk of the data directory is free"),
         "make room on it, or run `dkc compact`, which removes old snapshots".to_owned(),
     )
@@ -143,7 +143,7 @@ pub(super) fn disk_full(least_free: u64) -> Alert {
 pub(super) fn lake_unreadable() -> Alert {
     alert(
         AlertKind::Unreadable,
-        "lake",
+        LAKE,
         "its catalog cannot be read, so that nothing is collected and answers are old".to_owned(),
         "run `dkc doctor`, then `dkc verify`; the log of the service says why".to_owned(),
     )
@@ -202,7 +202,7 @@ pub(super) fn stalled(waiting: &Waiting) -> Alert {
     let Waiting { pipeline, run, since } = waiting;
     alert(
         AlertKind::Stalled,
-        "queue",
+        QUEUE,
         format!(
             "no worker takes what waits: the run {run} of `{pipeline}` could begin since {}",
             moment(*since)

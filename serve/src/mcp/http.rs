@@ -4,14 +4,17 @@
 //!   9728). `Host` and `Origin` are checked before, for all of the gateway.
 //! - Not here: the protocol (rmcp).
 
+use super::message;
 use super::server::{Server, Whose};
 use crate::dispatcher::Gateway;
 use crate::operation::Face;
 use crate::problem::Kind;
-use crate::rest::{guard, reply};
+use crate::rest::{guard, input, reply};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -54,7 +57,7 @@ async fn authenticate(State(gateway): State<Arc<Gateway>>, request: Request, nex
     match guard::caller(&gateway, &parts).await {
         Ok(caller) => {
             parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
+            answered(&gateway, parts, body, next).await
         }
         Err(problem) => {
             let id = guard::id_of(&parts.headers);
@@ -72,6 +75,26 @@ async fn authenticate(State(gateway): State<Arc<Gateway>>, request: Request, nex
             }
             answer
         }
+    }
+}
+
+/// The answer to a request of whom is known. rmcp says of what is no message that its media type is wrong; that is answered as
+/// over standard input, with an error of JSON-RPC (MCP 2026-07-28, Transports, §Sending Messages).
+async fn answered(gateway: &Gateway, parts: Parts, body: Body, next: Next) -> Response {
+    let body = match input::body_of(body, gateway.config.body_bytes).await {
+        Ok(body) => body,
+        Err(problem) => return reply::problem(&problem, &guard::id_of(&parts.headers)),
+    };
+    let is_json = input::is_json(&parts.headers);
+    let answer = next.run(Request::from_parts(parts, body.clone().into())).await;
+    if !is_json || answer.status() != StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        return answer;
+    }
+    match message::read(&body) {
+        Err(Some(refused)) => (StatusCode::BAD_REQUEST, axum::Json(refused)).into_response(),
+        // A notification is never answered, but one that cannot be taken is an error of HTTP.
+        Err(None) => StatusCode::BAD_REQUEST.into_response(),
+        Ok(_) => answer,
     }
 }
 

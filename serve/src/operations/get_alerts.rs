@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use schemas::View;
 use schemas::datasets::runs::{Run, RunState};
 use serde::{Deserialize, Serialize};
-use store::alerts::{AlertKind as Stored, Expected, Wrong};
+use store::alerts::{AlertKind as Stored, DISK, Expected, LAKE, QUEUE, Wrong};
 
 /// Below this part of 100 a disk is nearly full.
 const LEAST_FREE: u64 = 5;
@@ -28,11 +28,6 @@ const MOST_RUNS: u32 = 50;
 
 /// Characters of an error that are told; `get_run` has all of it.
 const MOST_ERROR: usize = 500;
-
-/// What alerts are about that are of no pipeline and no dataset, as the service that watches names it.
-const LAKE: &str = "lake";
-const DISK: &str = "disk";
-const QUEUE: &str = "queue";
 
 /// The operation.
 pub(crate) const OPERATION: Operation = Operation {
@@ -235,9 +230,10 @@ fn of_queue(head: &Head, now: Timestamp) -> Option<Alert> {
 fn of_runs(pipeline: &Pipeline, runs: &[Run]) -> Option<Alert> {
     // One that was skipped says nothing of how they fare.
     let is_over = |run: &&Run| run.state.is_over() && run.state != RunState::Skipped;
-    let last = runs.iter().find(is_over)?;
-    let failed = runs.iter().filter(is_over);
-    let first = failed.take_while(|run| run.state == RunState::Failed).last()?;
+    let over = runs.iter().filter(is_over);
+    let mut failed = over.take_while(|run| run.state == RunState::Failed);
+    let last = failed.next()?;
+    let first = failed.last().unwrap_or(last);
     let name = &pipeline.name;
     let error = last.error.as_deref();
     Some(Alert {

@@ -4,7 +4,7 @@ use super::search_photos::by_clock;
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
 use crate::problem::Problem;
-use crate::rows::select;
+use crate::rows::{mask, select};
 use crate::toolset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,8 @@ struct AlbumList {
     albums: Vec<Album>,
     /// Whether there are more.
     is_cut: bool,
+    /// What could not be told.
+    notes: Vec<String>,
 }
 
 /// An album.
@@ -71,7 +73,8 @@ struct AlbumRow {
 }
 
 async fn list(call: Call<'_>, _: ListAlbums) -> Result<AlbumList, Problem> {
-    visible("photos", &call.caller.view)?;
+    let view = &call.caller.view;
+    let dataset = visible("photos", view)?;
     let text = format!(
         "SELECT folder, max(album) AS album, count(*) AS photos, min(taken_at) AS oldest, max(taken_at) AS newest
          FROM (SELECT regexp_replace(path, '/[^/]*$', '') AS folder, album, taken_at FROM photos)
@@ -88,8 +91,10 @@ async fn list(call: Call<'_>, _: ListAlbums) -> Result<AlbumList, Problem> {
         from: row.oldest.as_deref().map(by_clock),
         until: row.newest.as_deref().map(by_clock),
     });
+    let notes = mask(view, dataset, "path", "the folders of photos");
     Ok(AlbumList {
         albums: albums.collect(),
         is_cut,
+        notes: notes.into_iter().collect(),
     })
 }

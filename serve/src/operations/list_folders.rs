@@ -3,7 +3,7 @@
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
 use crate::problem::Problem;
-use crate::rows::select;
+use crate::rows::{mask, select};
 use crate::toolset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,8 @@ struct FolderList {
     folders: Vec<Folder>,
     /// Whether there are more.
     is_cut: bool,
+    /// What could not be told.
+    notes: Vec<String>,
 }
 
 /// A folder.
@@ -57,7 +59,8 @@ struct Folder {
 }
 
 async fn list(call: Call<'_>, _: ListFolders) -> Result<FolderList, Problem> {
-    visible("emails", &call.caller.view)?;
+    let view = &call.caller.view;
+    let dataset = visible("emails", view)?;
     let text = format!(
         "SELECT folder, count(*) AS messages, max(date) AS newest
          FROM (SELECT unnest(folders) AS folder, date FROM emails) GROUP BY folder ORDER BY folder LIMIT {}",
@@ -66,7 +69,12 @@ async fn list(call: Call<'_>, _: ListFolders) -> Result<FolderList, Problem> {
     let mut folders: Vec<Folder> = select(call, text, Parameters::new()).await?;
     let is_cut = folders.len() > MOST;
     folders.truncate(MOST);
-    Ok(FolderList { folders, is_cut })
+    let notes = mask(view, dataset, "folders", "the folders of mail");
+    Ok(FolderList {
+        folders,
+        is_cut,
+        notes: notes.into_iter().collect(),
+    })
 }
 
 /// The names of the folders.

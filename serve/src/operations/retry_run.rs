@@ -46,7 +46,7 @@ async fn retry(call: Call<'_>, input: RetryRun) -> Result<AskedRun, Problem> {
     let runs = call.gateway.lake.store().runs();
     let run = known(runs, &input.run).await?;
     let pipelines = &call.gateway.config.pipelines;
-    configured(pipelines, &call.caller.view, run.pipeline.as_str()).map_err(|_| {
+    configured(pipelines, run.pipeline.as_str()).map_err(|_| {
         let detail = format!(
             "its pipeline `{}` is not in the configuration any more",
             run.pipeline

@@ -8,7 +8,7 @@ use super::list_folders::folder_names;
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
 use crate::problem::{Kind, Problem};
-use crate::rows::{condition, found, given, place, said, select, several, wanted};
+use crate::rows::{condition, found, given, place, said, searchable, select, several, wanted};
 use crate::toolset;
 use arrow::compute::cast;
 use arrow_array::StringArray;
@@ -166,7 +166,7 @@ async fn search(call: Call<'_>, input: SearchEmails) -> Result<FoundEmails, Prob
     };
     Ok(FoundEmails {
         hits: shown(call, answer.hits).await?,
-        notes: answer.notes,
+        notes: call.gateway.told(answer.notes),
     })
 }
 
@@ -178,6 +178,7 @@ async fn in_folder(
     folder: &str,
     limit: usize,
 ) -> Result<Answer, Problem> {
+    searchable(&call.caller.view, dataset)?;
     let mut held = Held::of(call, folder).await?;
     if held.places().is_empty() {
         let names = folder_names(call).await?;

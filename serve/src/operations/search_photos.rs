@@ -6,7 +6,7 @@
 use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse};
 use crate::problem::{Kind, Problem};
-use crate::rows::{condition, found, given, place, said, select, several, wanted};
+use crate::rows::{condition, found, given, place, said, searchable, select, several, wanted};
 use crate::toolset;
 use schemars::JsonSchema;
 use schemas::Operator;
@@ -166,6 +166,7 @@ async fn search(call: Call<'_>, input: SearchPhotos) -> Result<FoundPhotos, Prob
         }
     }
     if let Some(album) = said(input.album.as_ref()) {
+        searchable(&call.caller.view, dataset)?;
         let folders = folders_of(call, album).await?;
         asked.extend(Query::any(
             folders.iter().map(|folder| directly_in(folder)).collect(),

@@ -11,8 +11,8 @@ use crate::problem::Problem;
 use crate::toolset;
 use jiff::Timestamp;
 use schemars::JsonSchema;
+use schemas::SourceName;
 use schemas::datasets::runs::{Run, Trigger};
-use schemas::{SourceName, View};
 use serde::{Deserialize, Serialize};
 use store::queue::{Asked, Queue, Request};
 use store::runs::Runs;
@@ -84,7 +84,7 @@ impl AskedRun {
 
 async fn start(call: Call<'_>, input: StartRun) -> Result<AskedRun, Problem> {
     let pipelines = &call.gateway.config.pipelines;
-    let pipeline = configured(pipelines, &call.caller.view, &input.pipeline)?;
+    let pipeline = configured(pipelines, &input.pipeline)?;
     if input.once.iter().any(|once| once.contains(char::is_control)) {
         return Err(Problem::unprocessable(
             "`once` must be without control characters",
@@ -94,17 +94,12 @@ async fn start(call: Call<'_>, input: StartRun) -> Result<AskedRun, Problem> {
     ask(&call.gateway.queue, runs, pipeline, &input, &call.caller.who).await
 }
 
-/// The pipeline of a name, if the configuration has it and the caller may know.
-pub(super) fn configured<'a>(
-    pipelines: &'a [Pipeline],
-    view: &View,
-    name: &str,
-) -> Result<&'a Pipeline, Problem> {
-    // Their names tell what there is, which somebody who may not see all must not learn.
-    let shown = || pipelines.iter().filter(|_| view.datasets.is_none());
-    let found = shown().find(|pipeline| pipeline.name == name);
+/// The pipeline of a name, if the configuration has it. Whoever may see some datasets only does not come here: what begins
+/// runs is of all ([`Operation::is_of_all`]).
+pub(super) fn configured<'a>(pipelines: &'a [Pipeline], name: &str) -> Result<&'a Pipeline, Problem> {
+    let found = pipelines.iter().find(|pipeline| pipeline.name == name);
     found.ok_or_else(|| {
-        let names = shown().map(|pipeline| pipeline.name.as_str());
+        let names = pipelines.iter().map(|pipeline| pipeline.name.as_str());
         Problem::not_found("pipeline", name, names)
     })
 }
@@ -154,7 +149,6 @@ mod tests {
     use super::*;
     use crate::problem::Kind;
     use schemas::Role;
-    use std::collections::BTreeSet;
     use std::time::Duration;
 
     fn pipeline() -> Pipeline {
@@ -250,19 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pipeline_that_is_not_there_or_not_shown_is_the_same() {
+    fn a_pipeline_that_is_not_there_is_told_with_the_nearest() {
         let pipelines = [pipeline()];
-        let all = View::default();
-        assert_eq!(configured(&pipelines, &all, "mail").unwrap().name, "mail");
-        let near = configured(&pipelines, &all, "mial").unwrap_err();
+        assert_eq!(configured(&pipelines, "mail").unwrap().name, "mail");
+        let near = configured(&pipelines, "mial").unwrap_err();
         assert_eq!(near.kind, Kind::NotFound);
         assert!(near.detail.contains("did you mean `mail`?"), "{}", near.detail);
-        let some = View {
-            datasets: Some(BTreeSet::from(["emails".to_owned(), "runs".to_owned()])),
-            ..View::default()
-        };
-        let hidden = configured(&pipelines, &some, "mail").unwrap_err();
-        assert_eq!(hidden, configured(&[], &all, "mail").unwrap_err());
     }
 
     #[test]

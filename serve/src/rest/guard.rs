@@ -32,8 +32,11 @@ const API: &str = "/api/";
 /// What a proxy proves itself with, where others share its address.
 const PROXY_SECRET: HeaderName = HeaderName::from_static("x-dkc-proxy-secret");
 
+/// Says which pages may use an answer that they do not read, as a script or a picture (Fetch §3.7).
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
 /// What every answer says of itself, unless it says otherwise.
-static HEADERS: [(HeaderName, HeaderValue); 5] = [
+static HEADERS: [(HeaderName, HeaderValue); 6] = [
     (
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -48,6 +51,8 @@ static HEADERS: [(HeaderName, HeaderValue); 5] = [
         header::CACHE_CONTROL,
         HeaderValue::from_static("private, no-cache"),
     ),
+    // A page of another site could have its reader's browser fetch a script, and run it, where a proxy's cookie lets it in.
+    (RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 
 /// What all requests pass: one layer, as each makes all within it be copied for every request. It gives a request an id of
@@ -58,13 +63,11 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let id = Uuid::now_v7().simple().to_string();
-    let header = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"));
+    let (id, header) = new_id();
     request.headers_mut().insert(REQUEST_ID, header.clone());
     request.extensions_mut().insert(pulse);
-    let refused = refused(&gateway, &request, &id);
-    let mut answer = match refused {
-        Some(refused) => refused,
+    let mut answer = match refused(&gateway, &request) {
+        Some(problem) => reply::problem(&problem, &id),
         None => {
             let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
             answered.unwrap_or_else(|panic| {
@@ -89,6 +92,13 @@ pub(super) async fn pass(
     answer
 }
 
+/// An id for a request, and the header that tells it.
+pub(super) fn new_id() -> (String, HeaderValue) {
+    let id = Uuid::now_v7().simple().to_string();
+    let header = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"));
+    (id, header)
+}
+
 /// Adds what every answer says of itself.
 pub(super) fn dress(answer: &mut Response) {
     for (name, value) in &HEADERS {
@@ -102,10 +112,10 @@ pub(crate) fn id_of(headers: &HeaderMap) -> String {
     id.unwrap_or("-").to_owned()
 }
 
-/// The answer to a request of this id that another site's page sent.
-pub(super) fn refused(gateway: &Gateway, request: &Request, id: &str) -> Option<Response> {
+/// Why a request is refused before it is read: another site's page sent it.
+pub(super) fn refused(gateway: &Gateway, request: &Request) -> Option<Problem> {
     let detail = foreign(gateway, request.headers(), request.uri())?;
-    Some(reply::problem(&Problem::new(Kind::Forbidden, detail), id))
+    Some(Problem::new(Kind::Forbidden, detail))
 }
 
 /// Why a request is not for this gateway.

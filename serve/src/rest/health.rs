@@ -54,10 +54,17 @@ pub(super) fn begin() {
     LazyLock::force(&METRICS);
 }
 
-/// It lives. Neither the log nor the audit has it, so it has no id.
+/// It lives. Neither the log nor the audit has it, so it has no id; a problem has one, as every problem.
 pub(super) async fn alive(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let refused = guard::refused(&gateway, &request, "-");
-    let mut answer = refused.unwrap_or_else(|| "ok\n".into_response());
+    let mut answer = match guard::refused(&gateway, &request) {
+        None => "ok\n".into_response(),
+        Some(problem) => {
+            let (id, header) = guard::new_id();
+            let mut answer = reply::problem(&problem, &id);
+            answer.headers_mut().insert(guard::REQUEST_ID, header);
+            answer
+        }
+    };
     guard::dress(&mut answer);
     answer
 }

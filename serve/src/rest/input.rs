@@ -8,6 +8,7 @@ use crate::operation::{Method, Operation};
 use crate::problem::{Kind, Problem};
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, header};
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -125,28 +126,36 @@ pub(super) async fn of(
     })
 }
 
-/// The object in a body; none where nothing is in it, of whatever kind it is said to be.
-async fn json_of(headers: &HeaderMap, body: Body, most_bytes: usize) -> Result<Map<String, Value>, Problem> {
+/// A body, of so many bytes at most.
+pub(crate) async fn body_of(body: Body, most_bytes: usize) -> Result<Bytes, Problem> {
     let bytes = tokio::time::timeout(BODY, to_bytes(body, most_bytes)).await;
     let bytes = bytes.map_err(|_| Problem::new(Kind::RequestTimeout, "the body did not come in time"))?;
-    let bytes = bytes.map_err(|_| {
+    bytes.map_err(|_| {
         Problem::new(
             Kind::TooLarge,
             format!("the body has more than {most_bytes} bytes, or broke off"),
         )
-    })?;
-    if bytes.is_empty() {
-        return Ok(Map::new());
-    }
+    })
+}
+
+/// Whether a body is said to be JSON.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
         .unwrap_or_default();
-    let is_json = kind
-        .split(';')
+    kind.split(';')
         .next()
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-    if !is_json {
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The object in a body; none where nothing is in it, of whatever kind it is said to be.
+async fn json_of(headers: &HeaderMap, body: Body, most_bytes: usize) -> Result<Map<String, Value>, Problem> {
+    let bytes = body_of(body, most_bytes).await?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    if !is_json(headers) {
         return Err(Problem::new(
             Kind::UnsupportedMediaType,
             "send JSON, with `Content-Type: application/json`",

@@ -34,9 +34,6 @@ const PIECES: usize = 4;
 /// A client that reads nothing for so long has left: its turn is for others.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// Says which pages may use an answer that they do not read, as a script or a picture (Fetch §3.7).
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-
 /// That a client has the answer of this name already.
 pub(super) fn not_modified(tag: &Tag) -> Response {
     let mut answer = response(StatusCode::NOT_MODIFIED, None, Body::empty());
@@ -119,10 +116,6 @@ fn waiting(approval: &Approval) -> Problem {
 fn response(status: StatusCode, media_type: Option<&'static str>, body: Body) -> Response {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
-    // A page of another site could have its reader's browser fetch a script, and run it, where a proxy's cookie lets it in.
-    answer
-        .headers_mut()
-        .insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     if let Some(media_type) = media_type {
         answer
             .headers_mut()
@@ -383,7 +376,6 @@ mod tests {
             assert_eq!(header(CONTENT_TYPE), told);
             assert!(header(CONTENT_DISPOSITION).starts_with(how), "{media_type}");
             assert!(header(CONTENT_SECURITY_POLICY).starts_with("sandbox;"));
-            assert_eq!(header(RESOURCE_POLICY), "same-origin");
         }
     }
 }

@@ -5,7 +5,7 @@
 //!   Out: what is wrong at a moment, also where no service has looked.
 //! - Not here: how the service finds it, and when it tells whom (`pipelines::alerts`).
 
-use super::{Alert, AlertKind, AlertLog, Open};
+use super::{Alert, AlertKind, AlertLog, Open, SCHEDULES};
 use crate::error::StoreError;
 use crate::queue::{Decided, Queue};
 use jiff::{SignedDuration, Timestamp};
@@ -20,9 +20,6 @@ pub const TOLD_AT: i64 = 3;
 
 /// A service that is at work decides what becomes of a time sooner than this. In microseconds.
 const PATIENCE: i64 = 2 * 60 * 1_000_000;
-
-/// What the alert that nobody begins what is due is about. It names no pipeline.
-const SCHEDULES: &str = "schedules";
 
 /// What the configuration expects of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -14,12 +14,19 @@ use crate::error::with_causes;
 use jiff::tz::TimeZone;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 /// Hits that the model reads where fewer are asked for, and at most.
 const READ: (usize, usize) = (20, 50);
+
+/// A model that cannot be used fails for each search: the log has it once in so long.
+const LOGGED: Duration = Duration::from_secs(60 * 60);
+
+/// When the log had it last.
+static LOGGED_AT: std::sync::Mutex<Option<Instant>> = std::sync::Mutex::new(None);
 
 /// The model that the configuration names; opened when it is first needed.
 #[derive(Debug)]
@@ -92,7 +99,7 @@ impl Searcher {
         let wanted = query.wanted();
         let mut texts = Vec::new();
         if let Err(error) = Reranker::look_for(&reranker.models, &reranker.name) {
-            answer.notes.push(format!("not reranked: {error}"));
+            answer.notes.push(failed(&error));
         } else if wanted.is_empty() {
             let note = "not reranked: operators alone say nothing to read texts for";
             answer.notes.push(note.to_owned());
@@ -147,9 +154,8 @@ impl Candidates {
     /// # Errors
     /// [`SearchError::Thread`] when the program is ending.
     pub async fn reranked(self) -> Result<Answer, SearchError> {
-        let (mut answer, failed) = self.read().await?;
-        let note = failed.map(|error| format!("not reranked: {}", with_causes(&error)));
-        answer.notes.extend(note);
+        let (mut answer, error) = self.read().await?;
+        answer.notes.extend(error.as_ref().map(failed));
         Ok(answer)
     }
 
@@ -177,6 +183,25 @@ impl Candidates {
         answer.hits.truncate(self.most);
         Ok((answer, failed))
     }
+}
+
+/// Notes that the model cannot be used, for whoever asked and, in the log, for whoever can mend it.
+fn failed(error: &EmbedError) -> String {
+    let why = with_causes(error);
+    let mut logged_at = LOGGED_AT.lock().unwrap_or_else(PoisonError::into_inner);
+    if is_due(&mut logged_at, Instant::now()) {
+        tracing::warn!(why, "searches are not reranked");
+    }
+    format!("not reranked: {why}")
+}
+
+/// Whether the log is to have it now, which it then has.
+fn is_due(logged_at: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = logged_at.is_none_or(|at| now.saturating_duration_since(at) >= LOGGED);
+    if is_due {
+        *logged_at = Some(now);
+    }
+    is_due
 }
 
 /// Puts the first hits in the order of their scores. Equal ones, and the hits behind them, stay as they are.
@@ -231,6 +256,16 @@ mod tests {
         ];
         assert_eq!(told, wanted.map(|(title, score)| (title.to_owned(), score)));
         in_order(&mut [], &[1.0]);
+    }
+
+    #[test]
+    fn a_model_that_fails_for_each_search_is_in_the_log_once_in_a_while() {
+        let (mut logged_at, began) = (None, Instant::now());
+        let logged = [0, 1, 3_599, 3_600, 3_601].map(|second| {
+            let now = began + Duration::from_secs(second);
+            is_due(&mut logged_at, now)
+        });
+        assert_eq!(logged, [true, false, false, true, false]);
     }
 
     #[test]
