@@ -1,14 +1,13 @@
 //! Vectors in memory, in whole numbers of 16 bits: the upper halves are compared with all of a query, the lower ones
-//! only where the upper ones came close. Of very many the upper ones alone are there. Of many, those are compared whose signs
-//! are most like the query's: a number of a vector is a bit there.
+//! only where the upper ones came close. Of very many the upper ones alone are there.
 //!
 //! - In: vectors of length 1 with a key each. Out: the places of those nearest to another.
 //! - Not here: what the vectors stand for (`hot`).
 
 use hashbrown::HashMap;
 use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
-use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
-use simsimd::{BinarySimilarity as _, SpatialSimilarity as _};
+use rayon::slice::ParallelSlice as _;
+use simsimd::SpatialSimilarity as _;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::iter::repeat;
@@ -23,12 +22,6 @@ const SHARE: usize = 4_096;
 /// another without them.
 const MOST_WHOLE: usize = 200_000;
 
-/// Of more vectors than this, signs are compared first.
-const MANY: usize = 16_384;
-
-/// The part of them whose upper halves are compared then. Of the ten nearest 0.998 are among it, and 0.992 among half of it.
-const PART: usize = 16;
-
 /// The first half of a digest.
 pub(super) type Key = [u8; 16];
 
@@ -41,8 +34,6 @@ pub(super) struct Planes {
     /// Of all vectors or of none.
     low: Vec<i8>,
     has_low: bool,
-    /// Whether each number is above 0, as a bit, in whole bytes a vector.
-    signs: Vec<u8>,
     steps: Vec<f32>,
     places: HashMap<Key, u32>,
 }
@@ -80,7 +71,6 @@ impl Planes {
             high: Vec::with_capacity(vectors * dimension),
             low: Vec::with_capacity(if has_low { vectors * dimension } else { 0 }),
             has_low,
-            signs: Vec::with_capacity(vectors * dimension.div_ceil(8)),
             steps: Vec::with_capacity(vectors),
             places: HashMap::with_capacity(vectors),
         }
@@ -107,7 +97,6 @@ impl Planes {
         self.places.insert(key, place);
         let (step, halves) = halves(vector);
         self.steps.push(step);
-        self.signs.extend(signs(vector));
         for (high, low) in halves {
             self.high.push(high);
             if self.has_low {
@@ -125,9 +114,7 @@ impl Planes {
         let high: Vec<i8> = query_halves.map(|(high, _)| high).collect();
         // The upper halves may put a vector a little too low.
         let candidates = 4 * most + 32;
-        let like = (among.is_none() && self.len() > MANY)
-            .then(|| self.like(query, (self.len() / PART).max(16 * candidates)));
-        let parts: Vec<Best> = match among.or(like.as_deref()) {
+        let parts: Vec<Best> = match among {
             Some(places) => places
                 .par_chunks(SHARE)
                 .map(|places| self.best(&high, candidates, places.iter().copied()))
@@ -154,35 +141,6 @@ impl Planes {
         exact.sort_unstable_by(|a, b| b.cmp(a));
         exact.truncate(most);
         exact
-    }
-
-    /// The places of at least so many vectors whose signs are most like those of a query; all that are as like as the last.
-    fn like(&self, query: &[f32], wanted: usize) -> Vec<u32> {
-        let query: Vec<u8> = signs(query).collect();
-        let mut distances = vec![u16::MAX; self.len()];
-        distances
-            .par_chunks_mut(SHARE)
-            .zip(self.signs.par_chunks(SHARE * query.len()))
-            .for_each(|(distances, vectors)| {
-                for (distance, vector) in distances.iter_mut().zip(vectors.chunks_exact(query.len())) {
-                    *distance = u8::hamming(&query, vector).map_or(u16::MAX, |bits| bits as u16);
-                }
-            });
-        let mut counts = vec![0_usize; self.dimension + 1];
-        for distance in &distances {
-            if let Some(count) = counts.get_mut(usize::from(*distance)) {
-                *count += 1;
-            }
-        }
-        let mut within = 0;
-        let last = counts.iter().position(|count| {
-            within += count;
-            within >= wanted
-        });
-        let last = last.unwrap_or(self.dimension);
-        let places = (0..).zip(&distances);
-        let like = places.filter(|(_, distance)| usize::from(**distance) <= last);
-        like.map(|(place, _)| place).collect()
     }
 
     fn best(&self, query: &[i8], candidates: usize, places: impl Iterator<Item = u32>) -> Best {
@@ -234,15 +192,6 @@ fn rough(query: &[i8], vector: &[i8], step: f32, place: u32) -> Near {
         place,
         product: product as f32 * step,
     }
-}
-
-/// Which numbers are above 0, as bits.
-fn signs(vector: &[f32]) -> impl Iterator<Item = u8> {
-    let byte = |numbers: &[f32]| {
-        let bits = numbers.iter().enumerate();
-        bits.fold(0, |byte, (at, number)| byte | u8::from(*number > 0.0) << at)
-    };
-    vector.chunks(8).map(byte)
 }
 
 /// A vector's step, and its numbers in steps, as halves.
@@ -358,30 +307,6 @@ mod tests {
             let nearest = planes.nearest(vector, 1, None);
             assert_eq!(nearest[0].place, place);
             assert!((nearest[0].product - 1.0).abs() < 0.02, "{nearest:?}");
-        }
-    }
-
-    #[test]
-    fn of_many_the_signs_tell_which_are_compared() {
-        let mut next = random();
-        let vectors: Vec<_> = (0..=MANY)
-            .map(|_| unit((0..60).map(|_| next()).collect()))
-            .collect();
-        let mut planes = Planes::new(60, vectors.len());
-        for (place, vector) in (0..).zip(&vectors) {
-            planes.push(key(place), vector);
-        }
-        let like = planes.like(&vectors[7], 1_000);
-        assert!(
-            (1_000..MANY / 4).contains(&like.len()) && like.contains(&7),
-            "{}",
-            like.len()
-        );
-        for place in [0, 7, MANY] {
-            // As near as a question is to what answers it.
-            let near = vectors[place].iter().map(|number| number + 0.1 * next());
-            let nearest = planes.nearest(&unit(near.collect()), 3, None);
-            assert_eq!(nearest[0].place as usize, place);
         }
     }
 
