@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 
 from measure import CORES, Failed
 from run import DKC
-from serve_peers import megabytes, stop
+from serve_peers import make_token, megabytes, stop
 
 CACHE = pathlib.Path(os.environ.get("DKC_CACHE") or pathlib.Path.home() / ".cache/dkc")
 CORPUS = pathlib.Path(os.environ.get("DKC_CORPUS") or CACHE / "corpus/package/data")
@@ -273,16 +273,11 @@ def make_database(path, dkc, lake):
 
 
 def peers(work, lake, options):
-    def token():
-        made = subprocess.run([options.dkc, "--data", lake, "token", "create", "bench", "--json"], check=True,
-                              stdout=subprocess.PIPE, text=True)
-        return json.loads(made.stdout)["token"]
-
     def of_dkc(word):
         return "search", {"q": word, "mode": "words", "limit": 10}
 
     if "dkc" in options.only:
-        base, made = [options.dkc, "--data", lake], token()
+        base, made = [options.dkc, "--data", lake], make_token(options.dkc, lake)
         # Without a token an agent over stdio may ask only so often.
         yield Peer("dkc", [*base, "mcp", "--token", "env:DKC_BENCH_TOKEN"],
                    lambda port: ([*base, "serve", "--listen", f"127.0.0.1:{port}", "--quiet"], {}),

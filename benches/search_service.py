@@ -23,7 +23,7 @@ from urllib.parse import urlencode, urlsplit
 from measure import Failed
 from mcp_peers import percentiles
 from run import DKC
-from serve_peers import megabytes, stop
+from serve_peers import make_token, megabytes, stop
 from service import read_object
 from sql import make_mails
 
@@ -50,7 +50,7 @@ def questions(data):
 @contextlib.contextmanager
 def serving(data):
     """The address, a token and the process of a gateway."""
-    token = said(data, "token", "create", "bench", "--expires", "1d")["token"]
+    token = make_token(DKC, data)
     with tempfile.TemporaryFile("w+") as log:
         command = [DKC, "--data", data, "--json", "serve", "--listen", "127.0.0.1:0", "--no-runs"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)

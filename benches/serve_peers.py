@@ -167,12 +167,17 @@ def start_dkc(dkc, lake):
     return lambda port: [dkc, "--data", lake, "serve", "--listen", f"127.0.0.1:{port}", "--quiet"]
 
 
+def make_token(dkc, lake):
+    """A token that the gateway takes for a day."""
+    made = subprocess.run([dkc, "--data", lake, "token", "create", "bench", "--expires", "1d", "--json"], check=True,
+                          stdout=subprocess.PIPE)
+    return json.loads(made.stdout)["token"]
+
+
 def of_dkc(_work, options):
-    made = subprocess.run([options.dkc, "--data", options.lake, "token", "create", "bench", "--expires", "1d", "--json"],
-                          check=True, capture_output=True)
     yield Peer("dkc", start_dkc(options.dkc, options.lake),
                f"/api/v1/datasets/emails/rows?filter=from_addr:eq:{{}}&columns={'&columns='.join(ASKED)}&sort=-date&limit={LIMIT}", "/healthz",
-               {"Authorization": f"Bearer {json.loads(made.stdout)['token']}"})
+               {"Authorization": f"Bearer {make_token(options.dkc, options.lake)}"})
 
 
 def of_fastapi(work, _options):

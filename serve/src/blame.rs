@@ -142,11 +142,11 @@ pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed,
     }
     let outcome = walk(&repository, &objects, id, asked).map_err(failed)?;
     // Whatever led blame there.
-    let sources = outcome
+    let mut sources = outcome
         .entries
         .iter()
         .filter_map(|entry| entry.source_file_name.as_ref());
-    if let Some(why) = sources.filter_map(|source| withheld.why(source.as_bstr())).next() {
+    if let Some(why) = sources.find_map(|source| withheld.why(source.as_bstr())) {
         return Err(refused(why));
     }
     Ok(Blamed {

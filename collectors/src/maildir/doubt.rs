@@ -3,9 +3,8 @@
 //! - In: a path. Out: why it may not be what was meant; whether a folder is a Maildir itself.
 //! - Not here: which folders there are, and what is in them (`folders`).
 
-use super::folders::{IS_FILE, NO_FOLDER};
+use super::folders::{IS_FILE, NO_FOLDER, is_box};
 use crate::local_files::{doubt_folder, is_any_below};
-use std::fs::DirEntry;
 use std::path::Path;
 
 /// Why a path may not be what was meant: it is a file, it is empty, or there is no Maildir at or below it.
@@ -17,10 +16,7 @@ pub(super) fn doubt(path: &Path) -> Option<String> {
     if let Some(doubt) = doubt_folder(path) {
         return Some(doubt);
     }
-    let is_box = |entry: &DirEntry| {
-        (entry.file_name() == "cur" || entry.file_name() == "new") && entry.path().is_dir()
-    };
-    match is_any_below(path, is_box) {
+    match is_any_below(path, |entry| is_box(entry) && entry.path().is_dir()) {
         Some(false) => told(NO_FOLDER),
         _ => None,
     }

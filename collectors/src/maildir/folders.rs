@@ -93,7 +93,6 @@ pub(super) fn find(root: &Path) -> io::Result<Tree> {
                 continue;
             }
         };
-        let is_box = |entry: &DirEntry| entry.file_name() == "cur" || entry.file_name() == "new";
         let is_folder = entries.iter().any(is_box);
         let is_hidden = dir != root
             && dir
@@ -137,6 +136,11 @@ pub(super) fn find(root: &Path) -> io::Result<Tree> {
     }
     tree.folders.sort_by(|one, other| one.prefix.cmp(&other.prefix));
     Ok(tree)
+}
+
+/// Whether an entry of a folder is called as what makes that a folder of mail.
+pub(super) fn is_box(entry: &DirEntry) -> bool {
+    entry.file_name() == "cur" || entry.file_name() == "new"
 }
 
 /// Of messages that no listing showed, where they lay if they were not removed but a disk was taken away: the beginnings

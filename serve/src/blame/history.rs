@@ -17,7 +17,7 @@ use super::objects::Objects;
 use super::trees::differences;
 use super::withheld::Names;
 use gix::bstr::{BString, ByteSlice as _};
-use gix::objs::{CommitRef, FindExt as _, FindHeader as _, Header, Kind, TagRef};
+use gix::objs::{CommitRef, FindExt as _, FindHeader as _, Kind, TagRef};
 use gix::{ObjectId, Repository};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -218,7 +218,7 @@ impl History {
             {
                 // `{}` is found in many files, and betrays none.
                 let says = |byte: &u8| !byte.is_ascii_whitespace() && !byte.is_ascii_punctuation();
-                let content = content(objects, version.id)?;
+                let content = content(objects, version.id)?.and_then(|content| content.text);
                 new.insert(content.is_none_or(|content| content.iter().any(says)));
             }
         }
@@ -246,21 +246,20 @@ impl History {
             for secrets in secrets.chunks(COMPARED_AT_ONCE) {
                 let mut sources = Vec::with_capacity(secrets.len());
                 for secret in secrets {
-                    sources.push((content(objects, secret.id)?, objects.try_header(&secret.id)?));
+                    sources.push(content(objects, secret.id)?);
                 }
                 for version in &step.came {
                     if self.withheld.contains(&version.path) || moved.contains(&version.id) {
                         continue;
                     }
-                    let size = objects.try_header(&version.id)?.map(|header| header.size);
                     let file = content(objects, version.id)?;
-                    let pieces: Option<HashSet<&[u8]>> = file.as_deref().map(|file| pieces(file).collect());
-                    let holds = |(secret, header): &(Option<Vec<u8>>, Option<Header>)| match (secret, header)
-                    {
-                        (Some(secret), _) => is_in(secret, pieces.as_ref()),
+                    let text = file.as_ref().and_then(|file| file.text.as_deref());
+                    let pieces: Option<HashSet<&[u8]>> = text.map(|text| pieces(text).collect());
+                    let holds = |secret: &Option<Content>| match secret {
+                        Some(Content { text: Some(text), .. }) => is_in(text, pieces.as_ref()),
                         // Half of what is too large to look at is in no file that is smaller than that.
-                        (None, Some(header)) => size.is_none_or(|size| 2 * size >= header.size),
-                        (None, None) => true,
+                        Some(secret) => file.as_ref().is_none_or(|file| 2 * file.size >= secret.size),
+                        None => true,
                     };
                     if sources.iter().any(holds) {
                         self.withheld.insert(version.path);
@@ -337,17 +336,30 @@ fn compare(
     Ok(files)
 }
 
-/// What is in a file, each line with its end, as Unix ends them; `None` where it is too large to look at, or is not there, as
-/// in a clone without contents.
-fn content(objects: &Objects<'_>, id: ObjectId) -> gix::Result<Option<Vec<u8>>> {
-    let header = objects.try_header(&id)?;
-    if header.is_none_or(|header| header.size > MOST_BYTES) {
+/// What is in a file.
+struct Content {
+    /// Its bytes.
+    size: u64,
+    /// Its lines, each with its end, as Unix ends them; not of what is too large to look at.
+    text: Option<Vec<u8>>,
+}
+
+/// What is in a file; `None` where that is not there, as in a clone without contents.
+fn content(objects: &Objects<'_>, id: ObjectId) -> gix::Result<Option<Content>> {
+    let Some(header) = objects.try_header(&id)? else {
         return Ok(None);
+    };
+    let size = header.size;
+    if size > MOST_BYTES {
+        return Ok(Some(Content { size, text: None }));
     }
     let mut buffer = Vec::new();
-    let mut content = objects.find(&id, &mut buffer)?.data.replace("\r\n", "\n");
-    content.push(b'\n');
-    Ok(Some(content))
+    let mut text = objects.find(&id, &mut buffer)?.data.replace("\r\n", "\n");
+    text.push(b'\n');
+    Ok(Some(Content {
+        size,
+        text: Some(text),
+    }))
 }
 
 /// What files are compared by.

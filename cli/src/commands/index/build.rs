@@ -9,7 +9,6 @@ use collectors::Progress;
 use miette::{IntoDiagnostic, Result, miette};
 use pipelines::IndexError;
 use pipelines::index::{self, Embedded, Indexed};
-use schemas::{Dataset, Search as How};
 use serde::Serialize;
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -119,7 +118,7 @@ impl Fresh<'_> {
     /// Whatever stopped it, in words for the user; what was done stays.
     pub async fn all(&self, names: &[String]) -> Result<Vec<Built>> {
         let _alone = self.alone().await?;
-        self.follow(names).await
+        self.follow(&self.vectors().await?, names).await
     }
 
     /// The same from the beginning, behind the index that answers, which is replaced once all is there. Whoever is killed
@@ -157,7 +156,7 @@ impl Fresh<'_> {
         for dataset in answering {
             vectors.switch(dataset).into_diagnostic()?;
         }
-        for (built, then) in built.iter_mut().zip(self.follow(names).await?) {
+        for (built, then) in built.iter_mut().zip(self.follow(vectors, names).await?) {
             built.indexed.rows += then.indexed.rows;
             built.indexed.removed += then.indexed.removed;
             built.embedded += then.embedded;
@@ -176,11 +175,10 @@ impl Fresh<'_> {
         })
     }
 
-    async fn follow(&self, names: &[String]) -> Result<Vec<Built>> {
-        let vectors = self.vectors().await?;
-        let mut built = self.cut(&vectors, names).await?;
+    async fn follow(&self, vectors: &Vectors, names: &[String]) -> Result<Vec<Built>> {
+        let mut built = self.cut(vectors, names).await?;
         if self.waits || built.iter().any(|built| built.indexed != Indexed::default()) {
-            self.read(&vectors, &mut built).await?;
+            self.read(vectors, &mut built).await?;
         }
         Ok(built)
     }
@@ -228,7 +226,11 @@ impl Fresh<'_> {
         let tokens = Arc::new(Tokens::of(&models, &self.search.model));
         let mut built = Vec::new();
         for (dataset, search) in super::chosen(names)? {
-            let indexed = match self.cut_one(vectors, dataset, search, &tokens, progress).await {
+            let (store, tokens, cancel) = (self.store, &tokens, self.cancel);
+            let follow = async |vectors| {
+                index::follow(store, vectors, dataset, search, tokens, progress, cancel).await
+            };
+            let indexed = match follow(vectors).await {
                 // It holds nothing that the lake does not, and nobody may be there to ask for it. What can be read of it
                 // answers until the other is whole.
                 Err(IndexError::Vector(
@@ -243,7 +245,7 @@ impl Fresh<'_> {
                         );
                     }
                     let behind = vectors.behind();
-                    let made = self.cut_one(&behind, dataset, search, &tokens, progress).await;
+                    let made = follow(&behind).await;
                     match made.is_ok() && !self.cancel.is_cancelled() {
                         true => vectors.switch(dataset.name),
                         // What was made of it may be what fills the disk.
@@ -261,17 +263,6 @@ impl Fresh<'_> {
             });
         }
         Ok(built)
-    }
-
-    async fn cut_one(
-        &self,
-        vectors: &Vectors,
-        dataset: &'static Dataset,
-        how: &'static How,
-        tokens: &Arc<Tokens>,
-        progress: &Progress,
-    ) -> Result<Indexed, IndexError> {
-        index::follow(self.store, vectors, dataset, how, tokens, progress, self.cancel).await
     }
 
     /// Opens a model, if it is there.
