@@ -8,6 +8,7 @@
 //! - How a repository is opened, and what of it is never read, is said here for others too (`operations::get_commit`).
 //! - Not here: which repositories there are (`operations::get_file_blame`).
 
+mod histories;
 mod history;
 pub(crate) mod objects;
 pub(crate) mod trees;
@@ -21,15 +22,16 @@ use gix::bstr::{BStr, ByteSlice as _};
 use gix::diff::blob::pipeline::{Mode, WorktreeRoots};
 use gix::diff::blob::{Algorithm, Platform};
 use gix::worktree::stack::state::attributes::Source;
-pub(crate) use history::{Histories, History};
+pub(crate) use histories::Histories;
+pub(crate) use history::History;
 use jiff::Timestamp;
 use objects::Objects;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 pub(crate) use withheld::{Names, Withheld};
 
@@ -59,8 +61,6 @@ pub(crate) struct Asked {
     pub(crate) repository: PathBuf,
     /// Folders of credentials, as they were configured.
     pub(crate) secret_folders: Vec<PathBuf>,
-    /// What is known of its history.
-    pub(crate) history: Arc<Mutex<History>>,
     /// The file, from the top of the tree.
     pub(crate) file: String,
     /// A commit, branch or tag; `~n` may follow.
@@ -103,11 +103,15 @@ pub(crate) struct BlamedLines {
     pub(crate) text: String,
 }
 
-/// Tells which commits the lines of a file come from. It waits for disks.
+/// Tells which commits the lines of a file come from, with what is known of the repository's history. It waits for disks.
 ///
 /// # Errors
 /// [`Problem`] when there is no such file at the revision, it may not be read, or it takes too long.
-pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed, Problem> {
+pub(crate) fn blame(
+    asked: &Asked,
+    history: OwnedMutexGuard<History>,
+    cancel: &CancellationToken,
+) -> Result<Blamed, Problem> {
     let file = BStr::new(&asked.file);
     let refused = |why: &str| Problem::new(Kind::Forbidden, format!("the file {why}"));
     let names = Names::of(&asked.repository, &asked.secret_folders);
@@ -136,7 +140,7 @@ pub(crate) fn blame(asked: &Asked, cancel: &CancellationToken) -> Result<Blamed,
         ),
         false => damaged(&error),
     };
-    let withheld = Withheld::of(&repository, &objects, names, &asked.history, id)?;
+    let withheld = Withheld::of(&repository, &objects, names, history, id)?;
     if let Some(why) = withheld.why(file) {
         return Err(refused(why));
     }

@@ -21,36 +21,17 @@ use gix::objs::{CommitRef, FindExt as _, FindHeader as _, Kind, TagRef};
 use gix::{ObjectId, Repository};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-/// Repositories of which it is kept; the one that was asked for longest ago goes first.
-const MOST_REPOSITORIES: usize = 4;
-
-/// Commits and versions of files that are kept of one repository, of some 32 bytes each.
-const MOST_KEPT: usize = 2_000_000;
+/// Bytes that are kept of histories, of all of them together and so of one: some three million commits and versions of
+/// files. What collections reserve for more may be as much again.
+pub(super) const MOST_KEPT: usize = 128 << 20;
 
 /// Secrets whose contents are in memory at once, each of at most [`MOST_BYTES`].
 const COMPARED_AT_ONCE: usize = 16;
 
 /// Bytes of a line that are compared as one; git compares as many (`hash_chars` in its `diffcore-delta.c`).
 const PIECE: usize = 64;
-
-/// What is known of the repositories that were asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Histories(Mutex<Vec<(PathBuf, Arc<Mutex<History>>)>>);
-
-impl Histories {
-    /// What is known of one.
-    pub(crate) fn of(&self, repository: &Path) -> Arc<Mutex<History>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.iter().position(|(path, _)| path == repository);
-        let history = known.map_or_else(Arc::default, |at| kept.remove(at).1);
-        kept.insert(0, (repository.to_owned(), history.clone()));
-        kept.truncate(MOST_REPOSITORIES);
-        history
-    }
-}
 
 /// What a path held.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +63,8 @@ pub(crate) struct History {
     paths: HashMap<BString, usize>,
     versions: Vec<Version>,
     steps: Vec<Step>,
-    kept: usize,
+    /// What the above take, without what is reserved for more.
+    pub(super) bytes: usize,
     /// The numbers of paths that are withheld.
     withheld: HashSet<usize>,
     /// What these ever held, and whether it says anything.
@@ -125,7 +107,10 @@ impl History {
             }
         }
         while let Some(id) = self.pending.last().copied() {
-            if self.kept > MOST_KEPT {
+            let next = self.look(objects, names, id)?;
+            self.pending.pop();
+            next.into_iter().for_each(|id| self.add(id));
+            if self.bytes > MOST_KEPT {
                 *self = Self {
                     border: std::mem::take(&mut self.border),
                     is_too_long: true,
@@ -133,9 +118,6 @@ impl History {
                 };
                 return Ok(None);
             }
-            let next = self.look(objects, names, id)?;
-            self.pending.pop();
-            next.into_iter().for_each(|id| self.add(id));
         }
         if self.found.is_none() {
             while self.find_copied(objects)? || self.find_moved(objects)? {}
@@ -147,6 +129,7 @@ impl History {
 
     fn add(&mut self, id: ObjectId) {
         if self.seen.insert(id) {
+            self.bytes += size_of::<ObjectId>();
             self.pending.push(id);
         }
     }
@@ -172,7 +155,7 @@ impl History {
         }
         let own = Own::of(objects, &before, after)?;
         self.found = None;
-        self.kept += 1 + own.files.len();
+        self.bytes += own.files.len() * size_of::<Version>();
         let mut came = Vec::new();
         for (path, file) in own.files {
             let version = Version {
@@ -185,7 +168,7 @@ impl History {
             }
         }
         if !came.is_empty() && !own.gone.is_empty() {
-            self.kept += came.len() + own.gone.len();
+            self.bytes += size_of::<Step>() + (came.len() + own.gone.len()) * size_of::<Version>();
             let gone = own.gone.into_iter().map(|(path, id)| Version {
                 path: self.number(path, names),
                 id,
@@ -201,6 +184,7 @@ impl History {
         match self.paths.entry(path) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
+                self.bytes += size_of::<(BString, usize)>() + new.key().len();
                 if names.has(new.key().as_bstr()) {
                     self.withheld.insert(next);
                 }
@@ -394,6 +378,7 @@ mod tests {
     use crate::blame::{TIME, open};
     use fixtures::git::git;
     use std::fs;
+    use std::path::{Path, PathBuf};
     use tokio_util::sync::CancellationToken;
 
     fn read(history: &mut History, path: &Path) -> gix::Result<Vec<String>> {
@@ -460,15 +445,20 @@ mod tests {
     }
 
     #[test]
-    fn repositories_that_were_asked_for_last_are_kept() {
-        let histories = Histories::default();
-        let of = |n: usize| histories.of(Path::new(&n.to_string()));
-        let (first, second) = (of(1), of(2));
-        (3..=MOST_REPOSITORIES).for_each(|n| drop(of(n)));
-        assert!(Arc::ptr_eq(&first, &of(1)));
-        of(MOST_REPOSITORIES + 1);
-        assert!(Arc::ptr_eq(&first, &of(1)));
-        assert!(!Arc::ptr_eq(&second, &of(2)));
+    fn what_is_kept_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        init(path);
+        let mut history = History::default();
+        let mut bytes = 0;
+        for n in 0..3 {
+            commit(path, n, &format!("{}{n}", "name".repeat(50)), b"told\n");
+            read(&mut history, path).unwrap();
+            assert!(history.bytes > bytes + 200, "{} after {bytes}", history.bytes);
+            bytes = history.bytes;
+        }
+        read(&mut history, path).unwrap();
+        assert_eq!(history.bytes, bytes);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use super::*;
 use fixtures::git::git;
 use std::fs;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
 pub(super) fn init(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
@@ -38,7 +40,6 @@ fn asked(repository: &Path, file: &str) -> Asked {
     Asked {
         repository: repository.to_owned(),
         secret_folders: Vec::new(),
-        history: Arc::default(),
         file: file.to_owned(),
         revision: "HEAD".to_owned(),
         from_line: 1,
@@ -46,8 +47,13 @@ fn asked(repository: &Path, file: &str) -> Asked {
     }
 }
 
+/// What is known of a history that was never read.
+fn unread() -> OwnedMutexGuard<History> {
+    Arc::<Mutex<History>>::default().try_lock_owned().unwrap()
+}
+
 fn ask(asked: &Asked) -> Result<Blamed, Problem> {
-    blame(asked, &CancellationToken::new())
+    blame(asked, unread(), &CancellationToken::new())
 }
 
 /// Commit and text of each line.
@@ -275,7 +281,7 @@ fn what_is_not_wanted_any_more_ends() {
     history(folder.path());
     let cancel = CancellationToken::new();
     cancel.cancel();
-    let ended = blame(&asked(folder.path(), "new.txt"), &cancel);
+    let ended = blame(&asked(folder.path(), "new.txt"), unread(), &cancel);
     assert_eq!(ended.unwrap_err().kind, Kind::Unavailable);
 }
 

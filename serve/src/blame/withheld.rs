@@ -15,7 +15,8 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
 
 /// Why a file is not shown that is no secret by its path, after what it is.
 const HELD_ONE: &str = "holds, or held in some commit, what was in a file that looks like a secret or is in a folder of \
@@ -86,11 +87,10 @@ impl Withheld {
         repository: &Repository,
         objects: &Objects<'_>,
         names: Names,
-        history: &Mutex<History>,
+        mut history: OwnedMutexGuard<History>,
         commit: ObjectId,
     ) -> Result<Self, Problem> {
-        // Whoever asks meanwhile would read the same. A commit is added as a whole, so what a panic left is true.
-        let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
+        // A commit is added as a whole, so what a panic left is true.
         match history.read(repository, objects, &names, commit) {
             Ok(Some(held)) => Ok(Self { names, held }),
             Ok(None) => Err(Problem::new(

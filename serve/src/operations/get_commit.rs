@@ -273,8 +273,8 @@ async fn patch_of(
         .filter_map(|file| Some((file.path.clone(), file.old_path.clone()?)))
         .collect();
     let repository = place_of(call, &input.repository).await?;
+    let history = call.gateway.histories.of(&repository).await?;
     let asked = Asked {
-        history: call.gateway.histories.of(&repository),
         repository,
         secret_folders: call.gateway.config.secret_folders.clone(),
         commit: row.commit.clone(),
@@ -282,7 +282,7 @@ async fn patch_of(
         renames,
         lines: input.max_lines.into(),
     };
-    let made = apart(call.cancel, move |cancel| patch(&asked, cancel));
+    let made = apart(call.cancel, move |cancel| patch(&asked, history, cancel));
     tokio::time::timeout(TIME + GRACE, made).await.map_err(|_| {
         Problem::new(
             Kind::Unavailable,

@@ -97,8 +97,8 @@ async fn blame_file(call: Call<'_>, input: FileBlame) -> Result<BlamedFile, Prob
         visible(dataset, &call.caller.view)?;
     }
     let repository = place_of(call, &input.repository).await?;
+    let history = call.gateway.histories.of(&repository).await?;
     let asked = Asked {
-        history: call.gateway.histories.of(&repository),
         repository,
         secret_folders: call.gateway.config.secret_folders.clone(),
         file: input.path.clone(),
@@ -106,7 +106,7 @@ async fn blame_file(call: Call<'_>, input: FileBlame) -> Result<BlamedFile, Prob
         from_line: input.from_line,
         lines: input.lines.into(),
     };
-    let blamed = apart(call.cancel, move |cancel| blame(&asked, cancel));
+    let blamed = apart(call.cancel, move |cancel| blame(&asked, history, cancel));
     let blamed = tokio::time::timeout(TIME + GRACE, blamed).await.map_err(|_| {
         Problem::new(
             Kind::Unavailable,

@@ -19,8 +19,8 @@ use gix::diff::blob::Algorithm;
 use gix::objs::{CommitRef, Find as _, FindExt as _, FindHeader as _};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use text::{Full, Text};
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 /// What is asked.
@@ -36,8 +36,6 @@ pub(super) struct Asked {
     pub(super) file: Option<String>,
     /// Files that were renamed: the path after, and the one before.
     pub(super) renames: HashMap<String, String>,
-    /// What is known of its history.
-    pub(super) history: Arc<Mutex<History>>,
     /// Lines at most.
     pub(super) lines: usize,
 }
@@ -70,12 +68,17 @@ enum Content {
     TooLarge,
 }
 
-/// Writes what a commit changed since its first parent, or all of it if it has none. It waits for disks.
+/// Writes what a commit changed since its first parent, or all of it if it has none, with what is known of the repository's
+/// history. It waits for disks.
 ///
 /// # Errors
 /// [`Problem`] when the repository or the commit is not there any more or cannot be read, the commit did not change the
 /// file, or it takes too long.
-pub(super) fn patch(asked: &Asked, cancel: &CancellationToken) -> Result<Patch, Problem> {
+pub(super) fn patch(
+    asked: &Asked,
+    history: OwnedMutexGuard<History>,
+    cancel: &CancellationToken,
+) -> Result<Patch, Problem> {
     let repository = open(&asked.repository)?;
     let objects = Objects::new(&repository, TIME, cancel).map_err(|error| damaged(&error))?;
     let failed = |error: gix::Error| match objects.is_over() {
@@ -107,7 +110,7 @@ pub(super) fn patch(asked: &Asked, cancel: &CancellationToken) -> Result<Patch, 
     let names = Names::of(&asked.repository, &asked.secret_folders);
     let writer = Writer {
         objects: &objects,
-        withheld: Withheld::of(&repository, &objects, names, &asked.history, id)?,
+        withheld: Withheld::of(&repository, &objects, names, history, id)?,
         algorithm: repository.diff_algorithm().unwrap_or(Algorithm::Myers),
     };
     let mut text = Text::new(asked.lines, MOST_TEXT);

@@ -4,6 +4,8 @@ use super::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
     fixtures::git::git(folder, 0, arguments)
@@ -63,13 +65,17 @@ fn asked(folder: &Path, commit: &str) -> Asked {
         commit: commit.to_owned(),
         file: None,
         renames: renames(folder, commit),
-        history: Arc::default(),
         lines: 5_000,
     }
 }
 
+/// What is known of a history that was never read.
+fn unread() -> OwnedMutexGuard<History> {
+    Arc::<Mutex<History>>::default().try_lock_owned().unwrap()
+}
+
 fn ask(asked: &Asked) -> Result<Patch, Problem> {
-    patch(asked, &CancellationToken::new())
+    patch(asked, unread(), &CancellationToken::new())
 }
 
 /// The whole patch of a commit.
@@ -576,7 +582,6 @@ fn nothing_that_configuration_names_is_run() {
         commit: id,
         file: None,
         renames: HashMap::new(),
-        history: Arc::default(),
         lines: 100,
     });
     assert!(made.unwrap().text.contains("+one"));
@@ -606,7 +611,10 @@ fn what_is_not_there_any_more_is_told() {
     assert_eq!(of(&unknown).kind, Kind::NotFound);
     let cancel = CancellationToken::new();
     cancel.cancel();
-    assert_eq!(patch(&asked, &cancel).unwrap_err().kind, Kind::Unavailable);
+    assert_eq!(
+        patch(&asked, unread(), &cancel).unwrap_err().kind,
+        Kind::Unavailable
+    );
 
     assert!(ask(&asked).is_ok());
     let tree = git(path, &["rev-parse", &format!("{first}^{{tree}}")]);
