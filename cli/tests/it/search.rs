@@ -280,6 +280,54 @@ fn a_damaged_index_is_made_again_by_one_command() {
     assert_eq!(titles(&damaged, &["lighthouse"]), ["New"]);
 }
 
+#[test]
+fn an_old_index_that_cannot_be_removed_stops_no_run_and_hides_no_error() {
+    let lab = collected();
+    // A file is not removed as a folder is.
+    let old = lab.data().join("vectors/emails-behind.lance");
+    fs::write(&old, "").unwrap();
+    let is_told = |err: &str| {
+        let mut lines = err.lines();
+        lines.any(|line| line.contains("WARN") && line.contains("emails-behind.lance"))
+    };
+    lab.write("notes/new.md", "# New\n\nA lighthouse.\n");
+    for arguments in [&["run"][..], &["index", "build"], &["index", "optimize"]] {
+        let said = lab.said(arguments);
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        assert!(is_told(&said.err), "{said:#?}");
+        assert!(!said.err.contains("search does not see"), "{said:#?}");
+    }
+    assert_eq!(titles(&lab, &["lighthouse"]), ["New"]);
+
+    // Why a build fails is told, and not that what it left stays.
+    let broken = lab.copied_to("broken");
+    let is_of_documents = |file: &Path| file.parent().is_some_and(|folder| folder.ends_with("documents"));
+    for file in broken.parquet_files() {
+        if is_of_documents(&file) {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    let said = broken.said(&["index", "build", "documents", "--anew", "--json"]);
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    assert!(is_told(&said.err), "{said:#?}");
+    let mut lines = said.err.lines();
+    let error = lines.find(|line| line.starts_with("{\"error\"")).unwrap();
+    assert!(
+        error.contains(".parquet") && !error.contains("emails-behind"),
+        "{said:#?}"
+    );
+    // Nothing is made on top of what is left.
+    let said = lab.said(&["index", "build", "emails", "--anew"]);
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    assert_eq!(titles(&lab, &["harbour"]), ["Holidays"]);
+
+    // It is gone as soon as it can be removed.
+    fs::remove_file(&old).unwrap();
+    fs::create_dir(&old).unwrap();
+    let said = lab.said(&["index", "build"]);
+    assert!(!is_told(&said.err) && !old.exists(), "{said:#?}");
+}
+
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

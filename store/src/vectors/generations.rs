@@ -7,6 +7,7 @@
 //! - Not here: what is in a table (`chunks`); vectors, which belong to texts and are the same for all tables (`space`).
 
 use super::{Chunks, VectorError, Vectors};
+use crate::error::with_causes;
 use jiff::Timestamp;
 use std::fs;
 
@@ -50,23 +51,47 @@ impl Vectors {
     }
 
     /// Removes the chunks that nobody reads: those that were made behind by whoever was killed, and those that others took the
-    /// place of ten minutes ago. Only for whoever holds the writer's lock.
+    /// place of ten minutes ago. What cannot be removed is told in the log, and is tried again the next time: nothing
+    /// depends on it. Only for whoever holds the writer's lock.
+    pub fn sweep(&self, dataset: &str) {
+        let failed = |error: VectorError| {
+            let error = with_causes(&error);
+            tracing::warn!(
+                error,
+                "an index that nobody reads stays until the next try to remove it"
+            );
+        };
+        let unread = self.unread(dataset).unwrap_or_else(|error| {
+            failed(error);
+            Vec::new()
+        });
+        for table in unread {
+            if let Err(error) = self.delete(&table) {
+                failed(error);
+            }
+        }
+    }
+
+    /// The tables of chunks that nobody reads. They may not be there.
+    fn unread(&self, dataset: &str) -> Result<Vec<String>, VectorError> {
+        let mut unread = vec![behind(dataset)];
+        let mut replaced = self.numbers(dataset)?;
+        let newest = replaced.pop();
+        // A clock that was set back by more than that does not keep them for longer.
+        if newest.is_some_and(|newest| now().abs_diff(newest) >= STAYS) {
+            unread.push(dataset.to_owned());
+            unread.extend(replaced.into_iter().map(|number| numbered(dataset, number)));
+        }
+        Ok(unread)
+    }
+
+    /// Removes what whoever was killed left of chunks made behind, for whoever makes them from the beginning. Only for
+    /// whoever holds the writer's lock.
     ///
     /// # Errors
-    /// [`VectorError::Io`] when the directory cannot be read, or files cannot be deleted.
-    pub fn sweep(&self, dataset: &str) -> Result<(), VectorError> {
-        self.delete(&behind(dataset))?;
-        let mut replaced = self.numbers(dataset)?;
-        let Some(newest) = replaced.pop() else {
-            return Ok(());
-        };
-        // A clock that was set back by more than that does not keep them for longer.
-        if now().abs_diff(newest) < STAYS {
-            return Ok(());
-        }
-        self.delete(dataset)?;
-        let mut replaced = replaced.into_iter();
-        replaced.try_for_each(|number| self.delete(&numbered(dataset, number)))
+    /// [`VectorError::Io`] when files cannot be deleted.
+    pub fn clear_behind(&self, dataset: &str) -> Result<(), VectorError> {
+        self.delete(&behind(dataset))
     }
 
     /// Whether no others took the place of these chunks of a dataset since they were opened.
@@ -179,7 +204,7 @@ mod tests {
         make(&vectors, &["fir"]).await;
         assert_eq!(answer(&vectors).await, ["fir", "yew"]);
 
-        vectors.sweep("trees").unwrap();
+        vectors.sweep("trees");
         assert_eq!(said(&old).await, ["ash"], "who reads it reads on");
         assert_eq!(answer(&vectors).await, ["fir", "yew"]);
     }
@@ -197,7 +222,7 @@ mod tests {
         };
         make(&vectors, &["ash"]).await;
         make(&making(data.path()).await, &["elm"]).await;
-        vectors.sweep("trees").unwrap();
+        vectors.sweep("trees");
         assert_eq!(folders(), ["trees.lance"]);
         assert_eq!(answer(&vectors).await, ["ash"]);
 
@@ -216,9 +241,33 @@ mod tests {
         }
         assert_eq!(folders(), ["trees-0.lance", "trees-1.lance", "trees.lance"]);
         assert_eq!(answer(&vectors).await, ["oak"]);
-        vectors.sweep("trees").unwrap();
+        vectors.sweep("trees");
         assert_eq!(folders(), ["trees-1.lance"]);
         assert_eq!(answer(&vectors).await, ["oak"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_cannot_be_removed_keeps_nothing_else_and_is_tried_again() {
+        let data = tempfile::tempdir().unwrap();
+        let vectors = Vectors::open(data.path()).await.unwrap();
+        let at = |table: &str| data.path().join("vectors").join(format!("{table}.lance"));
+        make(&vectors, &["ash"]).await;
+        make(&making(data.path()).await, &["elm"]).await;
+        vectors.switch("trees").unwrap();
+        // As if that was long ago.
+        fs::rename(at(&vectors.table_of("trees").unwrap()), at("trees-1")).unwrap();
+        // A file is not removed as a folder is.
+        fs::write(at("trees-behind"), "").unwrap();
+        vectors.sweep("trees");
+        assert!(at("trees-behind").exists() && !at("trees").exists());
+        assert_eq!(answer(&vectors).await, ["elm"]);
+        // Nor is it what something may be made on top of.
+        vectors.clear_behind("trees").unwrap_err();
+        fs::remove_file(at("trees-behind")).unwrap();
+        make(&making(data.path()).await, &["oak"]).await;
+        vectors.sweep("trees");
+        assert!(!at("trees-behind").exists());
+        vectors.clear_behind("trees").unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -129,7 +129,7 @@ impl Fresh<'_> {
         let built = self.behind(&vectors, names).await;
         if built.is_err() || self.cancel.is_cancelled() {
             // What was made of it may be what fills the disk.
-            self.sweep(&vectors)?;
+            sweep(&vectors);
         }
         built
     }
@@ -186,13 +186,8 @@ impl Fresh<'_> {
     /// The vector store, without what nobody reads.
     async fn vectors(&self) -> Result<Vectors> {
         let vectors = Vectors::open(&self.context.data).await.into_diagnostic()?;
-        self.sweep(&vectors)?;
+        sweep(&vectors);
         Ok(vectors)
-    }
-
-    fn sweep(&self, vectors: &Vectors) -> Result<()> {
-        let mut datasets = super::chosen(&[])?.into_iter();
-        datasets.try_for_each(|(dataset, _)| vectors.sweep(dataset.name).into_diagnostic())
     }
 
     /// Lets the models read what they have not read of what was built.
@@ -245,13 +240,15 @@ impl Fresh<'_> {
                         );
                     }
                     let behind = vectors.behind();
-                    let made = follow(&behind).await;
+                    let made = match vectors.clear_behind(dataset.name) {
+                        Ok(()) => follow(&behind).await,
+                        Err(error) => Err(error.into()),
+                    };
                     match made.is_ok() && !self.cancel.is_cancelled() {
-                        true => vectors.switch(dataset.name),
+                        true => vectors.switch(dataset.name).into_diagnostic()?,
                         // What was made of it may be what fills the disk.
                         false => vectors.sweep(dataset.name),
                     }
-                    .into_diagnostic()?;
                     made
                 }
                 followed => followed,
@@ -313,7 +310,8 @@ impl Fresh<'_> {
         Ok(texts)
     }
 
-    /// Forgets vectors that cannot be read or are of other files by the name of the model: nobody can ask for them.
+    /// Forgets what a build that was killed left, and vectors that cannot be read or are of other files by the name of the
+    /// model: nobody can ask for them.
     async fn forget(&self, vectors: &Vectors, names: &[String]) -> Result<()> {
         let model = &self.search.model;
         let mut embedders = Vec::new();
@@ -321,6 +319,7 @@ impl Fresh<'_> {
             embedders.extend(self.open(&name).await?);
         }
         for (dataset, _) in super::chosen(names)? {
+            vectors.clear_behind(dataset.name).into_diagnostic()?;
             vectors.forget_unreadable(dataset.name).await.into_diagnostic()?;
             for embedder in &embedders {
                 let stamp = embedder.stamp();
@@ -332,5 +331,12 @@ impl Fresh<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes what nobody reads any more of any dataset.
+fn sweep(vectors: &Vectors) {
+    for (dataset, _) in index::searchable() {
+        vectors.sweep(dataset.name);
     }
 }

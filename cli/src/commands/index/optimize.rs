@@ -27,7 +27,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let vectors = Vectors::open(&context.data).await.into_diagnostic()?;
     let mut lines = Vec::new();
     for (dataset, _) in datasets {
-        vectors.sweep(dataset.name).into_diagnostic()?;
+        vectors.sweep(dataset.name);
         let Some(chunks) = vectors.chunks(dataset.name).await.into_diagnostic()? else {
             continue;
         };
