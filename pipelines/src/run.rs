@@ -72,10 +72,10 @@ pub async fn run(store: &Store, request: Request) -> (Run, Option<RunError>) {
         }
         Ok(Ended::Whole) => {
             run.state = if run.counts.items_rejected > 0 {
-                log.warn(match run.counts.items_rejected {
-                    1 => "1 item was rejected".to_owned(),
-                    several => format!("{several} items were rejected"),
-                });
+                log.warn(format!(
+                    "rejected: {}; the table `rejects` says why",
+                    run.counts.items_rejected
+                ));
                 RunState::PartlySucceeded
             } else {
                 RunState::Succeeded

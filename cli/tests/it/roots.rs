@@ -120,7 +120,7 @@ fn a_root_that_is_gone_is_told_of_once_under_the_line_of_its_run() {
     tells(&told.map(str::to_owned).collect::<Vec<_>>(), "No such file");
     let runs = lab.json(&["runs"]);
     let log = lab.output(&["runs", "logs", runs["runs"][0]["run"].as_str().unwrap()]);
-    assert!(log.contains("1 item was rejected"), "{log}");
+    assert!(log.contains("rejected: 1; the table `rejects` says why"), "{log}");
 }
 
 #[test]
