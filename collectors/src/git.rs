@@ -36,10 +36,9 @@ use schemas::{Cursor, Dataset, Digest, Reject, Row, Rows};
 use serde::Deserialize;
 use state::{References, Seen, State};
 use std::collections::{HashMap, HashSet};
-use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
+use std::vec::Drain;
 use stored::Stored;
 
 /// `kind = "git"`.
@@ -60,7 +59,7 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     build,
 };
 
-/// Commits in a batch.
+/// Commits in a batch, at least.
 const BATCH_COMMITS: usize = 512;
 
 /// A `source` table with `kind = "git"`.
@@ -276,16 +275,15 @@ impl<'a> Run<'a> {
             });
         }
         self.sink.progress().add_expected(wanted.len() as u64);
-        let mut read = Vec::new();
-        for ids in wanted.rchunks(BATCH_COMMITS) {
-            // While one batch is handed over, the next is read.
-            read = thread::scope(|scope| {
-                let next = scope.spawn(|| reader.read(ids));
-                self.push_commits(reader.name(), read)?;
-                Ok::<_, CollectError>(next.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            })?;
-        }
-        self.push_commits(reader.name(), read)?;
+        let mut read = Vec::with_capacity(BATCH_COMMITS);
+        reader.read(&wanted, |more| {
+            read.extend(more);
+            match read.len() < BATCH_COMMITS {
+                true => Ok(()),
+                false => self.push_commits(reader.name(), read.drain(..)),
+            }
+        })?;
+        self.push_commits(reader.name(), read.drain(..))?;
 
         // A commit that was the newest and is neither that nor an ancestor of a new one has lost its reference.
         let text = |ids: Vec<&ObjectId>| ids.into_iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -317,8 +315,8 @@ impl<'a> Run<'a> {
         Ok((gone, text(newest.chain(kept).collect())))
     }
 
-    fn push_commits(&mut self, name: &str, read: Vec<ReadCommit>) -> Result<(), CollectError> {
-        if read.is_empty() {
+    fn push_commits(&mut self, name: &str, read: Drain<'_, ReadCommit>) -> Result<(), CollectError> {
+        if read.len() == 0 {
             return Ok(());
         }
         self.sink.progress().add_seen(read.len() as u64);

@@ -11,15 +11,18 @@ use bytes::Bytes;
 use gix::bstr::ByteSlice;
 use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 use gix::{ObjectId, ThreadSafeRepository};
-use rayon::prelude::*;
 use schemas::datasets::git_commits::GitCommit;
 use schemas::datasets::git_file_changes::GitFileChange;
 use std::collections::{BTreeSet, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 
 /// Commits that one thread takes at once: neighbours share most of their trees.
 const SLICE_COMMITS: usize = 16;
+
+/// Slices that wait for who takes them.
+const SLICES_AHEAD: usize = 16;
 
 /// Bytes of files that are kept for when they are asked for again.
 const RECENT_FILES_BYTES: usize = 32 << 20;
@@ -36,8 +39,6 @@ pub(super) struct Reader<'a> {
     shared: &'a ThreadSafeRepository,
     border: BTreeSet<ObjectId>,
     mailmap: gix::mailmap::Snapshot,
-    /// Comparers that no thread uses just now.
-    free: Mutex<Vec<Comparer>>,
     files: Arc<Mutex<Recent>>,
 }
 
@@ -54,7 +55,6 @@ impl<'a> Reader<'a> {
             shared,
             border,
             mailmap,
-            free: Mutex::new(Vec::new()),
             files: Arc::new(Mutex::new(Recent::new(RECENT_FILES_BYTES))),
         }
     }
@@ -64,41 +64,55 @@ impl<'a> Reader<'a> {
         self.name
     }
 
-    /// Reads commits, the last first.
-    pub(super) fn read(&self, ids: &[ObjectId]) -> Vec<ReadCommit> {
-        // Slices are taken in their order, so that threads stay close to one another.
-        let mut read: Vec<_> = ids
-            .rchunks(SLICE_COMMITS)
-            .enumerate()
-            .par_bridge()
-            .map(|(at, ids)| (at, self.read_slice(ids)))
-            .collect();
-        read.sort_unstable_by_key(|(at, _)| *at);
-        read.into_iter().flat_map(|(_, read)| read).collect()
+    /// Reads commits on all cores, the last first, and hands over those of a slice at once; slices come as they are ready.
+    ///
+    /// No thread of rayon's, which must not wait: whoever takes what was read may need one of those.
+    ///
+    /// # Errors
+    /// The first of `take`'s; nothing more is read then.
+    pub(super) fn read<E>(
+        &self,
+        ids: &[ObjectId],
+        mut take: impl FnMut(Vec<ReadCommit>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // Slices are begun in their order, so that threads stay close to one another.
+        let slices = Mutex::new(ids.rchunks(SLICE_COMMITS));
+        let next = || slices.lock().ok().and_then(|mut slices| slices.next());
+        thread::scope(|scope| {
+            let (send, receive) = mpsc::sync_channel(SLICES_AHEAD);
+            for _ in 0..rayon::current_num_threads() {
+                let send = send.clone();
+                scope.spawn(move || {
+                    let mut comparer = None;
+                    while let Some(ids) = next() {
+                        if send.send(self.read_slice(ids, &mut comparer)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(send);
+            receive.into_iter().try_for_each(&mut take)
+        })
     }
 
-    /// Reads some commits with a comparer that is free, or a new one.
-    fn read_slice(&self, ids: &[ObjectId]) -> Vec<ReadCommit> {
-        let mut comparer = self.free.lock().ok().and_then(|mut free| free.pop());
-        let mut read = Vec::with_capacity(ids.len());
-        for id in ids.iter().rev() {
+    /// Reads some commits, the last first, with the comparer that there is, or a new one.
+    fn read_slice(&self, ids: &[ObjectId], comparer: &mut Option<Comparer>) -> Vec<ReadCommit> {
+        let read = |id: &ObjectId| {
             let row = match comparer.take().map_or_else(|| self.comparer(), Ok) {
                 Ok(mut with) => {
                     // A damaged object must not end the run, whatever it does to who reads it.
                     let row = catch_unwind(AssertUnwindSafe(|| self.commit(*id, &mut with)));
                     if row.is_ok() {
-                        comparer = Some(with);
+                        *comparer = Some(with);
                     }
                     row.unwrap_or_else(|_| Err("its objects are damaged: reading them failed".to_owned()))
                 }
                 Err(error) => Err(error.to_string()),
             };
-            read.push((*id, row));
-        }
-        if let (Some(comparer), Ok(mut free)) = (comparer, self.free.lock()) {
-            free.push(comparer);
-        }
-        read
+            (*id, row)
+        };
+        ids.iter().rev().map(read).collect()
     }
 
     fn comparer(&self) -> gix::Result<Comparer> {

@@ -2,7 +2,6 @@
 //!
 //! - In: a text, the words of a query. Out: some of its words, and where in them those of the query stand.
 
-use regex::{Regex, RegexBuilder};
 use regex_syntax::is_word_character;
 use serde::Serialize;
 use std::ops::Range;
@@ -41,36 +40,33 @@ impl Snippet {
 }
 
 /// Finds words of a query in texts.
+///
+/// No regular expression: compiling one of Unicode takes longer than reading the few texts that are shown.
 #[derive(Debug)]
-pub(super) struct Finder(Option<Regex>);
+pub(super) struct Finder(Vec<String>);
 
 impl Finder {
     /// Finds these words, whatever their case and ending.
     pub(super) fn new<'a>(words: impl Iterator<Item = &'a str>) -> Self {
-        let words: Vec<String> = words
-            .flat_map(|word| word.split(|char: char| !char.is_alphanumeric()))
-            .filter(|word| !word.is_empty())
-            .map(regex::escape)
-            .collect();
-        if words.is_empty() {
-            return Self(None);
-        }
-        // Where words begin and end is looked at only where these are found: `\b` and `\w*` of Unicode take longer to compile
-        // than a query to answer.
-        let words = RegexBuilder::new(&words.join("|")).case_insensitive(true).build();
-        Self(words.ok())
+        let words = words.flat_map(|word| word.split(|char: char| !char.is_alphanumeric()));
+        let words = words.filter(|word| !word.is_empty());
+        Self(words.map(|word| folded(word).collect()).collect())
     }
 
     /// Where in a text words begin with these, in bytes, each to its end.
     fn found_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
-        let found = self.0.iter().flat_map(move |words| words.find_iter(text));
-        found.filter_map(move |found| {
-            let (before, after) = (text.get(..found.start())?, text.get(found.end()..)?);
-            if before.ends_with(is_word_character) {
+        let (mut within, mut until) = (false, 0);
+        text.char_indices().filter_map(move |(from, char)| {
+            let begins = !std::mem::replace(&mut within, is_word_character(char));
+            if !begins || from < until {
                 return None;
             }
-            let rest = after.find(|char: char| !is_word_character(char));
-            Some(found.start()..found.end() + rest.unwrap_or(after.len()))
+            let rest = text.get(from..)?;
+            let begun = self.0.iter().filter_map(|word| after(rest, word));
+            let rest = begun.min_by_key(|rest| rest.len())?;
+            let end = rest.find(|char: char| !is_word_character(char));
+            until = text.len() - end.map_or(0, |end| rest.len() - end);
+            Some(from..until)
         })
     }
 
@@ -107,6 +103,22 @@ impl Finder {
             .collect();
         Snippet { text: shown, matches }
     }
+}
+
+/// A text of which the case does not matter: in capitals, of which ς and σ share one.
+fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
+    text.chars().flat_map(char::to_uppercase)
+}
+
+/// What of a text follows a folded word, if it begins with that.
+fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let (mut rest, mut word) = (text.chars(), word.chars());
+    while !word.as_str().is_empty() {
+        if !rest.next()?.to_uppercase().all(|char| word.next() == Some(char)) {
+            return None;
+        }
+    }
+    Some(rest.as_str())
 }
 
 /// The byte of a beginning of a word at most `most` characters before another.
