@@ -128,7 +128,7 @@ impl Repositories {
             } else {
                 below
             };
-            self.take(folder, name.to_string_lossy().into_owned(), false);
+            self.take(folder, name.to_string_lossy().into_owned(), &mut Vec::new());
             return;
         }
         let entries = match fs::read_dir(folder) {
@@ -144,8 +144,8 @@ impl Repositories {
         }
     }
 
-    /// Takes a repository, and those within it.
-    fn take(&mut self, path: &Path, name: String, is_submodule: bool) {
+    /// Takes a repository, and those within it. `around` is where the objects of those are that it is a submodule of.
+    fn take(&mut self, path: &Path, name: String, around: &mut Vec<PathBuf>) {
         let repository = match gix::open(path) {
             Ok(repository) => repository,
             Err(error) => return self.reject(path, &error),
@@ -154,21 +154,31 @@ impl Repositories {
             Ok(common) => common,
             Err(error) => return self.reject(path, &error),
         };
+        // One that names itself its submodule, or one that it is in, leads around for ever.
+        if around.contains(&common) {
+            return;
+        }
         self.found.push(Found {
             name: name.clone(),
             path: path.to_owned(),
-            common,
-            is_submodule,
+            common: common.clone(),
+            is_submodule: !around.is_empty(),
             is_linked: repository.git_dir() != repository.common_dir(),
         });
+        // Without a work tree none is checked out.
+        if repository.workdir().is_none() {
+            return;
+        }
+        around.push(common);
         for module in repository.submodules().ok().flatten().into_iter().flatten() {
             // One that is not checked out has no history here.
             if let (Ok(path), Ok(below)) = (module.work_dir(), module.path())
                 && path.join(".git").exists()
             {
-                self.take(&path, format!("{name}/{below}"), true);
+                self.take(&path, format!("{name}/{below}"), around);
             }
         }
+        around.pop();
     }
 
     fn reject(&mut self, path: &Path, error: &dyn std::error::Error) {
@@ -231,6 +241,25 @@ mod tests {
         tell_apart(&mut found, |_| false);
         let names: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["me/job/x", "play/x", "srv/job/x", "y", "z", "a/z"]);
+    }
+
+    #[test]
+    fn a_repository_that_names_itself_its_submodule_is_found_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("it");
+        let inner = root.join("inner");
+        fs::create_dir_all(&inner).unwrap();
+        for (path, module) in [(&root, "inner"), (&inner, "back")] {
+            fixtures::git::git(path, 0, &["init", "--quiet", "-b", "main"]);
+            let modules = [".", module]
+                .map(|module| format!("[submodule \"{module}\"]\n\tpath = {module}\n\turl = ./x\n"));
+            fs::write(path.join(".gitmodules"), modules.concat()).unwrap();
+        }
+        std::os::unix::fs::symlink("..", inner.join("back")).unwrap();
+        let stored = Stored::new(&State::default(), &[]);
+        let found = find(std::slice::from_ref(&root), &stored, &Progress::default()).unwrap();
+        let names: Vec<&str> = found.found.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["it", "it/inner"], "{:?}", found.rejects);
     }
 
     #[test]
