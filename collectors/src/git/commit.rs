@@ -5,6 +5,7 @@
 
 use encoding_rs::{Encoding, UTF_8};
 use gix::ObjectId;
+use gix::actor::SignatureRef;
 use gix::bstr::{BStr, ByteSlice};
 use gix::mailmap::Snapshot;
 use gix::objs::CommitRef;
@@ -26,8 +27,8 @@ pub(super) fn decode(
         .and_then(|label| Encoding::for_label(label))
         .unwrap_or(UTF_8);
     let text = |bytes: &BStr| encoding.decode_without_bom_handling(bytes).0.into_owned();
-    let (author, recorded) = signature(commit.author, mailmap, text);
-    let (committer, _) = signature(commit.committer, mailmap, text);
+    let (author, recorded) = signature(commit.author, mailmap, encoding);
+    let (committer, _) = signature(commit.committer, mailmap, encoding);
     let message = text(commit.message);
     let (subject, body) = subject_and_body(&message);
     GitCommit {
@@ -59,8 +60,9 @@ pub(super) fn split_item(item: &str) -> Option<(&str, ObjectId)> {
 }
 
 /// A signature after the mailmap, and as it is recorded.
-fn signature(raw: &BStr, mailmap: &Snapshot, text: impl Fn(&BStr) -> String) -> (Signature, Signature) {
-    let Ok(found) = gix::actor::SignatureRef::from_bytes(raw) else {
+fn signature(raw: &BStr, mailmap: &Snapshot, encoding: &'static Encoding) -> (Signature, Signature) {
+    let text = |bytes: &BStr| encoding.decode_without_bom_handling(bytes).0.into_owned();
+    let Ok(found) = SignatureRef::from_bytes(raw) else {
         // Not as git writes it: all there is is the line.
         let name = text(raw.trim().as_bstr());
         let unread = Signature {
@@ -77,11 +79,24 @@ fn signature(raw: &BStr, mailmap: &Snapshot, text: impl Fn(&BStr) -> String) -> 
         time: time.and_then(|time| time.seconds.checked_mul(MICROS)),
         offset_min: time.map(|time| i64::from(time.offset) / 60),
     };
-    let mapped = mailmap.try_resolve_ref(found).map_or_else(
+    // The mailmap is not in the encoding of a commit: git looks up what it has decoded.
+    let shown = if encoding == UTF_8 {
+        found
+    } else {
+        SignatureRef {
+            name: recorded.name.as_str().into(),
+            email: recorded.email.as_str().into(),
+            time: found.time,
+        }
+    };
+    let or = |mapped: Option<&BStr>, recorded: &String| {
+        mapped.map_or_else(|| recorded.clone(), |mapped| mapped.to_str_lossy().into_owned())
+    };
+    let mapped = mailmap.try_resolve_ref(shown).map_or_else(
         || recorded.clone(),
         |mapped| Signature {
-            name: mapped.name.map_or_else(|| recorded.name.clone(), &text),
-            email: mapped.email.map_or_else(|| recorded.email.clone(), &text),
+            name: or(mapped.name, &recorded.name),
+            email: or(mapped.email, &recorded.email),
             ..recorded.clone()
         },
     );
@@ -124,6 +139,42 @@ fn subject_and_body(message: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_looked_up_in_the_mailmap_as_git_shows_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let git = |arguments: &[&str]| fixtures::git::git(path, 0, arguments).trim().to_owned();
+        git(&["init", "--quiet", "-b", "main"]);
+        let tree = format!("tree {}\n", git(&["write-tree"]));
+        let raw: [&[u8]; 4] = [
+            tree.as_bytes(),
+            b"author Ren\xe9 <rene@example.org> 1700000000 +0000\n",
+            b"committer Ada <ada@example.org> 1700000000 +0000\n",
+            b"encoding ISO-8859-1\n\nBegin\n",
+        ];
+        std::fs::write(path.join("raw"), raw.concat()).unwrap();
+        let id = git(&["hash-object", "-t", "commit", "-w", "raw"]);
+        let mailmap =
+            "Ren\u{e9} D. <new@example.org> Ren\u{e9} <rene@example.org>\nZo\u{eb} <ada@example.org>\n";
+        std::fs::write(path.join(".mailmap"), mailmap).unwrap();
+
+        let repository = gix::open(path).unwrap();
+        let found = ObjectId::from_hex(id.as_bytes()).unwrap();
+        let commit = repository.find_commit(found).unwrap();
+        let commit = commit.decode().unwrap();
+        let row = decode("it", found, &[], &commit, &repository.open_mailmap());
+        let told = [
+            row.author.name,
+            row.author.email,
+            row.committer.name,
+            row.committer.email,
+            row.recorded_author_name,
+        ];
+        let shown = git(&["log", "-1", "--format=%aN|%aE|%cN|%cE|%an", &id]);
+        assert_eq!(told.join("|"), shown);
+        assert_eq!(told[2], "Zo\u{eb}");
+    }
 
     #[test]
     fn the_subject_is_the_first_paragraph() {
