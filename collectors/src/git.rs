@@ -17,6 +17,7 @@ mod history;
 mod read;
 mod recent;
 mod renames;
+mod rules;
 mod similarity;
 mod state;
 mod stored;
@@ -209,7 +210,7 @@ impl<'a> Run<'a> {
             .cloned()
             .unwrap_or_default();
         let mut seen = Seen {
-            rules: state::rules(&repository)?,
+            rules: rules::digest(&repository)?,
             references: Some(references.digest()),
             path: found.path.to_string_lossy().into_owned(),
             ..before.clone()
@@ -230,6 +231,7 @@ impl<'a> Run<'a> {
         }
         let branches = state::branches(&row, &references, &repository);
         if let Some(head) = branches.iter().find(|branch| branch.is_head) {
+            row.head_branch = Some(head.branch.clone());
             row.following = head.following.clone();
         }
         self.state.repositories.insert(found.name.clone(), seen);
@@ -393,7 +395,11 @@ impl<'a> Run<'a> {
 mod tests {
     use super::*;
     use crate::collect::StoredRows;
+    use arrow_array::Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
     use schemas::datasets::git_repositories::GitRepository;
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
 
@@ -410,6 +416,51 @@ mod tests {
         }
     }
 
+    /// The batches of a run over a lake that has what these left.
+    fn run_after(path: &Path, before: &[Batch]) -> Vec<Batch> {
+        let rows = before.iter().flat_map(|batch| batch.rows.clone()).collect();
+        let cursor = before.last().map(|batch| batch.cursor.clone());
+        run_over(&[path.to_owned()], cursor, rows)
+    }
+
+    /// The lines of each file of each commit of a run, as git tells them.
+    fn counted(batches: &[Batch]) -> BTreeSet<String> {
+        let mut counted = BTreeSet::new();
+        let all = batches.iter().flat_map(|batch| &batch.rows);
+        for (_, rows) in all.filter(|(dataset, _)| dataset.name == "git_file_changes") {
+            let text = |name: &str| rows.column_by_name(name).unwrap().as_string::<i32>();
+            let lines = |name: &str, row: usize| {
+                let column = rows.column_by_name(name).unwrap().as_primitive::<Int64Type>();
+                match column.is_null(row) {
+                    true => "-".to_owned(),
+                    false => column.value(row).to_string(),
+                }
+            };
+            for row in 0..rows.num_rows() {
+                let (commit, path) = (text("commit").value(row), text("path").value(row));
+                let (added, removed) = (lines("insertions", row), lines("deletions", row));
+                counted.insert(format!("{commit} {added}\t{removed}\t{path}"));
+            }
+        }
+        counted
+    }
+
+    /// The same of git itself.
+    fn numstat(path: &Path) -> BTreeSet<String> {
+        let listed = fixtures::git::git(path, 0, &["log", "--all", "--numstat", "--format=%H"]);
+        let mut commit = "";
+        let mut counted = BTreeSet::new();
+        for line in listed.lines().filter(|line| !line.is_empty()) {
+            match line.contains('\t') {
+                true => {
+                    counted.insert(format!("{commit} {line}"));
+                }
+                false => commit = line,
+            }
+        }
+        counted
+    }
+
     /// The batches of a run. The lake has repositories of these names, that lie there.
     fn run(paths: &[PathBuf], from: Option<Cursor>, stored: &[(&str, PathBuf)]) -> Vec<Batch> {
         let mut rows = Rows::of_lake(&git_repositories::DATASET, fixtures::provenance());
@@ -421,10 +472,19 @@ mod tests {
             };
             rows.push(&row).unwrap();
         }
-        let rows = rows.finish().unwrap();
+        let rows = vec![(&git_repositories::DATASET, rows.finish().unwrap())];
+        run_over(paths, from, rows)
+    }
+
+    /// The batches of a run over a lake that has these rows.
+    fn run_over(
+        paths: &[PathBuf],
+        from: Option<Cursor>,
+        stored: Vec<(&'static Dataset, RecordBatch)>,
+    ) -> Vec<Batch> {
         let look_up = move |dataset: &'static Dataset, _: &[&'static str]| {
-            let is_it = dataset.name == "git_repositories";
-            Ok(is_it.then(|| rows.clone()).into_iter().collect())
+            let its = stored.iter().filter(|(of, _)| of.name == dataset.name);
+            Ok(its.map(|(_, rows)| rows.clone()).collect())
         };
         let known = Known {
             stored: StoredRows::new(look_up),
@@ -484,6 +544,71 @@ mod tests {
         let batches = run(&paths[..1], Some(cursor.clone()), &[]);
         let vanished: Vec<_> = batches.iter().flat_map(|batch| &batch.vanished).collect();
         assert_eq!(vanished, ["kept"]);
+    }
+
+    #[test]
+    fn lines_are_those_of_git_after_attributes_changed_wherever_they_are_declared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tool");
+        init(&path);
+        let git = |arguments: &[&str]| fixtures::git::git(&path, 1, arguments);
+        fs::create_dir(path.join("sub")).unwrap();
+        for file in ["b.dat", "sub/c.dat", "sub/d.txt"] {
+            fs::write(path.join(file), "one\ntwo\n").unwrap();
+        }
+        git(&["add", "-A"]);
+        git(&["commit", "--quiet", "-m", "More"]);
+        let mut before = run_after(&path, &[]);
+        assert_eq!(counted(&before), numstat(&path));
+        // In the work tree alone, in a folder, as committed, for this repository alone, by a setting.
+        let write = |name: &str, text: &str| fs::write(path.join(name), text).unwrap();
+        let changes: [&dyn Fn(); 5] = [
+            &|| write(".gitattributes", "*.dat -diff\n"),
+            &|| write("sub/.gitattributes", "*.dat diff\n"),
+            &|| {
+                write(".gitattributes", "*.txt -diff\n");
+                git(&["add", "-A"]);
+                git(&["commit", "--quiet", "-m", "Attributes"]);
+            },
+            &|| write(".git/info/attributes", "*.txt diff=words\n"),
+            &|| {
+                git(&["config", "diff.words.binary", "true"]);
+            },
+        ];
+        for (at, change) in changes.into_iter().enumerate() {
+            change();
+            let batches = run_after(&path, &before);
+            assert_eq!(counted(&batches), numstat(&path), "change {at}");
+            let again = run_after(&path, &batches);
+            assert_eq!(
+                (again.len(), again[0].unchanged),
+                (1, 1),
+                "change {at}: {again:?}"
+            );
+            before = batches;
+        }
+        assert!(numstat(&path).iter().any(|line| line.contains("-\t-")));
+    }
+
+    #[test]
+    fn a_commit_that_is_replaced_after_it_was_stored_is_shown_as_git_shows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tool");
+        init(&path);
+        let git = |arguments: &[&str]| fixtures::git::git(&path, 1, arguments);
+        fs::write(path.join("b.txt"), "b\n").unwrap();
+        git(&["add", "-A"]);
+        git(&["commit", "--quiet", "-m", "More"]);
+        git(&["commit-graph", "write", "--reachable"]);
+        let before = run_after(&path, &[]);
+        assert_eq!(counted(&before), numstat(&path));
+        let first = git(&["rev-parse", "HEAD~1"]);
+        // It has no parent any more.
+        git(&["replace", "--graft", "HEAD"]);
+        let batches = run_after(&path, &before);
+        assert_eq!(counted(&batches), numstat(&path));
+        let vanished: Vec<_> = batches.iter().flat_map(|batch| &batch.vanished).collect();
+        assert_eq!(vanished, [&format!("tool@{}", first.trim())]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - A link's content is where it leads, a submodule's the line that git shows for it.
 
 use super::recent::Recent;
+use super::rules::attribute_files;
 use super::similarity::Chunks;
 use gix::attrs::StateRef;
 use gix::bstr::{BStr, BString, ByteSlice};
@@ -204,18 +205,12 @@ impl objs::Find for Contents {
 impl Attributes {
     /// None when nothing declares any: to ask for each file of each commit would cost much.
     fn of(repository: &Repository) -> gix::Result<Option<Self>> {
-        let index = repository.index_or_empty()?;
-        let info = repository.common_dir().join("info").join("attributes");
-        let mut files = repository.attribute_global_paths()?;
-        files.push(info);
-        let is_declared = files.iter().any(|path| path.is_file())
-            || index.entries().iter().any(|entry| {
-                entry.path(&index).rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes")
-            });
-        if !is_declared {
+        if attribute_files(repository)?.is_empty() {
             return Ok(None);
         }
-        let stack = repository.attributes_only(&index, Source::WorktreeThenIdMapping)?;
+        let index = repository.index_or_empty()?;
+        let source = Source::WorktreeThenIdMapping.adjust_for_bare(repository.workdir().is_none());
+        let stack = repository.attributes_only(&index, source)?;
         let found = stack.selected_attribute_matches(["diff"]);
         Ok(Some(Self {
             stack: stack.detach(),

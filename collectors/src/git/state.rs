@@ -1,11 +1,10 @@
 //! The state of a repository: what its references say, what is checked out, how far it is from its upstream.
 
 use super::find::Found;
-use super::history::border;
-use gix::bstr::ByteSlice;
+use gix::bstr::{BString, ByteSlice};
 use gix::error::MetadataValue;
 use gix::refs::file::find::ReferenceDecode;
-use gix::refs::{Category, FullNameRef, TargetRef};
+use gix::refs::{Category, FullName, FullNameRef, TargetRef};
 use gix::remote::Direction;
 use gix::url::Scheme;
 use gix::{ObjectId, Repository};
@@ -13,7 +12,7 @@ use schemas::Digest;
 use schemas::datasets::git_branches::GitBranch;
 use schemas::datasets::git_repositories::{Following, GitRepository};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The cursor's shape.
@@ -25,7 +24,7 @@ pub(super) struct State {
 /// A repository as it was stored.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
-    /// What shows its commits as they are stored ([`rules`]).
+    /// What shows its commits as they are stored ([`digest`](super::rules::digest)).
     pub(super) rules: String,
     /// Its references; absent while its commits are on their way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,8 +75,8 @@ impl State {
 
 /// What the references of a repository lead to.
 pub(super) struct References {
-    /// By full name, the commit; HEAD and the heads of linked work trees too.
-    commits: BTreeMap<String, ObjectId>,
+    /// By full name, which need not be text, the commit; HEAD and the heads of linked work trees too.
+    commits: BTreeMap<BString, ObjectId>,
     /// Those that lead nowhere, and why.
     pub(super) broken: Vec<(String, String)>,
     /// Whether none of those is a branch or tag whose commit is damaged: what that led to may be there still.
@@ -103,7 +102,7 @@ impl References {
                     continue;
                 }
             };
-            let name = reference.name().as_bstr().to_string();
+            let name = reference.name().as_bstr().to_owned();
             // One that names another (`origin/HEAD`) loses nothing when that is gone.
             let is_direct = matches!(reference.target(), TargetRef::Object(_));
             // One that leads to a tree or a file has no history.
@@ -117,7 +116,7 @@ impl References {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    references.broken.push((name, error.to_string()));
+                    references.broken.push((name.to_string(), error.to_string()));
                     references.are_whole &= !is_direct;
                 }
             }
@@ -126,7 +125,7 @@ impl References {
         let is_detached = head.is_detached();
         match head.try_into_peeled_id() {
             Ok(Some(head)) => {
-                references.commits.insert("HEAD".to_owned(), head.detach());
+                references.commits.insert("HEAD".into(), head.detach());
             }
             // Before the first commit.
             Ok(None) => {}
@@ -141,7 +140,9 @@ impl References {
             let head =
                 linked.and_then(|linked| Ok(linked.head()?.try_into_peeled_id()?.map(|id| id.detach())));
             if let Ok(Some(head)) = head {
-                references.commits.insert(format!("worktrees/{name}/HEAD"), head);
+                references
+                    .commits
+                    .insert(format!("worktrees/{name}/HEAD").into(), head);
             }
         }
         Ok(references)
@@ -157,12 +158,41 @@ impl References {
 
     /// Changes when any of them does.
     pub(super) fn digest(&self) -> String {
-        let lines: String = self
-            .commits
-            .iter()
-            .map(|(name, id)| format!("{id} {name}\n"))
-            .collect();
-        Digest::of(lines.as_bytes()).to_string()
+        let mut lines = Vec::new();
+        for (name, id) in &self.commits {
+            lines.extend_from_slice(format!("{id} ").as_bytes());
+            lines.extend_from_slice(name);
+            lines.push(b'\n');
+        }
+        Digest::of(&lines).to_string()
+    }
+
+    /// What the branches are called: in short, where no other is called so.
+    fn branch_names(&self) -> BTreeMap<&FullNameRef, String> {
+        let mut names = BTreeMap::new();
+        let mut taken = BTreeSet::new();
+        // A local one that is named as a remote's is an accident, and `heads/…` to git, too.
+        for kind in [Category::RemoteBranch, Category::LocalBranch] {
+            for full in self.commits.keys() {
+                let Ok(full) = <&FullNameRef>::try_from(full.as_bstr()) else {
+                    continue;
+                };
+                if full.category() != Some(kind) {
+                    continue;
+                }
+                let short = full.shorten();
+                let mut name = short.to_string();
+                // Two that differ only in what cannot be shown: as a path is shown then.
+                if taken.contains(&name) && short.to_str().is_err() {
+                    name = format!("{short:?}");
+                }
+                while !taken.insert(name.clone()) {
+                    name = format!("heads/{name}");
+                }
+                names.insert(full, name);
+            }
+        }
+        names
     }
 }
 
@@ -178,16 +208,6 @@ fn name_in(error: &gix::Error, repository: &Repository) -> String {
     let folders = [repository.git_dir(), repository.common_dir()];
     let mut below = folders.iter().filter_map(|folder| path.strip_prefix(folder).ok());
     below.next().unwrap_or(path).to_string_lossy().into_owned()
-}
-
-/// What decides how commits are shown, beside themselves: it changes when the mailmap does, or the border of a
-/// shallow clone.
-pub(super) fn rules(repository: &Repository) -> gix::Result<String> {
-    let mut text: String = border(repository)?.iter().map(|id| format!("{id}\n")).collect();
-    for entry in repository.open_mailmap().entries() {
-        text.push_str(&format!("{entry:?}\n"));
-    }
-    Ok(Digest::of(text.as_bytes()).to_string())
 }
 
 /// The row of a repository, without what costs a walk.
@@ -240,26 +260,23 @@ pub(super) fn branches(
     references: &References,
     repository: &Repository,
 ) -> Vec<GitBranch> {
+    let head = repository.head_name().ok().flatten();
+    let names = references.branch_names();
     let mut branches = Vec::new();
-    for (name, commit) in &references.commits {
-        let Ok(name) = <&FullNameRef>::try_from(name.as_str()) else {
+    for (name, branch) in &names {
+        let Some(commit) = references.commits.get(name.as_bstr()) else {
             continue;
         };
-        let is_remote = match name.category() {
-            Some(Category::LocalBranch) => false,
-            Some(Category::RemoteBranch) => true,
-            _ => continue,
-        };
-        let branch = name.shorten().to_string();
+        let is_remote = name.category() == Some(Category::RemoteBranch);
         let following = if is_remote {
             Following::default()
         } else {
-            following(name, *commit, references, repository)
+            following(name, *commit, references, &names, repository)
         };
         branches.push(GitBranch {
             repository: row.repository.clone(),
-            is_head: !is_remote && row.head_branch.as_ref() == Some(&branch),
-            branch,
+            is_head: head.as_ref().is_some_and(|head| head.as_bstr() == name.as_bstr()),
+            branch: branch.clone(),
             is_remote,
             commit: commit.to_string(),
             following,
@@ -268,17 +285,31 @@ pub(super) fn branches(
     branches
 }
 
+/// The reference of this repository that a branch follows.
+fn upstream(branch: &FullNameRef, repository: &Repository) -> Option<FullName> {
+    let remote = repository.branch_remote_name(branch.shorten(), Direction::Fetch)?;
+    let upstream = if remote.as_bstr() == "." {
+        // A branch of this repository itself.
+        repository.branch_remote_ref_name(branch, Direction::Fetch)
+    } else {
+        repository.branch_remote_tracking_ref_name(branch, Direction::Fetch)
+    };
+    upstream?.ok()
+}
+
 /// How far a branch is from its upstream.
 fn following(
     branch: &FullNameRef,
     commit: ObjectId,
     references: &References,
+    names: &BTreeMap<&FullNameRef, String>,
     repository: &Repository,
 ) -> Following {
-    let Some(Ok(upstream)) = repository.branch_remote_tracking_ref_name(branch, Direction::Fetch) else {
+    let Some(upstream) = upstream(branch, repository) else {
         return Following::default();
     };
-    let theirs = references.commits.get(&upstream.as_bstr().to_string()).copied();
+    let upstream: &FullNameRef = upstream.as_ref();
+    let theirs = references.commits.get(upstream.as_bstr()).copied();
     // Commits that the first has and the second has not.
     let only = |has: ObjectId, has_not: ObjectId| -> Option<i64> {
         if has == has_not {
@@ -293,7 +324,10 @@ fn following(
         Some(commits)
     };
     Following {
-        upstream: Some(upstream.shorten().to_string()),
+        upstream: Some(match names.get(upstream) {
+            Some(name) => name.clone(),
+            None => upstream.shorten().to_string(),
+        }),
         ahead: theirs.and_then(|theirs| only(commit, theirs)),
         behind: theirs.and_then(|theirs| only(theirs, commit)),
     }
@@ -320,6 +354,94 @@ fn without_secrets(mut url: gix::Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+
+    fn git(path: &Path, arguments: &[&str]) -> String {
+        fixtures::git::git(path, 0, arguments).trim().to_owned()
+    }
+
+    /// A repository with a commit.
+    fn init() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        git(folder.path(), &["init", "--quiet", "-b", "main"]);
+        git(
+            folder.path(),
+            &["commit", "--quiet", "--allow-empty", "-m", "Begin"],
+        );
+        folder
+    }
+
+    fn branches_of(path: &Path) -> Vec<GitBranch> {
+        let repository = gix::open(path).unwrap();
+        let references = References::of(&repository).unwrap();
+        branches(
+            &row(&Found::named("it", path), &repository),
+            &references,
+            &repository,
+        )
+    }
+
+    #[test]
+    fn a_branch_that_follows_one_of_its_own_repository_is_as_far_from_it_as_git_says() {
+        let folder = init();
+        let path = folder.path();
+        git(path, &["checkout", "--quiet", "-b", "topic", "--track", "main"]);
+        git(path, &["commit", "--quiet", "--allow-empty", "-m", "More"]);
+        let branches = branches_of(path);
+        let topic = branches.iter().find(|branch| branch.is_head).unwrap();
+        let Following {
+            upstream,
+            ahead,
+            behind,
+        } = &topic.following;
+        assert_eq!(*behind, Some(0));
+        let told = format!(
+            "## {}...{} [ahead {}]",
+            topic.branch,
+            upstream.as_ref().unwrap(),
+            ahead.unwrap()
+        );
+        assert_eq!(told, git(path, &["status", "-sb"]));
+    }
+
+    #[test]
+    fn a_local_branch_that_is_named_as_a_remote_one_has_a_name_to_itself() {
+        let folder = init();
+        let path = folder.path();
+        git(path, &["update-ref", "refs/remotes/origin/main", "HEAD"]);
+        git(path, &["branch", "origin/main"]);
+        git(path, &["symbolic-ref", "HEAD", "refs/heads/origin/main"]);
+        let branches = branches_of(path);
+        let told = |branch: &GitBranch| (branch.branch.clone(), branch.is_remote, branch.is_head);
+        let head = git(path, &["rev-parse", "--abbrev-ref", "HEAD"]);
+        assert_eq!(
+            branches.iter().map(told).collect::<Vec<_>>(),
+            [
+                ("main".to_owned(), false, false),
+                (head, false, true),
+                ("origin/main".to_owned(), true, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn branches_whose_names_differ_only_in_what_is_no_text_are_two() {
+        let folder = init();
+        let path = folder.path();
+        for (name, subject) in [(b"caf\xe8", "One"), (b"caf\xe9", "Two")] {
+            let commit = git(path, &["commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", subject]);
+            let file = path.join(".git/refs/heads").join(OsStr::from_bytes(name));
+            fs::write(file, format!("{commit}\n")).unwrap();
+        }
+        let branches = branches_of(path);
+        let commits: BTreeSet<&str> = branches.iter().map(|branch| branch.commit.as_str()).collect();
+        let listed = git(path, &["for-each-ref", "--format=%(objectname)"]);
+        assert_eq!(commits, listed.lines().collect::<BTreeSet<_>>());
+        let names: BTreeSet<&str> = branches.iter().map(|branch| branch.branch.as_str()).collect();
+        assert_eq!(names.len(), 3, "{names:?}");
+    }
 
     #[test]
     fn while_commits_are_on_their_way_it_is_known_where_their_repository_lies() {
