@@ -69,20 +69,62 @@ fn manifest(folder: &Path) -> Option<String> {
             .ok()?;
         Some(text)
     };
-    let in_toml = |file: &str, table: &str| {
+    let in_toml = |file: &str, tables: &[&str]| {
         let manifest: toml_edit::DocumentMut = text(file)?.parse().ok()?;
-        Some(manifest.get(table)?.get("name")?.as_str()?.to_owned())
+        let mut table = manifest.as_item();
+        for name in tables {
+            table = table.get(*name)?;
+        }
+        Some(table.get("name")?.as_str()?.to_owned())
     };
-    in_toml("Cargo.toml", "package")
+    in_toml("Cargo.toml", &["package"])
         .or_else(|| {
             let manifest: Value = serde_json::from_str(&text("package.json")?).ok()?;
             Some(manifest.get("name")?.as_str()?.to_owned())
         })
-        .or_else(|| in_toml("pyproject.toml", "project"))
-        .or_else(|| {
-            let manifest = text("go.mod")?;
-            let module = manifest.lines().find_map(|line| line.strip_prefix("module "))?;
-            module.trim().rsplit('/').next().map(str::to_owned)
-        })
+        .or_else(|| in_toml("pyproject.toml", &["project"]))
+        .or_else(|| in_toml("pyproject.toml", &["tool", "poetry"]))
+        .or_else(|| text("go.mod")?.lines().find_map(module).map(str::to_owned))
         .filter(|name| !name.is_empty())
+}
+
+/// The name of the module, if a line of `go.mod` is the one that tells it: the last part of its path that is no major
+/// version (Go modules reference, "Lexical elements", "Major version suffixes").
+fn module(line: &str) -> Option<&str> {
+    let mut words = line.split("//").next()?.split_whitespace();
+    words.next().filter(|word| *word == "module")?;
+    let path = words.next()?.trim_matches(['"', '`']);
+    let is_version = |part: &str| {
+        part.strip_prefix('v')
+            .is_some_and(|number| number.parse::<u64>().is_ok())
+    };
+    path.rsplit('/').find(|part| !is_version(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_is_named_as_its_manifest_says() {
+        for (file, text, name) in [
+            (
+                "go.mod",
+                "// A tool.\nmodule example.org/tool/v2\n\ngo 1.24\n",
+                "tool",
+            ),
+            ("go.mod", "module \"example.org/x/y\" // quoted\n", "y"),
+            ("go.mod", "module\texample.org/vim\n", "vim"),
+            ("pyproject.toml", "[tool.poetry]\nname = \"poem\"\n", "poem"),
+            (
+                "pyproject.toml",
+                "[project]\nname = \"new\"\n[tool.poetry]\nname = \"old\"\n",
+                "new",
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(file), text).unwrap();
+            assert_eq!(manifest(folder.path()).as_deref(), Some(name), "{text}");
+        }
+    }
 }
