@@ -1,38 +1,84 @@
-//! Markdown (CommonMark, GitHub's and Obsidian's) → its headings and links. The text stays as it is.
+//! Markdown (CommonMark, GitHub's and Obsidian's) → its title, headings and links. The text stays as it is.
 //!
 //! - A `#` within a fence is no heading: the parser knows (CommonMark 0.31 §4.5).
 //! - Not here: what callouts and tables mean; they are text.
 
 use super::outline::{Link, Mark, Outline};
-use pulldown_cmark::{Event, LinkType, MetadataBlockKind, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
 
 /// Reads Markdown.
 pub(super) fn read(text: String) -> Outline {
     let mut outline = Outline::default();
+    mark(&mut outline, &text);
+    outline.text = text;
+    outline
+}
+
+/// Adds the headings and links of a part that is about to be put at the end of the outline's text. Only what a document
+/// begins with is front matter.
+pub(super) fn mark(outline: &mut Outline, part: &str) {
+    let begin = outline.text.len();
+    let length = if begin == 0 { front_matter(part) } else { 0 };
+    let (front_matter, body) = part.split_at_checked(length).unwrap_or(("", part));
+    if begin == 0 {
+        outline.title = front_matter.lines().find_map(title);
+    }
+    let (_, mut of_front_matter) = parts(front_matter);
+    of_front_matter.retain(|link| is_value(front_matter, link));
+    let (marks, links) = parts(body);
+    let at = begin + length;
+    outline.marks.extend(marks.into_iter().map(|mark| Mark {
+        at: at + mark.at,
+        ..mark
+    }));
+    outline.links.extend(of_front_matter);
+    outline.links.extend(links.into_iter().map(|link| Link {
+        at: at + link.at,
+        ..link
+    }));
+}
+
+/// How many bytes of front matter a text begins with. The parser takes it anywhere, also where `---` is but a rule, so it
+/// is asked only for what stands at the very beginning.
+fn front_matter(text: &str) -> usize {
+    if !text.starts_with("---") {
+        return 0;
+    }
+    let options = Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
+    match Parser::new_ext(text, options).into_offset_iter().next() {
+        Some((Event::Start(Tag::MetadataBlock(_)), range)) if range.start == 0 => range.end,
+        _ => 0,
+    }
+}
+
+/// Whether a link of front matter is one to Obsidian: `[[…]]` in quotes, which `[[1, 2], [3]]` of YAML is not.
+fn is_value(front_matter: &str, link: &Link) -> bool {
+    let before = link.at.checked_sub(1);
+    let before = before.and_then(|before| front_matter.as_bytes().get(before));
+    matches!(link.kind, "wikilink" | "embed") && matches!(before, Some(b'"' | b'\''))
+}
+
+/// The headings and links of Markdown without front matter.
+fn parts(text: &str) -> (Vec<Mark>, Vec<Link>) {
+    let mut marks = Vec::new();
+    let mut links: Vec<Link> = Vec::new();
     let mut heading: Option<(usize, i64, String)> = None;
     let mut open: Vec<Link> = Vec::new();
-    let mut in_front_matter = false;
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
         | Options::ENABLE_WIKILINKS
         | Options::ENABLE_GFM;
-    for (event, range) in Parser::new_ext(&text, options).into_offset_iter() {
+    for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
         match event {
             Event::Start(Tag::Heading { level, .. }) => {
                 heading = Some((range.start, level as i64, String::new()));
             }
             Event::End(TagEnd::Heading(_)) => {
                 if let Some((at, level, words)) = heading.take() {
-                    outline.marks.push(Mark::heading(at, level, words.trim()));
+                    marks.push(Mark::heading(at, level, words.trim()));
                 }
-            }
-            Event::Start(Tag::MetadataBlock(MetadataBlockKind::YamlStyle)) => in_front_matter = true,
-            Event::End(TagEnd::MetadataBlock(_)) => in_front_matter = false,
-            Event::Text(front_matter) if in_front_matter => {
-                outline.title = front_matter.lines().find_map(title);
             }
             Event::Start(Tag::Link {
                 link_type, dest_url, ..
@@ -44,7 +90,7 @@ pub(super) fn read(text: String) -> Outline {
             }) => {
                 open.push(link(range.start, link_type, true, &dest_url));
             }
-            Event::End(TagEnd::Link | TagEnd::Image) => outline.links.extend(open.pop()),
+            Event::End(TagEnd::Link | TagEnd::Image) => links.extend(open.pop()),
             Event::Text(words) | Event::Code(words) => {
                 if let Some((.., said)) = &mut heading {
                     said.push_str(&words);
@@ -62,9 +108,8 @@ pub(super) fn read(text: String) -> Outline {
         }
     }
     // An image in a link ends before it.
-    outline.links.sort_by_key(|link| link.at);
-    outline.text = text;
-    outline
+    links.sort_by_key(|link| link.at);
+    (marks, links)
 }
 
 /// The title in a line of YAML, if it is that line and in plain style or quotes.
@@ -86,6 +131,11 @@ fn link(at: usize, link_type: LinkType, is_image: bool, target: &str) -> Link {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
     });
+    // In a table the bar of `[[Page\|words]]` has a backslash, so that it ends no cell; it is none of the page's name.
+    let target = match link_type {
+        LinkType::WikiLink { has_pothole: true } => target.strip_suffix('\\').unwrap_or(target),
+        _ => target,
+    };
     Link {
         at,
         kind: match link_type {

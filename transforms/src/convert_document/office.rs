@@ -33,6 +33,11 @@ impl<'a> Archive<'a> {
         })
     }
 
+    /// Whether there is a member of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.zip.index_for_name(name).is_some()
+    }
+
     /// The text of a member.
     pub fn member(&mut self, name: &str) -> Result<String, String> {
         let damaged = |error: &dyn std::fmt::Display| format!("damaged archive: `{name}`: {error}");
@@ -159,21 +164,58 @@ pub(super) fn docx(bytes: &[u8]) -> Result<Outline, String> {
         title: own_title(&mut archive, "docProps/core.xml"),
         ..Outline::default()
     };
-    let (mut said, mut level, mut in_text) = (String::new(), None, false);
+    // A text box has paragraphs of its own within the paragraph that it hangs on.
+    let (mut open, mut ended) = (Vec::<Paragraph>::new(), Vec::<Paragraph>::new());
+    let (mut in_text, mut is_said, mut skipped) = (false, false, 0_usize);
     walk(&archive.member("word/document.xml")?, &mut |event| match event {
-        Walked::Start("p", _) => (said, level) = (String::new(), None),
+        // What a program shows that does not know the choice before it: a text box once more. Of some signs it is the
+        // only text.
+        Walked::Start("Fallback", _) if is_said || skipped > 0 => skipped += 1,
+        Walked::End("Fallback") if skipped > 0 => skipped -= 1,
+        _ if skipped > 0 => {}
+        Walked::Start("Choice", _) => is_said = false,
+        Walked::Start("p", _) => open.push(Paragraph::default()),
         Walked::Start("pStyle", attributes) => {
-            level = attributes.get("val").and_then(|style| levels.get(style)).copied();
+            let style = attributes.get("val");
+            if let Some(paragraph) = open.last_mut() {
+                paragraph.level = style.and_then(|style| levels.get(style)).copied();
+            }
         }
         Walked::Start("t", _) => in_text = true,
         Walked::End("t") => in_text = false,
-        Walked::Start("tab", _) => said.push('\t'),
-        Walked::Start("br" | "cr", _) => said.push('\n'),
-        Walked::Text(text) if in_text => said.push_str(text),
-        Walked::End("p") => end_paragraph(&mut outline, level.take(), &std::mem::take(&mut said)),
+        Walked::Start("tab", _) => say(&mut open, "\t"),
+        Walked::Start("br" | "cr", _) => say(&mut open, "\n"),
+        Walked::Text(text) if in_text => {
+            is_said = true;
+            say(&mut open, text);
+        }
+        Walked::End("p") => {
+            ended.extend(open.pop());
+            if open.is_empty() && !ended.is_empty() {
+                // What is in its boxes comes after it.
+                ended.rotate_right(1);
+                for Paragraph { said, level } in ended.drain(..) {
+                    end_paragraph(&mut outline, level, &said);
+                }
+            }
+        }
         _ => {}
     })?;
     Ok(outline)
+}
+
+/// A paragraph as far as it is read.
+#[derive(Default)]
+struct Paragraph {
+    said: String,
+    level: Option<i64>,
+}
+
+/// Adds to the innermost paragraph.
+fn say(open: &mut [Paragraph], text: &str) {
+    if let Some(paragraph) = open.last_mut() {
+        paragraph.said.push_str(text);
+    }
 }
 
 /// Reads an ODT.
@@ -184,18 +226,24 @@ pub(super) fn odt(bytes: &[u8]) -> Result<Outline, String> {
         ..Outline::default()
     };
     let (mut said, mut level, mut in_paragraph) = (String::new(), None, 0_usize);
+    let mut skipped = 0_usize;
     walk(&archive.member("content.xml")?, &mut |event| match event {
+        // What was deleted, and what others said of the text, are not the text.
+        Walked::Start("tracked-changes" | "annotation", _) => skipped += 1,
+        Walked::End("tracked-changes" | "annotation") => skipped = skipped.saturating_sub(1),
+        _ if skipped > 0 => {}
+        Walked::Start("p" | "h", _) if in_paragraph > 0 => {
+            // A paragraph within one is a note, or in a frame.
+            said.push(' ');
+            in_paragraph += 1;
+        }
         Walked::Start("h", attributes) => {
             let of = attributes
                 .get("outline-level")
                 .and_then(|level| level.parse().ok());
-            (said, level, in_paragraph) = (String::new(), Some(of.unwrap_or(1)), in_paragraph + 1);
+            (level, in_paragraph) = (Some(of.unwrap_or(1)), 1);
         }
-        Walked::Start("p", _) => {
-            // A paragraph within one is a note.
-            said.push_str(if in_paragraph > 0 { " " } else { "" });
-            in_paragraph += 1;
-        }
+        Walked::Start("p", _) => in_paragraph = 1,
         Walked::Start("tab", _) if in_paragraph > 0 => said.push('\t'),
         Walked::Start("line-break", _) if in_paragraph > 0 => said.push('\n'),
         Walked::Start("s", attributes) if in_paragraph > 0 => {

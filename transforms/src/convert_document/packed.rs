@@ -5,8 +5,9 @@ use super::of_html;
 use super::office::{Archive, elements};
 use super::outline::{Mark, Outline};
 use calamine::{Data, Reader, Xlsx};
+use mail_parser::decoders::hex::decode_hex;
 use pdf_extract::{Document, Object};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Cursor;
 
 /// Reads a PDF: a section for each page.
@@ -69,7 +70,7 @@ pub(super) fn epub(bytes: &[u8]) -> Result<Outline, String> {
             "title" if title.is_none() => title = crate::text::printable(text),
             "item" => {
                 if let (Some(id), Some(href)) = (attributes.get("id"), attributes.get("href")) {
-                    places.insert(id.clone(), href.replace("%20", " "));
+                    places.insert(id.clone(), member_at(folder, href));
                 }
             }
             "itemref" => order.extend(attributes.get("idref").cloned()),
@@ -80,13 +81,19 @@ pub(super) fn epub(bytes: &[u8]) -> Result<Outline, String> {
         title,
         ..Outline::default()
     };
-    for chapter in order.iter().filter_map(|id| places.get(id)) {
-        let place = if folder.is_empty() {
-            chapter.clone()
-        } else {
-            format!("{folder}/{chapter}")
-        };
-        let chapter = of_html(&archive.member(&place)?);
+    let encrypted = encrypted(&mut archive)?;
+    let mut chapters: Vec<&String> = order.iter().filter_map(|id| places.get(id)).collect();
+    if chapters.iter().any(|chapter| encrypted.contains(*chapter)) {
+        return Err("it is encrypted; save it without copy protection".to_owned());
+    }
+    let is_empty = chapters.is_empty();
+    // A book whose makers forgot a chapter is a book.
+    chapters.retain(|chapter| archive.has(chapter));
+    if chapters.is_empty() && !is_empty {
+        return Err("damaged archive: it has none of the chapters that it names".to_owned());
+    }
+    for chapter in chapters {
+        let chapter = of_html(&archive.member(chapter)?);
         book.push_paragraph("");
         let begin = book.text.len();
         book.push_paragraph(&chapter.text);
@@ -97,6 +104,43 @@ pub(super) fn epub(bytes: &[u8]) -> Result<Outline, String> {
         }));
     }
     Ok(book)
+}
+
+/// The members of a book that are encrypted (EPUB OCF 3.3 §4.2.6.3.2); fonts often are, and hide no text.
+fn encrypted(archive: &mut Archive<'_>) -> Result<HashSet<String>, String> {
+    const LIST: &str = "META-INF/encryption.xml";
+    let mut encrypted = HashSet::new();
+    if archive.has(LIST) {
+        elements(&archive.member(LIST)?, &mut |name, attributes, _| {
+            if name == "CipherReference" {
+                encrypted.extend(attributes.get("URI").map(|place| member_at("", place)));
+            }
+        })?;
+    }
+    Ok(encrypted)
+}
+
+/// The member that a reference in a folder leads to (RFC 3986 §5.2): decoded, without steps up and without a fragment.
+fn member_at(folder: &str, href: &str) -> String {
+    let path = href.split('#').next().unwrap_or_default();
+    let (is_whole, decoded) = decode_hex(path.as_bytes());
+    let path = if is_whole {
+        String::from_utf8_lossy(&decoded).into_owned()
+    } else {
+        path.to_owned()
+    };
+    let folder = if path.starts_with('/') { "" } else { folder };
+    let mut steps = Vec::new();
+    for step in folder.split('/').chain(path.split('/')) {
+        match step {
+            "" | "." => {}
+            ".." => {
+                steps.pop();
+            }
+            step => steps.push(step),
+        }
+    }
+    steps.join("/")
 }
 
 /// Reads a workbook: a section for each sheet, a line for each row, cells separated by tabs.
