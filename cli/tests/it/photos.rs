@@ -108,6 +108,11 @@ fn what_photos_say_is_what_exiftool_reads() {
         let (equal, all) = (counts[0].as_f64().unwrap(), counts[1].as_f64().unwrap());
         assert!(all > 20.0 && equal / all >= 0.99, "{field}: {equal} of {all}");
     }
+    // In UTC too, it is the tag with the zone and not the header.
+    let film = "SELECT taken_source, taken_offset_min FROM photos WHERE path LIKE '%/odd-film.mov'";
+    let film = lab.sql(film).remove(0);
+    assert_eq!(film["taken_source"], "QuickTime CreationDate");
+    assert_eq!(film["taken_offset_min"], 0);
     rerun_is_quiet(&lab);
     lab.is_whole();
 }

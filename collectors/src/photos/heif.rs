@@ -1,6 +1,7 @@
 //! The index of a HEIC or AVIF file → its size in pixels and where its XMP lies (ISO/IEC 23008-12, 14496-12).
 //!
 //! - In: the file's bytes. Out: what the `meta` box says of the primary image.
+//! - CR3 and QuickTime are made of such boxes too: the camera's directories in the one, a named text in the other.
 //! - Not here: Exif in the file (`kamadak-exif` finds it), and pixels. No library at hand tells the size.
 
 /// What the index says.
@@ -52,6 +53,24 @@ pub(super) fn canon_blocks(file: &[u8]) -> Vec<&[u8]> {
         .filter(|found| matches!(&found.kind, b"CMT1" | b"CMT2" | b"CMT4"))
         .map(|found| found.body.0)
         .collect()
+}
+
+/// The text that the `meta` box of a QuickTime film has under a name: `keys` numbers the names from 1, and `ilst` has a
+/// box of that number ("QuickTime File Format", metadata).
+pub(super) fn quicktime_text<'a>(meta: &'a [u8], name: &[u8]) -> Option<&'a str> {
+    let child = |of: &'a [u8], kind: &[u8]| {
+        let mut boxes = Boxes(Bytes(of)).take(MOST_BOXES);
+        boxes.find(|found| found.kind == kind).map(|found| found.body.0)
+    };
+    // After a version and a count each name is a box, whose kind is that of the name.
+    let names = child(meta, b"keys")?.get(8..)?;
+    let place = Boxes(Bytes(names))
+        .take(MOST_BOXES)
+        .position(|found| found.body.0 == name)?;
+    let number = u32::try_from(place + 1).ok()?;
+    let item = child(child(meta, b"ilst")?, &number.to_be_bytes())?;
+    // Before the text stand its type and its language.
+    std::str::from_utf8(child(item, b"data")?.get(8..)?).ok()
 }
 
 fn read_meta<'a>(file: &'a [u8], meta: &'a [u8]) -> Option<Index<'a>> {
@@ -268,6 +287,32 @@ mod tests {
         assert!(index(&file[..file.len() - 1]).unwrap().is_cut);
         assert!(index(&file[..100]).is_err());
         assert!(index(b"").is_err());
+    }
+
+    #[test]
+    fn a_text_of_quicktime_is_found_by_its_name() {
+        let keys = [
+            vec![0, 0, 0, 0, 0, 0, 0, 2],
+            boxed(b"mdta", b"com.example.first"),
+            boxed(b"mdta", b"com.example.second"),
+        ];
+        let data = |text: &[u8]| boxed(b"data", &[b"\0\0\0\x01\0\0\0\0", text].concat());
+        // In another order than their names.
+        let items = [
+            boxed(&[0, 0, 0, 2], &data(b"other")),
+            boxed(&[0, 0, 0, 1], &data(b"one")),
+        ];
+        let meta = [
+            boxed(b"hdlr", b""),
+            boxed(b"keys", &keys.concat()),
+            boxed(b"ilst", &items.concat()),
+        ]
+        .concat();
+        let text = |name: &str| quicktime_text(&meta, name.as_bytes());
+        assert_eq!(text("com.example.first"), Some("one"));
+        assert_eq!(text("com.example.second"), Some("other"));
+        assert_eq!(text("com.example.third"), None);
+        assert_eq!(quicktime_text(b"", b"com.example.first"), None);
     }
 
     proptest! {

@@ -11,8 +11,11 @@ use exif::{Context, Exif, In, Reader, Tag, Value};
 /// Offset of a fuller image in a TIFF (TIFF/EP).
 const SUB_IFDS: Tag = Tag(Context::Tiff, 0x014a);
 
-/// What kind of image a directory holds: 0 the full one (TIFF 6.0).
+/// What kind of image a directory holds (TIFF 6.0): 0 the full one, but for [`PAGE`].
 const NEW_SUBFILE_TYPE: Tag = Tag(Context::Tiff, 0x00fe);
+
+/// The bit of it that says that the image is a page of several. It may be a full one.
+const PAGE: i64 = 2;
 
 /// An XMP packet (XMP part 3).
 const XMP: Tag = Tag(Context::Tiff, 0x02bc);
@@ -92,19 +95,33 @@ fn facts_in(tags: &Tags<'_>) -> Facts {
         (Rank::Changed, Tag::DateTime, Tag::SubSecTime, Tag::OffsetTime),
     ];
     for (rank, time, fraction, offset) in times {
-        let clock =
-            text(time).and_then(|time| when::exif(&time, text(fraction).as_deref(), text(offset).as_deref()));
-        if let Some(clock) = clock {
-            facts.times.push(Taken {
-                rank,
-                clock,
-                source: format!("Exif {time}"),
-                offset_source: clock.offset_min.map(|_| format!("Exif {offset}")),
-            });
-        }
+        let Some(said) = text(time) else { continue };
+        let Some(mut clock) = when::exif(&said, text(fraction).as_deref()) else {
+            if is_meant(&said) {
+                facts
+                    .problems
+                    .push(format!("Exif {time} cannot be read as a time"));
+            }
+            continue;
+        };
+        let own = clock.offset_min;
+        clock.offset_min = own.or_else(|| when::offset_min(&text(offset)?));
+        let is_from_tag = own.is_none() && clock.offset_min.is_some();
+        facts.times.push(Taken {
+            rank,
+            clock,
+            source: format!("Exif {time}"),
+            offset_source: is_from_tag.then(|| format!("Exif {offset}")),
+        });
     }
     gps(tags, &mut facts);
     facts
+}
+
+/// Whether a text that is no time was meant to be one: of a time that is not known there are only the signs, or zeroes
+/// (Exif 2.32 §4.6.5).
+fn is_meant(time: &str) -> bool {
+    time.chars().any(|c| c.is_alphanumeric() && c != '0')
 }
 
 /// The XMP packet of a TIFF.
@@ -118,24 +135,30 @@ pub(super) fn xmp(exif: &Exif) -> Option<Vec<u8>> {
 /// The size of the full image of a TIFF or raw file: of the directory that says it holds it, else of the first.
 pub(super) fn image_size(exif: &Exif) -> Option<(i64, i64)> {
     let first = size_in(exif, In::PRIMARY);
-    let is_full = |exif: &Exif| integer(exif, In::PRIMARY, NEW_SUBFILE_TYPE).is_none_or(|kind| kind == 0);
+    let is_full =
+        |exif: &Exif| integer(exif, In::PRIMARY, NEW_SUBFILE_TYPE).is_none_or(|kind| kind & !PAGE == 0);
     if is_full(exif) {
         return first;
     }
-    let offsets = exif.get_field(SUB_IFDS, In::PRIMARY)?.value.iter_uint()?;
-    let full = offsets.take(MOST_SUB_IFDS).find_map(|offset| {
-        // The same bytes with that directory as their first.
-        let mut tiff = exif.buf().to_vec();
-        let offset = if exif.little_endian() {
-            offset.to_le_bytes()
-        } else {
-            offset.to_be_bytes()
-        };
-        tiff.get_mut(4..8)?.copy_from_slice(&offset);
-        let directory = parse(tiff).ok()?;
-        let size = size_in(&directory, In::PRIMARY)?;
-        is_full(&directory).then_some(size)
-    });
+    let offsets = exif.get_field(SUB_IFDS, In::PRIMARY);
+    let offsets = offsets.and_then(|field| field.value.iter_uint());
+    let full = offsets
+        .into_iter()
+        .flatten()
+        .take(MOST_SUB_IFDS)
+        .find_map(|offset| {
+            // The same bytes with that directory as their first.
+            let mut tiff = exif.buf().to_vec();
+            let offset = if exif.little_endian() {
+                offset.to_le_bytes()
+            } else {
+                offset.to_be_bytes()
+            };
+            tiff.get_mut(4..8)?.copy_from_slice(&offset);
+            let directory = parse(tiff).ok()?;
+            let size = size_in(&directory, In::PRIMARY)?;
+            is_full(&directory).then_some(size)
+        });
     full.or(first)
 }
 
@@ -184,15 +207,16 @@ fn gps(tags: &Tags<'_>, facts: &mut Facts) {
         }
         _ => {}
     }
-    // Without a reference it is above sea level (Exif 2.32 §4.6.6.1.6).
-    let below = tags.integer(Tag::GPSAltitudeRef) == Some(1);
+    // Without a reference it is above sea level (Exif 2.32 §4.6.6.1.6). Exif 3.0 tells the sea from the
+    // ellipsoid: 3 is below as 1 is, 2 above as 0.
+    let below = matches!(tags.integer(Tag::GPSAltitudeRef), Some(1 | 3));
     facts.altitude_m = tags
         .number(Tag::GPSAltitude)
         .map(|metres| if below { -metres.abs() } else { metres });
     let date = tags.text(Tag::GPSDateStamp);
     let time = tags.numbers(Tag::GPSTimeStamp);
     if let (Some(date), Some([hour, minute, second])) = (date, time.as_deref()) {
-        let midnight = when::exif(&format!("{date} 00:00:00"), None, None);
+        let midnight = when::exif(&format!("{date} 00:00:00"), None);
         let seconds = hour * 3_600.0 + minute * 60.0 + second;
         if let Some(midnight) = midnight.filter(|_| (0.0..86_401.0).contains(&seconds)) {
             let moment = midnight.at + (seconds * 1e6) as i64;
@@ -280,5 +304,91 @@ fn first_integer(value: &Value) -> Option<i64> {
         Value::SShort(all) => all.first().copied().map(i64::from),
         Value::SLong(all) => all.first().copied().map(i64::from),
         other => other.get_uint(0).map(i64::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use exif::experimental::Writer;
+    use exif::{Field, Rational};
+    use std::io::Cursor;
+
+    fn written<const N: usize>(fields: [(Tag, Value); N]) -> Exif {
+        let fields = fields.map(|(tag, value)| Field {
+            tag,
+            ifd_num: In::PRIMARY,
+            value,
+        });
+        let mut writer = Writer::new();
+        for field in &fields {
+            writer.push_field(field);
+        }
+        let mut tiff = Cursor::new(Vec::new());
+        writer.write(&mut tiff, true).unwrap();
+        parse(tiff.into_inner()).unwrap()
+    }
+
+    fn ascii(text: &str) -> Value {
+        Value::Ascii(vec![text.as_bytes().to_vec()])
+    }
+
+    #[test]
+    fn a_page_has_a_size_whatever_kind_of_image_it_says_it_is() {
+        for kind in [0, 1, 2, 3, 4] {
+            let exif = written([
+                (NEW_SUBFILE_TYPE, Value::Long(vec![kind])),
+                (Tag::ImageWidth, Value::Long(vec![300])),
+                (Tag::ImageLength, Value::Long(vec![200])),
+            ]);
+            assert_eq!(image_size(&exif), Some((300, 200)), "{kind}");
+        }
+        let leads_nowhere = written([
+            (NEW_SUBFILE_TYPE, Value::Long(vec![1])),
+            (Tag::ImageWidth, Value::Long(vec![300])),
+            (Tag::ImageLength, Value::Long(vec![200])),
+            (SUB_IFDS, Value::Long(vec![1 << 30])),
+        ]);
+        assert_eq!(image_size(&leads_nowhere), Some((300, 200)));
+    }
+
+    #[test]
+    fn heights_below_the_sea_and_below_the_ellipsoid_are_negative() {
+        let height = |reference| {
+            let exif = written([
+                (Tag::GPSAltitudeRef, Value::Byte(vec![reference])),
+                (
+                    Tag::GPSAltitude,
+                    Value::Rational(vec![Rational { num: 25, denom: 2 }]),
+                ),
+            ]);
+            facts(&exif).altitude_m
+        };
+        let all = [0, 1, 2, 3].map(height);
+        assert_eq!(all, [Some(12.5), Some(-12.5), Some(12.5), Some(-12.5)]);
+    }
+
+    #[test]
+    fn a_zone_in_a_time_comes_before_the_tag_beside_it_and_no_time_is_a_problem() {
+        let exif = written([
+            (Tag::DateTimeOriginal, ascii("2024:05:06 07:08:09+02:00")),
+            (Tag::OffsetTimeOriginal, ascii("+05:00")),
+            (Tag::DateTimeDigitized, ascii("2024-05-06T07:08:09")),
+            (Tag::OffsetTimeDigitized, ascii("+01:00")),
+            (Tag::DateTime, ascii("0000:00:00 00:00:00")),
+        ]);
+        let told = facts(&exif);
+        let offsets: Vec<_> = told
+            .times
+            .iter()
+            .map(|taken| (taken.clock.offset_min, taken.offset_source.as_deref()))
+            .collect();
+        assert_eq!(
+            offsets,
+            [(Some(120), None), (Some(60), Some("Exif OffsetTimeDigitized"))]
+        );
+        assert!(told.problems.is_empty(), "{:?}", told.problems);
+        let told = facts(&written([(Tag::DateTimeOriginal, ascii("yesterday"))]));
+        assert_eq!(told.problems, ["Exif DateTimeOriginal cannot be read as a time"]);
     }
 }

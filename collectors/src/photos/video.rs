@@ -5,12 +5,22 @@
 //! - Not here: frames.
 
 use super::facts::{Facts, Place, Rank, Taken};
-use super::when::Clock;
+use super::heif;
+use super::when::{self, Clock};
 use nom_exif::{EntryValue, ExifDateTime, MediaParser, MediaSource, TrackInfo, TrackInfoTag};
 use std::io::{self, Read, Seek, SeekFrom};
 
 /// Bytes that the parser may read of one video: indexes of hours of film take some megabytes.
 const MOST_READ: u64 = 64 << 20;
+
+/// The name under which a camera writes the time with its zone ("QuickTime File Format", metadata).
+const CREATION_DATE: &[u8] = b"com.apple.quicktime.creationdate";
+
+/// Boxes passed on the way to the one that is looked for; cameras write some tens.
+const MOST_BOXES: usize = 10_000;
+
+/// Bytes read of the box with the named texts; cameras write some hundreds.
+const LONGEST_META: u64 = 1 << 20;
 
 /// What begins a QuickTime file: the parser knows no older ones, which have none.
 const QUICKTIME: &[u8] = b"\0\0\0\x14ftypqt  \0\0\0\0qt  ";
@@ -19,7 +29,9 @@ const QUICKTIME: &[u8] = b"\0\0\0\x14ftypqt  \0\0\0\0qt  ";
 ///
 /// # Errors
 /// Why it could not be read.
-pub(super) fn facts(file: impl Read + Seek, has_type: bool) -> Result<Facts, String> {
+pub(super) fn facts(mut file: impl Read + Seek, has_type: bool) -> Result<Facts, String> {
+    let keyed = creation_date(&mut file);
+    file.rewind().map_err(|error| error.to_string())?;
     let bounded = Bounded {
         before: if has_type { b"" } else { QUICKTIME },
         file,
@@ -30,10 +42,45 @@ pub(super) fn facts(file: impl Read + Seek, has_type: bool) -> Result<Facts, Str
     let track = MediaParser::new()
         .parse_track(source)
         .map_err(|error| error.to_string())?;
-    Ok(told(&track))
+    Ok(told(&track, keyed))
 }
 
-fn told(track: &TrackInfo) -> Facts {
+/// The time with a zone that QuickTime has under its name. The parser gives it or the header's, and does not say which.
+fn creation_date(file: &mut (impl Read + Seek)) -> Option<Clock> {
+    enter(file, b"moov")?;
+    let length = enter(file, b"meta")?;
+    let mut meta = Vec::new();
+    let read = file.take(length.min(LONGEST_META)).read_to_end(&mut meta).ok()?;
+    if read as u64 != length {
+        return None;
+    }
+    when::iso(heif::quicktime_text(&meta, CREATION_DATE)?)
+}
+
+/// Goes to the body of the next box of a kind, past the others (ISO/IEC 14496-12 §4.2); its length.
+fn enter(file: &mut (impl Read + Seek), wanted: &[u8; 4]) -> Option<u64> {
+    for _ in 0..MOST_BOXES {
+        let (mut size, mut kind, mut large) = ([0; 4], [0; 4], [0; 8]);
+        file.read_exact(&mut size).ok()?;
+        file.read_exact(&mut kind).ok()?;
+        let body = match u32::from_be_bytes(size) {
+            // To the end of the file.
+            0 => u64::MAX,
+            1 => {
+                file.read_exact(&mut large).ok()?;
+                u64::from_be_bytes(large).checked_sub(16)?
+            }
+            size => u64::from(size).checked_sub(8)?,
+        };
+        if &kind == wanted {
+            return Some(body);
+        }
+        file.seek(SeekFrom::Current(i64::try_from(body).ok()?)).ok()?;
+    }
+    None
+}
+
+fn told(track: &TrackInfo, keyed: Option<Clock>) -> Facts {
     let text = |tag| {
         let text = track.get(tag).and_then(EntryValue::as_str)?.trim();
         (!text.is_empty()).then(|| text.to_owned())
@@ -59,25 +106,22 @@ fn told(track: &TrackInfo) -> Facts {
     let created = track
         .get(TrackInfoTag::CreateDate)
         .and_then(EntryValue::as_datetime);
-    if let Some(ExifDateTime::Aware(at)) = created {
-        let offset = i64::from(at.offset().local_minus_utc()) / 60;
-        let utc = at.timestamp_micros();
+    if let Some(clock) = keyed {
+        facts.times.push(Taken {
+            rank: Rank::Created,
+            clock,
+            source: "QuickTime CreationDate".to_owned(),
+            offset_source: None,
+        });
+    } else if let Some(ExifDateTime::Aware(at)) = created {
         // The header's time should be UTC (ISO/IEC 14496-12 §8.2.2); many cameras write what their clock shows,
-        // so it tells no offset. A key with a zone does. 1904 begins the count: nothing was written.
-        let is_key = offset != 0;
-        let is_set = utc > UNSET;
-        if is_set {
+        // so it tells no offset. 1904 begins the count: nothing was written.
+        let at = at.timestamp_micros();
+        if at > UNSET {
             facts.times.push(Taken {
                 rank: Rank::Created,
-                clock: Clock {
-                    at: utc + offset * 60_000_000,
-                    offset_min: is_key.then_some(offset),
-                },
-                source: if is_key {
-                    "QuickTime CreationDate".to_owned()
-                } else {
-                    "QuickTime CreateDate".to_owned()
-                },
+                clock: Clock { at, offset_min: None },
+                source: "QuickTime CreateDate".to_owned(),
                 offset_source: None,
             });
         }
@@ -164,6 +208,37 @@ impl<F: Seek> Seek for Bounded<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        let size = (body.len() as u32 + 8).to_be_bytes();
+        [&size[..], kind, body].concat()
+    }
+
+    /// A film that has this time under its name.
+    fn film(time: &str) -> Vec<u8> {
+        let keys = [b"\0\0\0\0\0\0\0\x01".to_vec(), boxed(b"mdta", CREATION_DATE)].concat();
+        let data = boxed(b"data", &[b"\0\0\0\x01\0\0\0\0", time.as_bytes()].concat());
+        let ilst = boxed(&[0, 0, 0, 1], &data);
+        let meta = [boxed(b"keys", &keys), boxed(b"ilst", &ilst)].concat();
+        let moov = [boxed(b"mvhd", &[0; 100]), boxed(b"meta", &meta)].concat();
+        // A box with its length in 64 bits.
+        let frames = b"\0\0\0\x01mdat\0\0\0\0\0\0\0\x14four".to_vec();
+        [boxed(b"ftyp", b"qt  \0\0\0\0qt  "), frames, boxed(b"moov", &moov)].concat()
+    }
+
+    #[test]
+    fn a_time_in_utc_under_its_name_is_told_from_the_headers() {
+        let read = |time: &str| creation_date(&mut io::Cursor::new(film(time)));
+        let clock = read("2024-01-01T10:00:00+0000").unwrap();
+        assert_eq!((clock.at, clock.offset_min), (1_704_103_200_000_000, Some(0)));
+        let clock = read("2024-01-01T10:00:00+01:00").unwrap();
+        assert_eq!((clock.at, clock.offset_min), (1_704_103_200_000_000, Some(60)));
+        assert_eq!(read("in winter"), None);
+        let whole = film("2024-01-01T10:00:00+0000");
+        for cut in 0..whole.len() {
+            assert_eq!(creation_date(&mut io::Cursor::new(&whole[..cut])), None, "{cut}");
+        }
+    }
 
     #[test]
     fn bytes_before_a_file_are_read_and_sought_as_if_they_were_its_own() {

@@ -26,19 +26,30 @@ const ODD_ZONES: &[i64] = &[345, 525, 765, 825];
 /// receivers report their last fix.
 const DRIFT: i64 = 120 * 1_000_000;
 
-/// `2024:05:06 07:08:09` (Exif 2.32 §4.6.5) with the digits of a second's fraction, and an offset.
-pub(super) fn exif(text: &str, fraction: Option<&str>, offset: Option<&str>) -> Option<Clock> {
+/// Characters of a date.
+const DATE: usize = 10;
+
+/// `2024:05:06 07:08:09` (Exif 2.32 §4.6.5) with the digits of a second's fraction that another tag has. Some programs
+/// write a fraction and a zone into the text itself, or ISO 8601: as exiftool does, what the text says comes first.
+pub(super) fn exif(text: &str, fraction: Option<&str>) -> Option<Clock> {
     let text = text.trim_matches(['\0', ' ']);
-    let format = if text.contains('-') {
-        "%Y-%m-%d %H:%M:%S"
-    } else {
-        "%Y:%m:%d %H:%M:%S"
+    let date: String = text
+        .chars()
+        .take(DATE)
+        .map(|c| if c == ':' { '-' } else { c })
+        .collect();
+    let rest = text.get(date.len()..).unwrap_or_default();
+    let mut clock = match DateTime::strptime("%Y-%m-%d %H:%M:%S", format!("{date}{rest}")) {
+        Ok(at) => Clock {
+            at: microseconds(at)?,
+            offset_min: None,
+        },
+        Err(_) => iso(&format!("{date}{rest}"))?,
     };
-    let at = microseconds(DateTime::strptime(format, text).ok()?)?;
-    Some(Clock {
-        at: at + fraction.and_then(fraction_us).unwrap_or(0),
-        offset_min: offset.and_then(offset_min),
-    })
+    if clock.at % 1_000_000 == 0 {
+        clock.at += fraction.and_then(fraction_us).unwrap_or(0);
+    }
+    Some(clock)
 }
 
 /// `2024-05-06T07:08:09.12+02:00` and its shorter forms down to a day (XMP part 1 §8.2.1.1).
@@ -47,9 +58,7 @@ pub(super) fn iso(text: &str) -> Option<Clock> {
     let at = pieces.date().to_datetime(pieces.time()?);
     Some(Clock {
         at: microseconds(at)?,
-        offset_min: pieces
-            .to_numeric_offset()
-            .map(|offset| i64::from(offset.seconds()) / 60),
+        offset_min: pieces.to_numeric_offset().and_then(minutes),
     })
 }
 
@@ -60,7 +69,12 @@ pub(super) fn offset_min(text: &str) -> Option<i64> {
         return Some(0);
     }
     let parsed = strtime::parse("%:z", text).or_else(|_| strtime::parse("%z", text));
-    let minutes = i64::from(parsed.ok()?.offset()?.seconds()) / 60;
+    minutes(parsed.ok()?.offset()?)
+}
+
+/// Minutes of an offset, if a clock on earth has it.
+fn minutes(offset: Offset) -> Option<i64> {
+    let minutes = i64::from(offset.seconds()) / 60;
     (minutes.abs() <= FURTHEST_MIN).then_some(minutes)
 }
 
@@ -102,19 +116,38 @@ mod tests {
     #[test]
     fn exif_times_are_read_as_they_stand_or_not_at_all() {
         let at = clock("2004-02-29T23:59:58Z");
-        assert_eq!(exif("2004:02:29 23:59:58", None, None), Some(at));
-        assert_eq!(exif("2004:02:29 23:59:58\0", None, None), Some(at));
-        assert_eq!(exif("2004-02-29 23:59:58", None, None), Some(at));
-        let fine = exif("2004:02:29 23:59:58", Some("07 "), Some("-03:30")).unwrap();
-        assert_eq!((fine.at, fine.offset_min), (at.at + 70_000, Some(-210)));
+        assert_eq!(exif("2004:02:29 23:59:58", None), Some(at));
+        assert_eq!(exif("2004:02:29 23:59:58\0", None), Some(at));
+        assert_eq!(exif("2004-02-29 23:59:58", None), Some(at));
+        let fine = exif("2004:02:29 23:59:58", Some("07 ")).unwrap();
+        assert_eq!((fine.at, fine.offset_min), (at.at + 70_000, None));
         for bad in [
             "0000:00:00 00:00:00",
             "    :  :     :  :  ",
             "2004:02:30 00:00:00",
+            "2004:02:29",
             "",
             "yesterday",
+            "gestern früh um sieben",
         ] {
-            assert_eq!(exif(bad, None, None), None, "{bad}");
+            assert_eq!(exif(bad, None), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_exif_time_may_have_a_zone_and_a_fraction_of_its_own_or_be_iso() {
+        let at = clock("2004-02-29T23:59:58Z").at;
+        for (text, fraction, after, offset_min) in [
+            ("2004:02:29 23:59:58+02:00", None, 0, Some(120)),
+            ("2004:02:29 23:59:58-0330", Some("5"), 500_000, Some(-210)),
+            ("2004:02:29 23:59:58+23:00", None, 0, None),
+            ("2004:02:29 23:59:58.12", None, 120_000, None),
+            ("2004:02:29 23:59:58.12", Some("99"), 120_000, None),
+            ("2004-02-29T23:59:58", None, 0, None),
+            ("2004:02:29T23:59:58.5Z", None, 500_000, Some(0)),
+        ] {
+            let read = exif(text, fraction).map(|clock| (clock.at - at, clock.offset_min));
+            assert_eq!(read, Some((after, offset_min)), "{text}");
         }
     }
 

@@ -115,7 +115,7 @@ pub(super) fn facts(packet: &[u8], origin: Origin) -> Result<Facts, String> {
     let longitude = first("exif:GPSLongitude").and_then(|text| degrees(text, 'E', 'W'));
     if let (Some(latitude), Some(longitude)) = (latitude, longitude) {
         facts.place = Place::new(latitude, longitude, origin.name);
-        let below = first("exif:GPSAltitudeRef") == Some("1");
+        let below = matches!(first("exif:GPSAltitudeRef"), Some("1" | "3"));
         let altitude = first("exif:GPSAltitude").and_then(quotient);
         facts.altitude_m = altitude.map(|metres| if below { -metres } else { metres });
     }
