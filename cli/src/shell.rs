@@ -143,16 +143,7 @@ impl Shell<'_> {
     /// Why it was refused or broke off, or that the user interrupted it.
     pub async fn query(&mut self, text: &str) -> Result<()> {
         let began = Instant::now();
-        let file = match self.manner.once.take() {
-            Some(file) => Some(file),
-            None => self
-                .manner
-                .output
-                .as_ref()
-                .map(File::try_clone)
-                .transpose()
-                .into_diagnostic()?,
-        };
+        let file = self.chosen_file()?;
         let written = if self.manner.is_terminal {
             let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
             tokio::select! {
@@ -198,6 +189,17 @@ impl Shell<'_> {
             ..Form::from(self.format)
         };
         print::rows_to(rows, form, &mut out).await
+    }
+
+    /// The file that the user chose for what comes next, if he did.
+    fn chosen_file(&mut self) -> Result<Option<File>> {
+        match self.manner.once.take() {
+            Some(file) => Ok(Some(file)),
+            None => {
+                let output = self.manner.output.as_ref();
+                output.map(File::try_clone).transpose().into_diagnostic()
+            }
+        }
     }
 
     /// Where an answer goes.

@@ -50,6 +50,8 @@ use std::str::FromStr;
 pub enum Format {
     /// Aligned columns for people; control characters are made visible.
     Table,
+    /// The same, a table for each row.
+    Line,
     /// RFC 4180 with a header row; an absent value is an empty field.
     Csv,
     /// One JSON array of objects.
@@ -72,7 +74,7 @@ pub enum Format {
 
 impl Format {
     /// The formats that are text, by name: what `dkc sql --format` takes.
-    pub const TEXT: &[&str] = &["table", "csv", "json", "ndjson", "markdown"];
+    pub const TEXT: &[&str] = &["table", "line", "csv", "json", "ndjson", "markdown"];
 
     /// All formats, by name, as their files end: what `dkc export --format` takes.
     pub const ALL: &[&str] = &[
@@ -85,7 +87,7 @@ impl Format {
     /// [`ExportError::Format`] when the extension is missing or of no format.
     pub fn of_path(path: &Path) -> Result<Self, ExportError> {
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("table") | None => Err(ExportError::Format(path.display().to_string())),
+            Some("table" | "line") | None => Err(ExportError::Format(path.display().to_string())),
             Some(extension) => extension
                 .parse()
                 .map_err(|_| ExportError::Format(path.display().to_string())),
@@ -96,6 +98,7 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Self::Table => "txt",
+            Self::Line => "line",
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Ndjson => "ndjson",
@@ -120,6 +123,7 @@ impl FromStr for Format {
     fn from_str(name: &str) -> Result<Self, ExportError> {
         match name.to_ascii_lowercase().as_str() {
             "table" | "txt" => Ok(Self::Table),
+            "line" => Ok(Self::Line),
             "csv" => Ok(Self::Csv),
             "json" => Ok(Self::Json),
             "ndjson" | "jsonl" => Ok(Self::Ndjson),

@@ -50,7 +50,7 @@ pub const COMMANDS: &[Command] = &[
     command(
         "mode",
         "[MODE]",
-        "Write answers as table, csv, json, ndjson or markdown",
+        "Write answers as table, line, csv, json, ndjson or markdown",
     ),
     with_files(command("once", "FILE", "Write the next answer to a file")),
     with_files(command(
@@ -68,8 +68,16 @@ pub const COMMANDS: &[Command] = &[
     with_files(command("run", "NAME", "Do what a saved query says")),
     with_files(command("save", "NAME", "Save the last query, under a name")),
     command("saved", "", "List the saved queries"),
-    command("schema", "[TABLE]", "Describe tables and their columns"),
-    command("tables", "[TEXT]", "List the tables whose names contain it"),
+    command(
+        "schema",
+        "[TABLE]",
+        "Describe tables and their columns; `%` stands for any text",
+    ),
+    command(
+        "tables",
+        "[TEXT]",
+        "List the tables whose names contain it; `%` stands for any text",
+    ),
     command("timer", "on|off", "Tell how long answers took"),
 ];
 
@@ -121,8 +129,11 @@ impl Shell<'_> {
             }
             ("schema", name) => self.show(&schema(name)?)?,
             ("tables", part) => {
-                let part = part.trim_matches('%').to_lowercase();
-                let named = schemas::datasets::tables().filter(|table| table.name.contains(&part));
+                let part = part.to_lowercase();
+                let named = schemas::datasets::tables().filter(|table| match part.contains('%') {
+                    true => is_like(table.name, &part),
+                    false => table.name.contains(&part),
+                });
                 let lines = named.map(|dataset| format!("{:<18} {}\n", dataset.name, dataset.about));
                 self.show(&lines.collect::<String>())?;
             }
@@ -133,8 +144,10 @@ impl Shell<'_> {
         Ok(Next::Continue)
     }
 
-    fn show(&self, text: &str) -> Result<()> {
-        let mut out = self.out(None);
+    /// Prints words where answers go.
+    fn show(&mut self, text: &str) -> Result<()> {
+        let file = self.chosen_file()?;
+        let mut out = self.out(file);
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .into_diagnostic()
@@ -170,7 +183,8 @@ impl Shell<'_> {
                     .parameters
                     .iter()
                     .map(|(name, value)| format!(":{name} {value}\n"));
-                return Some(self.show(&lines.collect::<String>()));
+                let text: String = lines.collect();
+                return Some(self.show(&text));
             }
             _ => return None,
         }
@@ -237,7 +251,7 @@ fn help(name: &str) -> Result<String> {
 fn mode_of(mode: &str) -> Result<Format> {
     let name = match mode {
         // As others call them.
-        "box" => "table",
+        "box" | "duckbox" | "column" => "table",
         "jsonlines" => "ndjson",
         other => other,
     };
@@ -260,11 +274,37 @@ fn mode_name(format: Format) -> &'static str {
 
 /// Tables as statements that would make them, with what their columns mean.
 fn schema(name: &str) -> Result<String> {
-    let tables = match name {
+    let tables: Vec<&Dataset> = match name {
         "" => schemas::datasets::tables().collect(),
+        pattern if pattern.contains('%') => {
+            let wanted = pattern.to_lowercase();
+            let named = schemas::datasets::tables().filter(|table| is_like(table.name, &wanted));
+            named.collect()
+        }
         name => vec![crate::commands::table(name)?],
     };
+    if tables.is_empty() {
+        bail!("no table is like `{name}`");
+    }
     Ok(tables.into_iter().map(statement).collect())
+}
+
+/// Whether a name is like a pattern of SQL's LIKE. `_` means itself: names are full of it.
+fn is_like(name: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('%');
+    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 fn statement(dataset: &Dataset) -> String {
@@ -321,7 +361,30 @@ mod tests {
         for name in Format::TEXT {
             assert_eq!(mode_name(mode_of(name).unwrap()), *name);
         }
+        for others in ["box", "column", "duckbox"] {
+            assert_eq!(mode_of(others).unwrap(), Format::Table);
+        }
         assert!(mode_of("parquet").is_err());
+    }
+
+    #[test]
+    fn a_name_is_like_a_pattern() {
+        for (pattern, is) in [
+            ("git_commits", true),
+            ("git_%", true),
+            ("%s", true),
+            ("%comm%", true),
+            ("g%t%s", true),
+            ("%", true),
+            ("git", false),
+            ("%comm", false),
+            ("commits%", false),
+            ("%ts%s", false),
+        ] {
+            assert_eq!(is_like("git_commits", pattern), is, "{pattern}");
+        }
+        assert!(schema("nothing%").is_err());
+        assert!(schema("GIT_comm%").unwrap().contains("CREATE TABLE git_commits"));
     }
 
     #[test]

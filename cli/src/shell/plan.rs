@@ -42,7 +42,7 @@ impl Explain {
             .map(|field| field.name().as_str())
             .collect();
         let is_wanted = match self {
-            Self::Auto => format == Format::Table,
+            Self::Auto => matches!(format, Format::Table | Format::Line),
             Self::On => true,
             Self::Off => false,
         };

@@ -261,6 +261,12 @@ fn dot_commands_do_what_others_have_taught() {
     says(".tables emai", &["emails ", "email_attachments"]);
     says(".schema runs", &["PRIMARY KEY (run)"]);
     says(".help timer", &[".timer", "on|off"]);
+    says(".tables photo_%", &["photo_thumbnails "]);
+    says(".schema photo_thumb%", &["PRIMARY KEY (_source, _item)"]);
+    says(".schema nothing%", &["no table is like `nothing%`"]);
+    says(".mode line", &["dkc>"]);
+    says("SELECT 8 AS n;", &["│ row ┆ 1 │", "│ n   ┆ 8 │"]);
+    says(".mode duckbox", &["dkc>"]);
     says(".nonsense", &["no command `.nonsense`"]);
     says("SELECT nothing FROM emails;", &["nothing"]);
     says(".mode csv\n", &["dkc>"]);
@@ -291,9 +297,12 @@ fn dot_commands_do_what_others_have_taught() {
     says(".once 'the answer.json'", &["dkc>"]);
     says("SELECT 1 AS n;", &["dkc>"]);
     says("SELECT 2 AS n;", &["[{\"n\":2}]"]);
+    says(".once tables.txt", &["dkc>"]);
+    says(".tables email_%", &["dkc>"]);
     says(".output out.csv", &["dkc>"]);
     says(".mode csv", &["dkc>"]);
     says("SELECT 3 AS n; SELECT 4 AS n;", &["dkc>"]);
+    says(".mode", &["dkc>"]);
     says(".output", &["dkc>"]);
     says(".once data/lake/x", &["is in the data directory"]);
     says(".mode table", &["dkc>"]);
@@ -307,7 +316,12 @@ fn dot_commands_do_what_others_have_taught() {
     terminal.sees("ended: 0");
     let written = |name: &str| fs::read_to_string(lab.path(name)).unwrap();
     assert_eq!(written("the answer.json"), "[{\"n\":1}]\n");
-    assert_eq!(written("out.csv"), "n\n3\nn\n4\n");
+    assert_eq!(written("out.csv"), "n\n3\nn\n4\nmode: csv\n");
+    let tables = written("tables.txt");
+    assert!(
+        tables.starts_with("email_attachments ") && tables.lines().count() == 1,
+        "{tables}"
+    );
     let kept = fs::read_to_string(lab.data().join("queries/by-sender.sql")).unwrap();
     assert_eq!(kept, "SELECT subject FROM emails WHERE from_addr = :from;\n");
     lab.is_whole();

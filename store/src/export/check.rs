@@ -170,7 +170,7 @@ fn count(format: Format, path: &Path) -> Result<Option<Counted>, Box<dyn Error>>
     };
     Ok(Some(match format {
         // It has no row ends that a value could not have as well.
-        Format::Table => return Ok(None),
+        Format::Table | Format::Line => return Ok(None),
         Format::Csv => {
             let csv = arrow::csv::reader::Format::default().with_header(true);
             let (schema, _) = csv.infer_schema(open()?, Some(0))?;

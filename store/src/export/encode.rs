@@ -31,7 +31,7 @@ pub(super) fn writer<'a, W: Write + Send + 'a>(
     out: W,
 ) -> Result<Box<dyn Rows + Send + 'a>, ExportError> {
     Ok(match form.format {
-        Format::Table => Box::new(table::Table::new(schema.clone(), form.width, out)),
+        Format::Table | Format::Line => Box::new(table::Table::new(schema, form, out)),
         Format::Csv => Box::new(Csv::new(schema.clone(), out)?),
         Format::Json => Box::new(cells::json_options().build::<_, JsonArray>(out)),
         Format::Ndjson => Box::new(cells::json_options().build::<_, LineDelimited>(out)),

@@ -1,9 +1,9 @@
 //! Tables for people: aligned, fitted to the terminal, nothing in them that a terminal would obey.
 
 use super::encode::Rows;
-use super::{ExportError, cells, visible};
+use super::{ExportError, Form, Format, cells, visible};
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::Schema;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use std::io::Write;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -18,13 +18,15 @@ pub(super) struct Table<W> {
     out: W,
     header: Vec<String>,
     width: Option<usize>,
+    /// Whether each row becomes a table of its own.
+    is_by_row: bool,
     page: Vec<Vec<String>>,
     rows: u64,
     shortened: u64,
 }
 
 impl<W: Write> Table<W> {
-    pub(super) fn new(schema: SchemaRef, width: Option<usize>, out: W) -> Self {
+    pub(super) fn new(schema: &Schema, form: Form<'_>, out: W) -> Self {
         let header = schema
             .fields()
             .iter()
@@ -33,7 +35,8 @@ impl<W: Write> Table<W> {
         Self {
             out,
             header,
-            width,
+            width: form.width,
+            is_by_row: form.format == Format::Line,
             page: Vec::new(),
             rows: 0,
             shortened: 0,
@@ -53,8 +56,8 @@ impl<W: Write> Table<W> {
             .width
             .map_or(Some(widths.clone()), |width| fitted(&widths, width))
         {
-            Some(widths) => self.show_columns(page, &widths)?,
-            None => self.show_records(page)?,
+            Some(widths) if !self.is_by_row => self.show_columns(page, &widths)?,
+            _ => self.show_records(page)?,
         }
         Ok(())
     }

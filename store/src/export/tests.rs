@@ -371,6 +371,22 @@ fn a_table_keeps_within_the_terminal_and_says_what_it_shortened() {
 }
 
 #[test]
+fn line_by_line_each_row_is_a_table_and_no_row_is_none() {
+    let text = written(&texts(&["one", "other"]), Format::Line);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('│')).collect();
+    assert_eq!(
+        lines,
+        [
+            "│ row  ┆ 1   │",
+            "│ text ┆ one │",
+            "│ row  ┆ 2     │",
+            "│ text ┆ other │"
+        ]
+    );
+    assert_eq!(written(&texts(&[]), Format::Line), "");
+}
+
+#[test]
 fn columns_of_one_name_are_all_kept() {
     let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let field = |name| Field::new(name, DataType::Int64, false);
