@@ -3,14 +3,22 @@
 //! - The array is JSON, and JSON is JavaScript (ECMA-262 §25.5) but for a key `__proto__`, which is refused.
 //! - Within a page (HTML §13.2.5.15 and on) `</script` and `<!--` would end or change the script, and before 2019
 //!   U+2028 and U+2029 ended a line. All are written as `\u` escapes, which mean the same.
+//! - A number of JavaScript has 53 bits: a longer whole number would become another one, so it is written as text.
 
 use super::encode::Rows;
 use super::{ExportError, cells};
 use arrow::error::ArrowError;
-use arrow::json::writer::JsonFormat;
-use arrow_array::RecordBatch;
-use arrow_schema::Schema;
+use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, JsonFormat, NullableEncoder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ArrowPrimitiveType, Int64Type, UInt64Type};
+use arrow_array::{Array, PrimitiveArray, RecordBatch};
+use arrow_schema::{FieldRef, Schema};
+use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::Arc;
+
+/// The greatest whole number that JavaScript tells from its neighbours (ECMA-262, `Number.MAX_SAFE_INTEGER`).
+const MOST_EXACT: u128 = (1 << 53) - 1;
 
 /// Names that a constant of a script must not have: reserved words (ECMA-262 §12.7.2), and what every page has and
 /// does not let go of.
@@ -97,7 +105,8 @@ impl<W: Write> Script<W> {
             out,
             begun: Vec::new(),
         };
-        Ok(Self(cells::json_options().build(out)))
+        let options = cells::json_options().with_encoder_factory(Arc::new(Exact));
+        Ok(Self(options.build(out)))
     }
 }
 
@@ -111,6 +120,47 @@ impl<W: Write> Rows for Script<W> {
         let mut out = self.0.into_inner();
         out.write_all(b";\n")?;
         Ok(Vec::new())
+    }
+}
+
+/// Encodes whole numbers so that none becomes another, wherever they stand.
+#[derive(Debug)]
+struct Exact;
+
+impl EncoderFactory for Exact {
+    fn make_default_encoder<'a>(
+        &self,
+        _field: &'a FieldRef,
+        array: &'a dyn Array,
+        _options: &'a EncoderOptions,
+    ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
+        let encoder: Box<dyn Encoder + 'a> = if let Some(numbers) = array.as_primitive_opt::<Int64Type>() {
+            Box::new(Whole(numbers))
+        } else if let Some(numbers) = array.as_primitive_opt::<UInt64Type>() {
+            Box::new(Whole(numbers))
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(NullableEncoder::new(encoder, array.nulls().cloned())))
+    }
+}
+
+/// Whole numbers of 64 bits.
+struct Whole<'a, T: ArrowPrimitiveType>(&'a PrimitiveArray<T>);
+
+impl<T: ArrowPrimitiveType> Encoder for Whole<'_, T>
+where
+    T::Native: Into<i128> + Display,
+{
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        let number = self.0.value(row);
+        let whole: i128 = number.into();
+        let quote = if whole.unsigned_abs() > MOST_EXACT {
+            "\""
+        } else {
+            ""
+        };
+        out.extend_from_slice(format!("{quote}{number}{quote}").as_bytes());
     }
 }
 

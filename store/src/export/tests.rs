@@ -245,8 +245,22 @@ fn a_script_is_a_constant_of_the_same_rows_one_a_line() {
         .unwrap()
         .strip_suffix(";\n")
         .unwrap();
-    assert_eq!(serde_json::from_str::<Value>(array).unwrap(), kinds_as_json());
+    let mut wanted = kinds_as_json();
+    wanted[0]["int"] = json!(i64::MAX.to_string());
+    assert_eq!(serde_json::from_str::<Value>(array).unwrap(), wanted);
     assert_eq!(text.lines().count(), 4, "{text}");
+
+    // What JavaScript would round is text, in lists too.
+    let mut lists = ListBuilder::new(arrow_array::builder::Int64Builder::new());
+    lists.append_value([Some(-(1_i64 << 53)), None, Some((1_i64 << 53) - 1), Some(-7_i64)]);
+    let lists: ArrayRef = Arc::new(lists.finish());
+    let unsigned: ArrayRef = Arc::new(arrow_array::UInt64Array::from(vec![u64::MAX]));
+    let batch = RecordBatch::try_from_iter([("list", lists), ("unsigned", unsigned)]).unwrap();
+    assert_eq!(
+        written(&batch, Format::Js),
+        "const rows = [\n{\"list\":[\"-9007199254740992\",null,9007199254740991,-7],\
+         \"unsigned\":\"18446744073709551615\"}\n];\n"
+    );
 
     let text = written(&texts(&["</script><!--\u{2028}"]), Format::Js);
     assert_eq!(
