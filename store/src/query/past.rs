@@ -268,13 +268,14 @@ fn at(dataset: &Dataset, snapshot: i64) -> String {
     format!("\"{}\".main.\"{}\"", catalog_of(snapshot), dataset.name)
 }
 
-/// A digest of what a row says, without its key and without when and by which run it was made. Bytes count by the
-/// digest that stands beside them.
+/// A digest of what a row says, without its key and without when and by which run it was made. Originals count by the
+/// SHA-256 that stands beside them, so that they need not be read; other bytes by a digest of their own.
 fn digest(dataset: &Dataset, shown: &[&Column], there: &HashSet<&str>) -> String {
+    let has_sha256 = dataset.all_columns().any(|column| column.name == "sha256");
     let said = shown
         .iter()
         .filter(|column| !dataset.key.contains(&column.name) && !NOT_COMPARED.contains(&column.name))
-        .filter(|column| column.kind != Kind::Bytes)
+        .filter(|column| column.kind != Kind::Bytes || !has_sha256)
         .map(|column| {
             let name = match there.contains(column.name) {
                 true => format!("\"{}\"", column.name),
@@ -286,6 +287,7 @@ fn digest(dataset: &Dataset, shown: &[&Column], there: &HashSet<&str>) -> String
                 (Kind::TextList, _) => {
                     format!("array_length({name}), chr(30), array_to_string({name}, chr(30))")
                 }
+                (Kind::Bytes, name) if name != "NULL" => format!("{name} IS NULL, md5({name})"),
                 // NULL is not an empty text.
                 _ => format!("{name} IS NULL, CAST({name} AS VARCHAR)"),
             }

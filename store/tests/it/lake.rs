@@ -1,7 +1,8 @@
 //! Merging, committing, compacting, verifying.
 
 use crate::{ask, ask_as_of, batch, commit, cursor, files, limits, merged, source, with_one_mail};
-use schemas::RunId;
+use schemas::datasets::photo_thumbnails::{self, PhotoThumbnail};
+use schemas::{Provenance, Rows, RunId};
 use std::time::Duration;
 use store::lake::as_of::AsOf;
 use store::query::Query;
@@ -395,6 +396,39 @@ async fn tells_its_changes(place: &Place) {
 async fn changes_are_told_by_key_across_a_compaction() {
     let data = tempfile::tempdir().unwrap();
     tells_its_changes(&Place::from(data.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_which_only_bytes_changed_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(data.path()).await.unwrap();
+    let mut committer = store.committer(&source()).await.unwrap();
+    let pictures = |one: &str, at: u64| {
+        let provenance = Provenance {
+            source: source(),
+            run: RunId("run".to_owned()),
+        };
+        let mut rows = Rows::of_lake(&photo_thumbnails::DATASET, provenance);
+        for (item, jpeg) in [("a", one), ("b", "as it was")] {
+            let small = PhotoThumbnail {
+                item: item.to_owned(),
+                jpeg: jpeg.as_bytes().to_vec().into(),
+                width: 4,
+                height: 3,
+            };
+            rows.push(&small).unwrap();
+        }
+        Commit {
+            upserts: vec![(&photo_thumbnails::DATASET, rows.finish().unwrap())],
+            removals: Vec::new(),
+            ..batch(&[], &[], at)
+        }
+    };
+    let first = committer.commit(pictures("upright", 1)).await.unwrap();
+    let since = first.snapshot.unwrap();
+    committer.commit(pictures("turned", 2)).await.unwrap();
+    let changes = format!("select change, _item from changes('photo_thumbnails', {since})");
+    assert_eq!(ask(&store, &changes).await, "update,a");
 }
 
 async fn got_a_column_later(place: &Place) {
