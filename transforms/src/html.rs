@@ -3,6 +3,7 @@
 //! - In: decoded HTML, however broken. Out: text, blocks on lines of their own; title and headings.
 //! - Left out is what a browser does not show: comments, scripts, templates, and elements that are hidden by an attribute
 //!   of theirs. In doubt text is shown: what is hidden and never ends hides nothing.
+//! - Of a mail, lines of a `blockquote` begin with `>`, as those of plain mails do.
 //! - Where an element ends that has no end tag says `implied`; what a `style` says of being shown, `style`.
 //! - Not here: charsets; control characters (`text`); style sheets.
 
@@ -15,15 +16,20 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::Range;
 
-/// What a reader of the HTML sees, blocks on lines of their own.
-pub(crate) fn text_of_html(html: &str) -> String {
-    read(html).text
+/// What a reader of the HTML of a mail sees, blocks on lines of their own, quoted ones after `>`.
+pub(crate) fn text_of_mail(html: &str) -> String {
+    read_with(html, true).text
 }
 
 /// What a reader of the HTML sees, with its title and headings.
 pub(crate) fn read(html: &str) -> Page {
+    read_with(html, false)
+}
+
+fn read_with(html: &str, marks_quotes: bool) -> Page {
     let mut page = Page {
         text: String::with_capacity(html.len() / 2),
+        marks_quotes,
         ..Page::default()
     };
     let mut events = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| -> Option<Infallible> {
@@ -192,6 +198,9 @@ fn is_block(name: &[u8]) -> bool {
 /// Hidden elements within each other that are told apart; those that are deeper end with them.
 const DEEPEST: usize = 16;
 
+/// Marks of a quoted line at most: with one for each of very many quotations, a text were much longer than its page.
+const MOST_MARKS: usize = 16;
+
 /// An element that is hidden and still open, and where the page was before it: it goes back there when that ends.
 #[derive(Debug)]
 struct Hidden {
@@ -203,6 +212,7 @@ struct Hidden {
     text: usize,
     headings: usize,
     blank: bool,
+    quotes: usize,
 }
 
 /// A page being read.
@@ -214,6 +224,10 @@ pub(crate) struct Page {
     pub title: String,
     /// Levels of the headings, and where in the text each begins and ends.
     pub headings: Vec<(i64, Range<usize>)>,
+    /// Whether lines of quotations are marked.
+    marks_quotes: bool,
+    /// Quotations that are open, within each other.
+    quotes: usize,
     /// Whether blanks came since the last word.
     blank: bool,
     tag: Tag,
@@ -250,11 +264,13 @@ impl Page {
                 text: self.text.len(),
                 headings: self.headings.len(),
                 blank: self.blank,
+                quotes: self.quotes,
             });
         }
         if !(hides && is_empty) {
             self.lay_out(name, true);
         }
+        self.quotes += usize::from(name == b"blockquote" && !is_closed);
         // Its room is used again.
         self.tag = tag;
     }
@@ -269,7 +285,10 @@ impl Page {
         }
         match self.hidden.iter().position(|hidden| hidden.depth == 0) {
             Some(ended) => self.show(ended),
-            None => self.lay_out(name, false),
+            None => {
+                self.lay_out(name, false);
+                self.quotes = self.quotes.saturating_sub(usize::from(name == b"blockquote"));
+            }
         }
     }
 
@@ -289,7 +308,7 @@ impl Page {
             if let Some((_, last)) = self.headings.last_mut() {
                 last.end = last.end.min(hidden.text);
             }
-            self.blank = hidden.blank;
+            (self.blank, self.quotes) = (hidden.blank, hidden.quotes);
         }
     }
 
@@ -336,6 +355,15 @@ impl Page {
         self.blank = false;
     }
 
+    /// Writes what plain mails have before a quoted line (RFC 3676, §4.5).
+    fn begin_line(&mut self) {
+        if self.marks_quotes && self.quotes > 0 {
+            self.text
+                .extend(std::iter::repeat_n('>', self.quotes.min(MOST_MARKS)));
+            self.text.push(' ');
+        }
+    }
+
     fn words(&mut self, value: &[u8]) {
         if self.in_title {
             self.title.push_str(&String::from_utf8_lossy(value));
@@ -347,7 +375,9 @@ impl Page {
         let value = std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed);
         self.blank |= value.starts_with(char::is_whitespace);
         for (at, word) in value.split_whitespace().enumerate() {
-            if (at > 0 || self.blank) && !self.text.is_empty() && !self.text.ends_with('\n') {
+            if self.text.is_empty() || self.text.ends_with('\n') {
+                self.begin_line();
+            } else if at > 0 || self.blank {
                 self.text.push(' ');
             }
             self.text.push_str(word);

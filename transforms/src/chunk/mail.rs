@@ -1,175 +1,29 @@
 //! The text of a mail → what its author wrote, what an earlier mail said, signatures.
 //!
 //! - RFC 3676: quoted lines begin with `>`, a signature with the line `-- `. Programs put a line before quoted text that
-//!   says who wrote it, each in the language of its user; Outlook puts headers before it and no marks, and HTML loses
-//!   them: from such lines on, all is quoted.
-//! - Not here: MIME, HTML.
+//!   says who wrote it, each in the language of its user; Outlook puts headers before it and no marks: from such lines
+//!   on, all is quoted.
+//! - A mail without a word of its own says what it forwards.
+//! - Not here: MIME, HTML; what programs write, in each language (`phrases`).
+
+mod phrases;
 
 use super::Part;
+use phrases::{DIVIDERS, FORWARDED, FROM, OPENERS, OTHERS, SENT_FROM, WROTE};
 use std::ops::Range;
 
-/// Words of the line that introduces quoted text: `On 2 May 2024, Jane wrote:`.
-const WROTE: &[&str] = &[
-    "wrote",
-    "writes",
-    "schrieb",
-    "écrit",
-    "ecrit",
-    "escribi",
-    "scritto",
-    "scrisse",
-    "escreveu",
-    "schreef",
-    "skrev",
-    "kirjoitti",
-    "napisał",
-    "napsal",
-    "napísal",
-    "писал",
-    "пишет",
-    "пише",
-    "yazdı",
-    "írta",
-    "έγραψε",
-    "a scris",
-    "写道",
-    "寫道",
-    "書きました",
-    "のメール",
-    "작성",
-    "đã viết",
-];
-
-/// What such a line begins with, as far as it can be told from other text by that.
-const OPENERS: &[&str] = &[
-    "On ", "At ", "Am ", "Le ", "El ", "Il ", "Em ", "Op ", "Den ", "Pe ", "W dniu ", "Dne ", "Dňa ", "В ",
-    "在",
-];
-
-/// What programs write between dashes before an earlier mail.
-const DIVIDERS: &[&str] = &[
-    "original message",
-    "forwarded message",
-    "ursprüngliche nachricht",
-    "originalnachricht",
-    "weitergeleitete nachricht",
-    "message d'origine",
-    "message d’origine",
-    "message original",
-    "message transféré",
-    "mensaje original",
-    "mensaje reenviado",
-    "messaggio originale",
-    "messaggio inoltrato",
-    "mensagem original",
-    "mensagem encaminhada",
-    "oorspronkelijk bericht",
-    "doorgestuurd bericht",
-    "ursprungligt meddelande",
-    "originalmeddelande",
-    "oprindelig meddelelse",
-    "opprinnelig melding",
-    "alkuperäinen viesti",
-    "oryginalna wiadomość",
-    "wiadomość oryginalna",
-    "původní zpráva",
-    "исходное сообщение",
-    "пересылаемое сообщение",
-    "原始邮件",
-    "原始郵件",
-    "元のメッセージ",
-    "원본 메시지",
-];
-
-/// The same from a program that writes no dashes.
-const FORWARDED: &[&str] = &[
-    "Begin forwarded message:",
-    "Anfang der weitergeleiteten Nachricht:",
-    "Début du message réexpédié",
-    "Inicio del mensaje reenviado:",
-    "Inizio messaggio inoltrato:",
-    "Início da mensagem encaminhada:",
-    "Begin doorgestuurd bericht:",
-];
-
-/// Names of the headers that Outlook puts there: sender; then date, recipient, subject.
-const FROM: &[&str] = &[
-    "From",
-    "Von",
-    "De",
-    "Da",
-    "Van",
-    "Från",
-    "Fra",
-    "Lähettäjä",
-    "Od",
-    "От",
-    "发件人",
-    "差出人",
-];
-const OTHERS: [&[&str]; 3] = [
-    &[
-        "Sent",
-        "Date",
-        "Gesendet",
-        "Datum",
-        "Envoyé",
-        "Enviado",
-        "Fecha",
-        "Inviato",
-        "Data",
-        "Enviada",
-        "Verzonden",
-        "Skickat",
-        "Sendt",
-        "Lähetetty",
-        "Wysłano",
-        "Odesláno",
-        "Отправлено",
-        "Дата",
-        "发送时间",
-        "送信日時",
-    ],
-    &[
-        "To",
-        "An",
-        "À",
-        "Para",
-        "A",
-        "Aan",
-        "Till",
-        "Til",
-        "Vastaanottaja",
-        "Do",
-        "Komu",
-        "Кому",
-        "收件人",
-        "宛先",
-    ],
-    &[
-        "Subject",
-        "Betreff",
-        "Objet",
-        "Asunto",
-        "Oggetto",
-        "Assunto",
-        "Onderwerp",
-        "Ämne",
-        "Emne",
-        "Aihe",
-        "Temat",
-        "Předmět",
-        "Тема",
-        "主题",
-        "件名",
-    ],
-];
+/// Digits at least of a year, and of a moment with day, year and time.
+const YEAR: usize = 4;
+const MOMENT: usize = 8;
 
 /// Bytes of a line that are looked at: none of these lines is longer.
 const SEEN: usize = 300;
 
 /// Lines of a signature at most if it begins with a line of two dashes that lost its blank, or of a list's footer.
 const SIGNATURE_LINES: usize = 15;
+
+/// Bytes of a line at most that a phone puts below a mail, without a link.
+const SENT_FROM_BYTES: usize = 80;
 
 /// Underscores that a list's footer begins with at least; Outlook writes 32 before an earlier mail.
 const FOOTER: usize = 40;
@@ -178,6 +32,8 @@ const FOOTER: usize = 40;
 pub(super) fn parts(text: &str) -> Vec<(Range<usize>, Part)> {
     let mut lines = Lines::of(text);
     lines.classify();
+    lines.sign();
+    lines.fall_back();
     let mut parts: Vec<(Range<usize>, Part)> = Vec::new();
     for (line, part) in lines.ranges.iter().zip(&lines.parts) {
         match parts.last_mut() {
@@ -244,6 +100,35 @@ impl<'a> Lines<'a> {
         }
     }
 
+    /// Sets apart what phones put below a mail: the last that its author wrote.
+    fn sign(&mut self) {
+        let mut is_last = true;
+        for at in (0..self.ranges.len()).rev() {
+            let line = self.line(at);
+            if line.trim().is_empty() {
+                continue;
+            }
+            let is_body = self.parts.get(at) == Some(&Part::Body);
+            if is_body && is_last && is_sent_from(line) {
+                self.set(at..at + 1, Part::Signature);
+            } else {
+                is_last = !is_body;
+            }
+        }
+    }
+
+    /// Takes for the body what a mail without one quotes, as those do that only forward; else its signature.
+    fn fall_back(&mut self) {
+        for part in [Part::Quoted, Part::Signature] {
+            let says = |(at, of): (usize, &Part)| *of == Part::Body && !self.line(at).trim().is_empty();
+            if self.parts.iter().enumerate().any(says) {
+                return;
+            }
+            let others = self.parts.iter_mut().filter(|of| **of == part);
+            others.for_each(|of| *of = Part::Body);
+        }
+    }
+
     /// Where the quoted lines end that begin at a line; blank lines between them are theirs.
     fn quoted_until(&self, at: usize) -> usize {
         let mut after = at + 1;
@@ -294,24 +179,39 @@ impl<'a> Lines<'a> {
     fn earlier_mail(&self, at: usize) -> Option<usize> {
         let line = self.line(at);
         let seen = line.get(..line.floor_char_boundary(SEEN)).unwrap_or(line).trim();
-        match seen.as_bytes() {
-            [b'-', b'-', b'-', ..] => {
-                let inner = seen.trim_matches('-').trim().to_lowercase();
-                (seen.ends_with("---") && DIVIDERS.contains(&inner.as_str())).then_some(at)
-            }
-            [.., b':'] if FORWARDED.contains(&seen) => Some(at),
-            [.., b':'] => self.dated_introduction(at).filter(|_| !self.is_before_quote(at)),
-            _ => (header(seen, FROM) && self.headers_follow(at)).then_some(at),
+        if seen.starts_with("---") {
+            let inner = seen.trim_matches('-').trim().to_lowercase();
+            return (seen.ends_with("---") && DIVIDERS.contains(&inner.as_str())).then_some(at);
         }
+        match before_colon(seen) {
+            Some(said) if FORWARDED.contains(&said) => Some(at),
+            Some(_) => self.dated_introduction(at).filter(|_| !self.is_before_quote(at)),
+            None => (header(seen, FROM) && self.headers_follow(at)).then(|| self.rule_before(at)),
+        }
+    }
+
+    /// The line of underscores that Outlook puts before the headers at `at`; `at` itself if there is none.
+    fn rule_before(&self, at: usize) -> usize {
+        let is_rule = |line: &usize| {
+            let line = self.line(*line).trim();
+            !line.is_empty() && line.bytes().all(|byte| byte == b'_')
+        };
+        at.checked_sub(1).filter(is_rule).unwrap_or(at)
     }
 
     /// Where the lines begin that end at `at` and say who wrote, and when: enough to know what follows without marks.
     fn dated_introduction(&self, at: usize) -> Option<usize> {
-        let begin = self.opener(at)?;
+        let opener = self.opener(at);
+        let begin = opener.unwrap_or(at);
         let whole: Vec<&str> = (begin..=at).map(|line| self.line(line).trim()).collect();
         let whole = whole.join(" ");
         let digits = whole.bytes().filter(u8::is_ascii_digit).count();
-        (digits >= 4 && whole.len() <= SEEN && says_wrote(&whole)).then_some(begin)
+        if whole.len() > SEEN || digits < YEAR {
+            return None;
+        }
+        let wrote = says_wrote(&whole);
+        let least = if wrote && opener.is_some() { YEAR } else { MOMENT };
+        (digits >= least && (wrote || ends_with_address(&whole))).then_some(begin)
     }
 
     fn is_before_quote(&self, at: usize) -> bool {
@@ -358,8 +258,14 @@ fn is_quoted(line: &str) -> bool {
     line.starts_with('>') && !line.starts_with(">From ")
 }
 
-fn ends_with_colon(line: &str) -> bool {
-    line.ends_with([':', '：'])
+/// What a line says before the colon that it ends with, of whatever width, after a blank in French.
+fn before_colon(line: &str) -> Option<&str> {
+    line.strip_suffix([':', '：']).map(str::trim_end)
+}
+
+/// Whether a line ends with an address in brackets and a colon, as introductions in some languages do.
+fn ends_with_address(line: &str) -> bool {
+    before_colon(line).is_some_and(|said| said.ends_with('>') && said.contains('@'))
 }
 
 fn says_wrote(line: &str) -> bool {
@@ -370,7 +276,15 @@ fn says_wrote(line: &str) -> bool {
 /// Whether a line before quoted text says whose it is.
 fn introduces(line: &str) -> bool {
     let line = line.trim();
-    line.len() <= SEEN && ends_with_colon(line) && (line.contains('@') || says_wrote(line))
+    line.len() <= SEEN && before_colon(line).is_some() && (line.contains('@') || says_wrote(line))
+}
+
+/// Whether a line is what phones put below a mail; a link to the program may follow.
+fn is_sent_from(line: &str) -> bool {
+    let (said, _) = line.split_once('<').unwrap_or((line, ""));
+    let said = said.trim().trim_end_matches('.');
+    let is_it = |(begin, end): &(&str, &str)| said.starts_with(*begin) && said.ends_with(*end);
+    said.len() <= SENT_FROM_BYTES && SENT_FROM.iter().any(is_it)
 }
 
 /// Whether a line is a header of one of these names; HTML mails leave stars of bold names.

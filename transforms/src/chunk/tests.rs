@@ -312,7 +312,16 @@ fn an_earlier_mail_without_marks_is_quoted_to_the_end() {
             "Yes.\nOn Mon, May 2, 2024 at 10:00 AM Jane <jane@x.org> wrote:\nShall we?\nJane",
             "bqqq",
         ),
-        ("Begin forwarded message:\n\nFrom: Jane\n\nText", "qqqqq"),
+        ("FYI\n\nBegin forwarded message:\n\nFrom: Jane\n\nText", "bbqqqqq"),
+        (
+            "Oui.\n\nDébut du message réexpédié :\n\nDe: Jane\nObjet: Bail\n",
+            "bbqqqq",
+        ),
+        ("Oui.\nDébut du message transféré\u{a0}:\nDe: Jane\n", "bqq"),
+        (
+            "Yes.\n________________________________\nFrom: Jane\nSent: Monday\nTo: Joe\n\nShall we?",
+            "bqqqqqq",
+        ),
         ("On Monday I come.\n-----Original Message-----\nFrom: Jane", "bqq"),
         // Text that only looks a little like it.
         ("From: here\nwe go on\n", "bb"),
@@ -321,6 +330,145 @@ fn an_earlier_mail_without_marks_is_quoted_to_the_end() {
             "bbbb",
         ),
         ("----------\nA table\n----------\n", "bbb"),
+    ] {
+        assert_eq!(letters(text), parts, "{text}");
+    }
+}
+
+#[test]
+fn earlier_mails_are_known_in_many_languages() {
+    for introduction in [
+        "在 2024年5月2日，Jane <jane@x.org> 写道：",
+        "Jane <jane@x.org> 於 2024年5月2日 週四 上午10:00寫道：",
+        "2024年5月2日(木) 10:00 Jane <jane@x.org>:",
+        "2024년 5월 2일 (목) 오전 10:00, Jane <jane@x.org>님이 작성:",
+        "чт, 2 мая 2024 г. в 10:00, Jane <jane@x.org>:",
+        "czw., 2 maj 2024 o 10:00 Jane <jane@x.org> napisał(a):",
+        "tor. 2. mai 2024 kl. 10:00 skrev Jane <jane@x.org>:",
+        "to 2. toukok. 2024 klo 10.00 Jane (jane@x.org) kirjoitti:",
+        "-------- Original-Nachricht --------",
+        "-----Eredeti üzenet-----",
+        "-------- İletilen İleti --------",
+        "-----Αρχικό μήνυμα-----",
+        "-----원본 메시지-----",
+        "-------- 轉寄郵件 --------",
+    ] {
+        let text = format!("Yes.\n\n{introduction}\nShall we?\n");
+        assert_eq!(letters(&text), "bbqq", "{text}");
+    }
+    for headers in [
+        "보낸 사람: Jane\n보낸 날짜: 2024년 5월 2일\n받는 사람: Joe\n제목: 임대",
+        "Kimden: Jane\nGönderildi: 2 Mayıs 2024\nKime: Joe\nKonu: Kira",
+        "Feladó: Jane\nElküldve: 2024. május 2.\nCímzett: Joe\nTárgy: Bérlet",
+        "Από: Jane\nΣτάλθηκε: 2 Μαΐου 2024\nΠρος: Joe\nΘέμα: Μίσθωση",
+        "寄件者: Jane\n寄件日期: 2024年5月2日\n收件者: Joe\n主旨: 租約",
+    ] {
+        let text = format!("Yes.\n\n{headers}\n\nShall we?\n");
+        assert_eq!(letters(&text), "bbqqqqqq", "{text}");
+    }
+    // Text that only looks a little like it.
+    for line in [
+        "Open from 02.05.2024, 10:00:",
+        "Changed 2024-05-02 10:00 by jane@x.org:",
+        "For these ask Jane <jane@x.org>:",
+    ] {
+        let text = format!("Yes.\n\n{line}\nShall we?\n");
+        assert_eq!(letters(&text), "bbbb", "{text}");
+    }
+}
+
+#[test]
+fn what_is_quoted_in_html_is_set_apart() {
+    for (html, parts) in [
+        // Gmail, with an answer below.
+        (
+            "<div dir=ltr>Yes.</div><br><div class=gmail_quote><div class=gmail_attr>On Mon, 2 May 2024 at 10:00, \
+             Jane &lt;<a href='mailto:jane@x.org'>jane@x.org</a>&gt; wrote:<br></div><blockquote class=gmail_quote>\
+             <div>Shall we?</div><br><blockquote>When?</blockquote></blockquote></div><div>At ten.</div>",
+            "bbqqqqb",
+        ),
+        // Thunderbird.
+        (
+            "<div class=moz-cite-prefix>On 02.05.24 10:00, Jane wrote:<br></div>\
+             <blockquote type=cite><p>Shall we?</p></blockquote><p>Yes.</p>",
+            "qqqbb",
+        ),
+        // A phone.
+        (
+            "Yes.<br><br><div>Sent from my iPhone</div><div><br><blockquote type=cite>On May 2, 2024, at 10:00, \
+             Jane wrote:<br><br></blockquote></div><blockquote type=cite><div>Shall we?</div></blockquote>",
+            "bbsbqqq",
+        ),
+        (
+            "<br><div>Sent from my iPhone</div><br><blockquote type=cite><div>Begin forwarded message:</div><br>\
+             <div><b>From: </b>Jane</div><div>It ends in May.</div></blockquote>",
+            "bsbbbbb",
+        ),
+    ] {
+        let text = crate::html::text_of_mail(html);
+        assert_eq!(letters(&text), parts, "{text}");
+    }
+}
+
+#[test]
+fn a_mail_without_words_of_its_own_says_what_it_forwards() {
+    for (text, parts) in [
+        ("Begin forwarded message:\n\nFrom: Jane\n\nText", "bbbbb"),
+        (
+            "\n\nSent from my iPhone\n\nBegin forwarded message:\n\n> From: Jane\n>\n> It ends in May.\n",
+            "bbsbbbbbb",
+        ),
+        (
+            "---------- Forwarded message ---------\nFrom: Jane\nSubject: Lease\n\nIt ends in May.\n-- \nJane\n",
+            "bbbbbbb",
+        ),
+        (
+            "-- \nJoe\n\n________________________________\nFrom: Jane\nSent: Monday\nTo: Joe\n\nIt ends in May.\n",
+            "sssbbbbbb",
+        ),
+        // Nor is there anything that it forwards.
+        ("Sent from my iPhone\n", "b"),
+        ("\n-- \nJane\n", "bbb"),
+    ] {
+        assert_eq!(letters(text), parts, "{text}");
+    }
+}
+
+#[test]
+fn what_phones_put_below_a_mail_is_its_signature() {
+    for (text, parts) in [
+        ("Yes.\n\nSent from my iPhone\n", "bbs"),
+        (
+            "Yes.\n\nSent from my iPhone\n\n> On May 2, 2024, at 10:00, Jane wrote:\n>\n> Shall we?\n",
+            "bbsbqqq",
+        ),
+        (
+            "Ja.\n\nVon meinem iPhone gesendet\n\n> Am 02.05.2024 um 10:00 schrieb Jane:\n> Wollen wir?\n",
+            "bbsbqq",
+        ),
+        ("Ja.\nVon meinem Samsung Galaxy Smartphone gesendet.\n", "bs"),
+        ("Oui.\nEnvoyé de mon iPhone\n", "bs"),
+        ("はい\niPhoneから送信\n", "bs"),
+        (
+            "Yes.\nSent from my Galaxy\n\n\n-------- Original message --------\nFrom: Jane\n",
+            "bsbbqq",
+        ),
+        (
+            "Yes.\n\nGet Outlook for iOS<https://aka.ms/o0ukef>\n________________________________\n\
+             From: Jane\nSent: Monday\nTo: Joe\n\nShall we?\n",
+            "bbsqqqqqq",
+        ),
+        (
+            "Yes.\nSent from Mail<https://go.microsoft.com/fwlink/?LinkId=550986> for Windows\n",
+            "bs",
+        ),
+        ("Yes.\nSent from my iPhone\n-- \nList\n", "bsss"),
+        // What is not the last of it, and what is longer.
+        ("Sent from my old address, it came back.\nCan you look?\n", "bb"),
+        (
+            "Sent from my old address it came back three times, and nobody at the office could tell me why.\n",
+            "b",
+        ),
     ] {
         assert_eq!(letters(text), parts, "{text}");
     }

@@ -11,7 +11,7 @@
 use super::PARSER;
 use super::headers::repair;
 use super::limits::{tame, unmask};
-use crate::html::text_of_html;
+use crate::html::text_of_mail;
 use crate::text::{printable, without_controls};
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
@@ -102,7 +102,7 @@ impl<'x> Parts<'x> {
             }
             let text = self.text(leaf);
             let text = if leaf.is_html() {
-                Cow::Owned(text_of_html(&text))
+                Cow::Owned(text_of_mail(&text))
             } else {
                 text
             };

@@ -226,7 +226,7 @@ fn text_is_what_a_reader_sees() {
 
 #[test]
 fn html_is_read_as_a_browser_shows_it() {
-    let read = |html: &str| crate::html::text_of_html(html);
+    let read = |html: &str| crate::html::text_of_mail(html);
     assert_eq!(
         read("<head><title>t</title><style type=a>p{}</style></head><p>a &amp; b&nbsp;c&#8364;"),
         "a & b c€"

@@ -36,7 +36,7 @@ fn what_a_browser_does_not_show_is_not_text() {
         ("<div hidden><b><div>x</b>y</div>z</div>a", "a"),
         ("<div hidden><div hidden/>x</div>a", "a"),
     ] {
-        assert_eq!(text_of_html(html), text, "{html}");
+        assert_eq!(text_of_mail(html), text, "{html}");
     }
 }
 
@@ -129,7 +129,7 @@ fn what_is_shown_is_not_lost() {
         ),
         ("<section style='opacity:0'>a</section>", "a"),
     ] {
-        assert_eq!(text_of_html(html), text, "{html}");
+        assert_eq!(text_of_mail(html), text, "{html}");
     }
 }
 
@@ -153,7 +153,7 @@ fn words_of_blocks_do_not_run_together() {
         "select",
         "td",
     ] {
-        let words = text_of_html(&format!("a<{name}>b</{name}><{name}>c</{name}>d"));
+        let words = text_of_mail(&format!("a<{name}>b</{name}><{name}>c</{name}>d"));
         let words: Vec<&str> = words.split_whitespace().collect();
         assert_eq!(words, ["a", "b", "c", "d"], "{name}");
     }
@@ -176,9 +176,34 @@ fn deep_and_broken_pages_are_read_in_time() {
         "<div hidden><b><p>".repeat(20_000),
         "</i></td>".repeat(20_000)
     );
-    assert_eq!(text_of_html(&deep), "xa");
+    assert_eq!(text_of_mail(&deep), "xa");
     let lists = "<ul><li hidden>x".repeat(20_000);
-    assert_eq!(text_of_html(&format!("{lists}{}a", "</ul>".repeat(20_000))), "a");
+    assert_eq!(text_of_mail(&format!("{lists}{}a", "</ul>".repeat(20_000))), "a");
+}
+
+#[test]
+fn quotations_of_mails_are_marked_and_those_of_documents_are_not() {
+    for (html, text) in [
+        (
+            "<p>Yes.</p><blockquote type=cite>a<br>b <b>c</b></blockquote>No.",
+            "Yes.\n\n> a\n> b c\nNo.",
+        ),
+        (
+            "<blockquote><p>a<blockquote>b</blockquote><p>c</blockquote>d",
+            "> a\n>> b\n\n> c\nd",
+        ),
+        // What is hidden, empty or never began leaves nothing open.
+        (
+            "<blockquote hidden>x</blockquote>a<div hidden><blockquote>y</div>b",
+            "ab",
+        ),
+        ("</blockquote>a<blockquote/>b", "a\nb"),
+    ] {
+        assert_eq!(text_of_mail(html), text, "{html}");
+    }
+    let deep = format!("{}a", "<blockquote>".repeat(100_000));
+    assert_eq!(text_of_mail(&deep), ">>>>>>>>>>>>>>>> a");
+    assert_eq!(read("<p>a</p><blockquote>b</blockquote>").text, "a\n\nb");
 }
 
 const PARTS: &[&str] = &[
