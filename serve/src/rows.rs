@@ -26,8 +26,8 @@ pub(crate) async fn select<T: DeserializeOwned>(
     let asked = query::Query {
         text,
         parameters,
-        as_of: None,
         view: View::clone(&call.caller.view),
+        ..query::Query::default()
     };
     let rows = call.gateway.ask(asked).await?;
     let rows = encode(&rows, Format::Json).map_err(|error| Problem::internal(&error))?;

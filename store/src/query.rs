@@ -72,6 +72,10 @@ pub struct Query {
     pub parameters: Parameters,
     /// The lake as it was then; the newest snapshot if absent.
     pub as_of: Option<AsOf>,
+    /// Whether nobody asked for that moment: it was the newest a moment ago, and is named to tell what the answer is of.
+    /// What answers from the present only may then be asked.
+    #[serde(default)]
+    pub is_newest: bool,
     /// What of it may be seen.
     #[serde(default)]
     pub view: View,

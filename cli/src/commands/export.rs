@@ -133,12 +133,17 @@ async fn table(
                 format.name()
             );
         }
-        print::rows(rows(store, &origin, context).await?, form, context).await?;
+        print::rows(
+            rows(store, &origin, arguments.as_of.is_none(), context).await?,
+            form,
+            context,
+        )
+        .await?;
         return Ok(());
     }
     refuse_inside(store, to)?;
     let snapshot = origin.snapshot;
-    let rows = rows(store, &origin, context).await?;
+    let rows = rows(store, &origin, arguments.as_of.is_none(), context).await?;
     let written = export::write_file(rows, to, form, origin, arguments.force)
         .await
         .into_diagnostic()?;
@@ -163,7 +168,12 @@ async fn table(
 }
 
 /// The rows that were asked for, at their snapshot: those of a dataset in an order that stays.
-async fn rows(store: &Store, origin: &Origin, context: &Context) -> Result<SendableRecordBatchStream> {
+async fn rows(
+    store: &Store,
+    origin: &Origin,
+    is_newest: bool,
+    context: &Context,
+) -> Result<SendableRecordBatchStream> {
     let query = match (&origin.dataset, &origin.query) {
         (Some(name), _) => match commands::dataset(name)? {
             dataset if dataset.home == Home::Lake => {
@@ -178,13 +188,19 @@ async fn rows(store: &Store, origin: &Origin, context: &Context) -> Result<Senda
         (None, Some(query)) => query.clone(),
         (None, None) => return Err(miette!("nothing was asked for")),
     };
-    ask(origin, query, context).await
+    ask(origin, is_newest, query, context).await
 }
 
 /// The answer to a query at the snapshot of an export.
-async fn ask(origin: &Origin, query: String, context: &Context) -> Result<SendableRecordBatchStream> {
+async fn ask(
+    origin: &Origin,
+    is_newest: bool,
+    query: String,
+    context: &Context,
+) -> Result<SendableRecordBatchStream> {
     let query = Query {
         as_of: Some(AsOf::Snapshot(origin.snapshot)),
+        is_newest,
         ..Query::from(query.as_str())
     };
     let workers = commands::workers(context, false)?;

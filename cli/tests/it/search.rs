@@ -428,6 +428,49 @@ fn sql_joins_what_a_search_finds() {
     }
 }
 
+#[test]
+fn conditions_of_sql_say_where_to_look_and_a_search_has_no_past() {
+    let work = "[[pipeline]]\nname = \"work\"\nsource = { kind = \"documents\", roots = [\"work\"] }\n";
+    let lab = Lab::new(&format!("{NOTES}{work}"));
+    lab.write("notes/first.md", "# First\n\nboat boat boat\n");
+    lab.write(
+        "work/far.md",
+        "# Far\n\nA boat, among many other words of a text that says little of it.\n",
+    );
+    lab.runs();
+    let best = |condition: &str| -> Vec<String> {
+        let sql = format!("SELECT s.title FROM search('documents', 'boat', 1) s {condition}");
+        let rows = lab.sql(&sql);
+        let title = |row: &Value| row["title"].as_str().unwrap().to_owned();
+        rows.iter().map(title).collect()
+    };
+    assert_eq!(best(""), ["First"]);
+    for condition in [
+        "WHERE _source = 'work'",
+        "WHERE s._source IN ('work', 'other') AND score > 0",
+        "WHERE _source <> 'notes' AND _item LIKE '%'",
+        "WHERE upper(title) = 'FAR'",
+        "WHERE s._source = 'work' ORDER BY score DESC LIMIT 1",
+    ] {
+        assert_eq!(best(condition), ["Far"], "{condition}");
+    }
+    assert!(best("WHERE _source = 'other'").is_empty());
+    // Of what was found.
+    assert!(best("WHERE snippet LIKE '%among%'").is_empty());
+
+    let query = "SELECT title FROM search('documents', 'boat', 1)";
+    let snapshot = lab.snapshot().to_string();
+    let said = lab.said(&["sql", "--as-of", &snapshot, "-c", query]);
+    let err = said.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        said.code == Some(1) && err.contains("from the present only"),
+        "{said:#?}"
+    );
+    // An export is of a snapshot, too, though nobody asked for one.
+    let exported = lab.output(&["export", "--query", query, "--to", "-", "--format", "csv"]);
+    assert!(exported.contains("First"), "{exported}");
+}
+
 /// Notes, collected, and models with one reranker, `counting`: the score of a text is how often it says `spring`.
 fn with_reranker(named: &str) -> Lab {
     let lab = Lab::new(&format!("[search]\nreranker = {named:?}\n{NOTES}"));

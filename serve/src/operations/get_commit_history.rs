@@ -388,8 +388,8 @@ pub(super) async fn ask<T: DeserializeOwned>(
     let query = Query {
         text: text.to_owned(),
         parameters,
-        as_of: None,
         view: View::clone(&call.caller.view),
+        ..Query::default()
     };
     let rows = objects(&call.gateway.ask(query).await?)?;
     let rows = rows.into_iter().map(serde_json::from_value);

@@ -110,6 +110,7 @@ async fn read(call: Call<'_>, input: ReadRows) -> Result<Reply, Problem> {
                 parameters,
                 as_of: (dataset.home == Home::Lake).then_some(AsOf::Snapshot(snapshot)),
                 view: View::clone(view),
+                ..Query::default()
             };
             call.gateway.ask(query).await?
         }

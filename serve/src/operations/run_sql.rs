@@ -90,6 +90,7 @@ pub(super) async fn answer(
         text,
         parameters,
         as_of: Some(AsOf::Snapshot(snapshot)),
+        is_newest: as_of.is_none(),
         view: View::clone(&call.caller.view),
     };
     let rows = call

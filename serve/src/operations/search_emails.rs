@@ -224,8 +224,8 @@ impl Held {
         let asked = store::query::Query {
             text: "SELECT _source, _item FROM emails WHERE array_has(folders, :folder)".to_owned(),
             parameters: given([("folder", folder)]),
-            as_of: None,
             view: View::clone(&call.caller.view),
+            ..store::query::Query::default()
         };
         let rows = call.gateway.ask(asked).await?;
         let column = |at: usize| {

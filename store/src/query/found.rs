@@ -2,18 +2,27 @@
 //!
 //! - In: a parsed statement. Out: the same with these calls replaced by names of tables, and the tables.
 //! - The dataset, the query and the number of rows must stand there as they are, or as parameters: what is to be found
-//!   is known before the statement is planned. Operators of the query reach the index; the tables are small.
+//!   is known before the statement is planned. Operators of the query reach the index, and so do conditions on the key
+//!   and the title: the best rows are those of the rows that fit. The tables are small.
+//! - The index is of the present, so a statement as of a moment has no searches.
 //! - Not here: how rows are found (`search`).
 
 use super::parameters::text_of;
 use super::{QueryError, Reader};
 use crate::error::with_causes;
 use crate::search::language::Query;
-use crate::search::{Hit, Mode, Searcher};
+use crate::search::{Hit, Mode, SearchError, Searcher};
+use arrow::datatypes::SchemaRef;
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use async_trait::async_trait;
 use datafusion::catalog::{
-    CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider,
+    CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, Session,
+    TableProvider,
 };
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::{
     self, Ident, ObjectName, ObjectNamePart, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
@@ -40,6 +49,7 @@ const ROWS: (usize, usize) = (100, 10_000);
 const MOST_CALLS: usize = 8;
 
 /// One call.
+#[derive(Debug)]
 struct Call {
     function: &'static str,
     mode: Mode,
@@ -48,7 +58,7 @@ struct Call {
     most: usize,
 }
 
-/// Replaces the calls in a statement, and searches. `None` if there are none.
+/// Replaces the calls in a statement by tables. `None` if there are none.
 pub(super) async fn rewrite(
     statement: &mut ast::Statement,
     reader: &Reader,
@@ -64,22 +74,79 @@ pub(super) async fn rewrite(
     if calls.calls.is_empty() {
         return Ok(None);
     }
-    let failed = |error: crate::search::SearchError| QueryError::Search(with_causes(&error));
     let (place, models) = reader.index();
-    let searcher = Searcher::open(place, models, reader.limits())
-        .await
-        .map_err(failed)?;
-    let (tables, zone) = (Arc::new(MemorySchemaProvider::new()), TimeZone::system());
-    for (number, call) in calls.calls.iter().enumerate() {
-        let found = searcher.search(&call.query, call.mode, call.most, &zone);
-        let found = found.await.map_err(failed)?;
-        let rows = rows(call.dataset, &found.hits)?;
-        let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
-        tables.register_table(number.to_string(), Arc::new(table))?;
+    let searcher = Searcher::open(place, models, reader.limits()).await;
+    let searcher = Arc::new(searcher.map_err(|error| failed(&error))?);
+    let tables = Arc::new(MemorySchemaProvider::new());
+    for (number, call) in calls.calls.into_iter().enumerate() {
+        let found = Found {
+            schema: rows(call.dataset, &[])?.schema(),
+            searcher: Arc::clone(&searcher),
+            call,
+        };
+        tables.register_table(number.to_string(), Arc::new(found))?;
     }
     let catalog = Arc::new(MemoryCatalogProvider::new());
     catalog.register_schema(super::session::MAIN, tables)?;
     Ok(Some(catalog))
+}
+
+fn failed(error: &SearchError) -> QueryError {
+    QueryError::Search(with_causes(error))
+}
+
+/// What a call finds. It searches when it is known which rows are wanted.
+#[derive(Debug)]
+struct Found {
+    searcher: Arc<Searcher>,
+    call: Call,
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for Found {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// By key and title the searcher chooses. Scores and snippets are there only once something was found.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        let is_known = |name: &str| name == "title" || self.call.dataset.key.contains(&name);
+        let support = |filter: &&Expr| {
+            let columns = filter.column_refs();
+            match columns.iter().all(|column| is_known(&column.name)) {
+                true => TableProviderFilterPushDown::Exact,
+                false => TableProviderFilterPushDown::Unsupported,
+            }
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let (call, zone) = (&self.call, TimeZone::system());
+        let chosen = conjunction(filters.iter().cloned());
+        let found = self
+            .searcher
+            .search_where(&call.query, call.mode, call.most, &zone, chosen.as_ref())
+            .await
+            .map_err(|error| failed(&error).within())?;
+        let rows = rows(call.dataset, &found.hits).map_err(QueryError::within)?;
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+        table.scan(state, projection, &[], limit).await
+    }
 }
 
 struct Calls<'a> {
@@ -124,6 +191,12 @@ impl Calls<'_> {
         else {
             return Ok(None);
         };
+        if self.asked.as_of.is_some() && !self.asked.is_newest {
+            return Err(QueryError::Search(format!(
+                "`{function}` answers from the present only, not as of a moment; ask without one, and join \
+                 as_of('emails', MOMENT) for rows as they were"
+            )));
+        }
         let wrong = |what: String| {
             QueryError::Search(format!(
                 "{what}; write {function}('emails', 'words and operators') or {function}('emails', 'words', ROWS)"

@@ -5,6 +5,7 @@
 
 use super::filter::filter;
 use super::language::Query;
+use super::searcher::SEPARATOR;
 use super::{FACT, SearchError};
 use crate::query::Reader;
 use crate::vectors::{Chunks, Facts, Hot, Vectors};
@@ -12,6 +13,7 @@ use arrow_array::RecordBatch;
 use arrow_buffer::BooleanBuffer;
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{Column, DataFusionError};
+use datafusion::functions::string::expr_fn::split_part;
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use datafusion::prelude::ident;
 use jiff::tz::TimeZone;
@@ -220,6 +222,25 @@ impl Opened {
             _ => self.load(&["title", TEXT]).await?.fitting(&expr)?,
         };
         Ok(Some(fitting))
+    }
+
+    /// The chunks of rows that fit an expression over the columns of their key and `title`.
+    pub(super) async fn chosen(&self, expr: &Expr) -> Result<BooleanBuffer, SearchError> {
+        let by_title = expr.column_refs().iter().any(|column| column.name == "title");
+        let of_key = |expr: &Expr| {
+            let Expr::Column(column) = expr else { return None };
+            let mut parts = (1_i64..).zip(self.dataset.key);
+            let (at, _) = parts.find(|(_, name)| **name == column.name)?;
+            Some(split_part(ident("row_key"), lit(SEPARATOR.to_string()), lit(at)))
+        };
+        let expr = expr.clone().transform_up(|expr| {
+            let part = of_key(&expr);
+            Ok(part.map_or_else(|| Transformed::no(expr), Transformed::yes))
+        })?;
+        Ok(match by_title {
+            true => self.load(&["row_key", "title"]).await?.fitting(&expr.data)?,
+            false => self.facts().await?.fitting(&expr.data)?,
+        })
     }
 
     /// A column of the dataset as chunks have it. Of what is read a chunk has its own part.

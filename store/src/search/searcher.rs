@@ -15,6 +15,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, StringArray};
 use arrow_buffer::BooleanBuffer;
+use datafusion::logical_expr::Expr;
 use jiff::tz::TimeZone;
 use schemas::datasets;
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 
 /// What separates the values of a row's key.
-const SEPARATOR: char = '\u{1f}';
+pub(super) const SEPARATOR: char = '\u{1f}';
 
 /// Answers queries over one store.
 #[derive(Debug)]
@@ -121,6 +122,21 @@ impl Searcher {
         most: usize,
         zone: &TimeZone,
     ) -> Result<Answer, SearchError> {
+        self.search_where(query, mode, most, zone, None).await
+    }
+
+    /// The same, of the rows that are chosen by an expression over the columns of their key and `title`.
+    ///
+    /// # Errors
+    /// [`SearchError`], also when the expression has other columns.
+    pub async fn search_where(
+        &self,
+        query: &Query,
+        mode: Mode,
+        most: usize,
+        zone: &TimeZone,
+        chosen: Option<&Expr>,
+    ) -> Result<Answer, SearchError> {
         if self.opened.is_empty() {
             return Err(SearchError::Empty);
         }
@@ -142,10 +158,18 @@ impl Searcher {
             if !asked.iter().any(|dataset| dataset.name == opened.dataset.name) {
                 continue;
             }
+            let mut fitting = opened.fitting(query, zone, &self.reader).await?;
+            if let Some(chosen) = chosen {
+                let chosen = opened.chosen(chosen).await?;
+                fitting = Some(match fitting {
+                    Some(fitting) => &fitting & &chosen,
+                    None => chosen,
+                });
+            }
             let scope = Scope {
                 at,
                 opened,
-                fitting: opened.fitting(query, zone, &self.reader).await?,
+                fitting,
                 among: OnceCell::new(),
                 refused: refused(opened, query).await?,
                 needed: needed(opened, query).await?,

@@ -30,7 +30,7 @@ pub(super) async fn run(
         (Some(name), _) => super::keys_of(name)?,
         (None, query) => query.clone().unwrap_or_default(),
     };
-    let rows = super::ask(&origin, query, context).await?;
+    let rows = super::ask(&origin, arguments.as_of.is_none(), query, context).await?;
     let selection = Selection::of(rows).await.into_diagnostic()?;
     let snapshot = origin.snapshot;
     let folder = Folder::open(to, origin, arguments.force).into_diagnostic()?;

@@ -87,7 +87,9 @@ async fn ask_again(
         }
         Err(error) => return Err(error).into_diagnostic(),
     }
-    let rows = super::rows(store, origin, context).await?;
+    let newest = store.moment(None).await.into_diagnostic()?;
+    let is_newest = newest.snapshot == origin.snapshot;
+    let rows = super::rows(store, origin, is_newest, context).await?;
     export::compare_again(rows, table, checked)
         .await
         .into_diagnostic()
