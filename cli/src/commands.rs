@@ -36,10 +36,19 @@ use crate::config;
 use crate::context::Context;
 use ::pipelines::index::searchable;
 use clap::Subcommand;
-use miette::{Result, miette};
+use miette::{Diagnostic, Report, Result, miette};
 use schemas::{Dataset, datasets};
 use store::query::{Limits, Workers};
 use store::search::Models;
+
+/// Arguments that do not fit what is there: trying again helps nobody.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+pub struct Misused {
+    message: String,
+    #[help]
+    help: String,
+}
 
 /// The dataset that the user named.
 ///
@@ -71,10 +80,10 @@ fn searchable_dataset(name: &str) -> Result<&'static Dataset> {
     let dataset = dataset(name)?;
     if dataset.search.is_none() {
         let can: Vec<&str> = searchable().map(|(dataset, _)| dataset.name).collect();
-        return Err(miette!(
-            help = format!("these can: {}", can.join(", ")),
-            "`{name}` cannot be searched"
-        ));
+        return Err(Report::new(Misused {
+            message: format!("`{name}` cannot be searched"),
+            help: format!("these can: {}", can.join(", ")),
+        }));
     }
     Ok(dataset)
 }

@@ -55,7 +55,8 @@ fn main() -> ExitCode {
         Err(report) => {
             print::error(&report, json);
             // Whoever runs dkc again and again knows then that only an edit helps.
-            match config::is_mistake(&report) || report.is::<commands::search::Mistake>() {
+            let is_misused = report.is::<commands::search::Mistake>() || report.is::<commands::Misused>();
+            match config::is_mistake(&report) || is_misused {
                 true => ExitCode::from(print::USED_WRONGLY),
                 false => ExitCode::FAILURE,
             }

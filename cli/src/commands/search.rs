@@ -96,7 +96,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         print::note(note, context);
     }
     if context.json {
-        let hits: Vec<Value> = answer.hits.iter().map(|hit| as_json(hit, &zone)).collect();
+        let hits: Vec<Value> = answer.hits.iter().map(as_json).collect();
         return print::json(&json!({ "hits": hits, "notes": answer.notes }));
     }
     if answer.hits.is_empty() {
@@ -194,7 +194,8 @@ fn date(hit: &Hit, zone: &TimeZone) -> Option<String> {
     Some(moment.to_zoned(zone).strftime("%Y-%m-%d %H:%M").to_string())
 }
 
-fn as_json(hit: &Hit, zone: &TimeZone) -> Value {
+fn as_json(hit: &Hit) -> Value {
+    let date = hit.date.and_then(|date| Timestamp::from_microsecond(date).ok());
     let key: serde_json::Map<String, Value> = hit
         .dataset
         .key
@@ -206,11 +207,12 @@ fn as_json(hit: &Hit, zone: &TimeZone) -> Value {
         "dataset": hit.dataset.name,
         "key": key,
         "title": hit.title,
-        "date": date(hit, zone),
+        "date": date.map(|date| date.to_string()),
         "heading": hit.heading,
         "part": hit.part,
         "snippet": hit.snippet.text,
         "matches": hit.snippet.matches,
+        "others": hit.others,
         "score": hit.score,
         "why": hit.why,
     })
@@ -237,21 +239,38 @@ fn as_text(number: usize, hit: &Hit, zone: &TimeZone, explains: bool) -> String 
         lines.push_str(&format!("     {part}{snippet}\n"));
     }
     if explains {
-        let why = &hit.why;
-        let rank = |name: &str, rank: Option<usize>, measure: &str, value: Option<f64>| {
-            rank.zip(value)
-                .map(|(rank, value)| format!("{name} {rank} ({measure} {value:.3})"))
-        };
-        let mut parts: Vec<String> = [
-            rank("by words", why.words_rank, "BM25", why.bm25),
-            rank("by meaning", why.meaning_rank, "cosine", why.cosine),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        parts.extend(why.model.clone());
-        parts.extend(why.reranked.map(|score| format!("reranked {score:.3}")));
-        lines.push_str(&format!("     score {:.4}: {}\n", hit.score, parts.join(", ")));
+        lines.push_str(&format!("     {}\n", explained(hit)));
     }
     lines
+}
+
+/// How a row came to its place.
+fn explained(hit: &Hit) -> String {
+    let why = &hit.why;
+    let words = why.words_rank.zip(why.bm25).map(|(rank, bm25)| {
+        let some = match why.all_words {
+            Some(false) => ", some of them",
+            _ => "",
+        };
+        format!("by words {rank} (BM25 {bm25:.3}{some})")
+    });
+    let meaning = why.meaning_rank.zip(why.cosine).map(|(rank, cosine)| {
+        let weight = why.weight.map(|weight| format!(", weight {weight}"));
+        format!(
+            "by meaning {rank} (cosine {cosine:.3}{})",
+            weight.unwrap_or_default()
+        )
+    });
+    let reranked = why.reranked.map(|score| format!("reranked {score:.3}"));
+    let others = (hit.others > 0).then(|| format!("other parts found {}", hit.others));
+    let parts = [words, meaning, why.model.clone(), reranked];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let mut told = match parts.is_empty() {
+        true => "by its date, as operators alone have no score".to_owned(),
+        false => format!("score {:.4}: {}", hit.score, parts.join(", ")),
+    };
+    if let Some(others) = others {
+        told.push_str(&format!("; {others}"));
+    }
+    told
 }

@@ -471,6 +471,59 @@ fn conditions_of_sql_say_where_to_look_and_a_search_has_no_past() {
     assert!(exported.contains("First"), "{exported}");
 }
 
+#[test]
+fn json_has_moments_in_utc_and_explain_says_what_there_is() {
+    let lab = collected();
+    let found = hits(&lab, &["invoice from:acme"]);
+    assert_eq!(found[0]["date"], "2024-03-12T10:00:00Z");
+    assert!(found[0]["others"].is_u64(), "{found:#?}");
+    assert_eq!(found[0]["why"]["all_words"], true);
+    let text = lab.output(&["search", "--explain", "invoice", "hosting"]);
+    assert!(text.contains("some of them") && text.contains("score"), "{text}");
+    let text = lab.output(&["search", "--explain", "from:jane"]);
+    assert!(
+        text.contains("by its date") && !text.contains("score 0"),
+        "{text}"
+    );
+}
+
+#[test]
+fn judgements_that_fit_nothing_are_told() {
+    let lab = collected();
+    lab.write("topics.tsv", "1\tinvoice hosting\n2\tharbour\n");
+    let eval = |judgements: &str, dataset: &str| {
+        lab.write("topics.qrels", judgements);
+        lab.said(&["search", "eval", "topics.tsv", "--in", dataset, "--json"])
+    };
+    let wrong = [
+        ("9 0 plan 1\n", "documents", "topics that are judged: 0 of 2"),
+        ("1 0 nowhere 1\n", "documents", "`documents` has: 0 of 1"),
+        ("1 0 plan 1\n", "git_file_changes", "cannot be searched"),
+    ];
+    for (judgements, dataset, told) in wrong {
+        let said = eval(judgements, dataset);
+        assert!(said.code == Some(2) && said.err.contains(told), "{said:#?}");
+    }
+    let said = eval(
+        "1 0 <Your-invoice-for-March@example.org> 1\n1 0 <gone@example.org> 1\n3 0 x 1\n",
+        "emails",
+    );
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    for told in [
+        "topics that are judged: 1 of 2",
+        "judged topics without a query, which do not count: 1",
+        "`emails` has: 1 of 2",
+    ] {
+        assert!(said.err.contains(told), "{told}: {said:#?}");
+    }
+    let rows: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&rows[0]["mode"], &rows[0]["reciprocal_rank"]),
+        (&"words".into(), &json!(1.0)),
+        "{rows:#}"
+    );
+}
+
 /// Notes, collected, and models with one reranker, `counting`: the score of a text is how often it says `spring`.
 fn with_reranker(named: &str) -> Lab {
     let lab = Lab::new(&format!("[search]\nreranker = {named:?}\n{NOTES}"));

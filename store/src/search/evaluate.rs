@@ -106,7 +106,8 @@ pub struct Figures {
 }
 
 impl Judgements {
-    /// Reads judgements, one a line: topic, iteration (which says nothing), document, relevance.
+    /// Reads judgements, one a line: topic, iteration (which says nothing), document, relevance. A Message-ID may stand in
+    /// its angle brackets.
     ///
     /// # Errors
     /// [`JudgedError::Judgement`] with the line that is none.
@@ -120,7 +121,8 @@ impl Judgements {
                 [topic, _, document, relevance] => {
                     let relevance = relevance.parse().map_err(|_| wrong)?;
                     let of_topic = judgements.0.entry((*topic).to_owned()).or_default();
-                    of_topic.insert((*document).to_owned(), relevance);
+                    let bare = document.strip_prefix('<').and_then(|id| id.strip_suffix('>'));
+                    of_topic.insert(bare.unwrap_or(document).to_owned(), relevance);
                 }
                 _ => return Err(wrong),
             }

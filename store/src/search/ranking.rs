@@ -34,10 +34,14 @@ pub struct Why {
     pub words_rank: Option<usize>,
     /// BM25.
     pub bm25: Option<f64>,
+    /// Whether it has all words, or only some of them.
+    pub all_words: Option<bool>,
     /// Its rank by meaning, from 1.
     pub meaning_rank: Option<usize>,
     /// Cosine of its vector and that of the query.
     pub cosine: Option<f64>,
+    /// How much of its score that may be, where words are the rest.
+    pub weight: Option<f64>,
     /// The model of both.
     pub model: Option<String>,
     /// How well it answers the query, where a cross-encoder read both; rows with it stand in its order.

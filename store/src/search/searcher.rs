@@ -363,8 +363,10 @@ impl Searcher {
                     why: Why {
                         words_rank: word,
                         bm25,
+                        all_words: by_word.map(|found| found.tier == 0),
                         meaning_rank: meaning,
                         cosine,
+                        weight: by_meaning.map(|found| found.weight).filter(|_| is_fused),
                         model: by_meaning
                             .and_then(|found| found.model.as_deref())
                             .map(str::to_owned),

@@ -1,14 +1,14 @@
 //! `dkc search eval`: how good answers are, by queries whose answers people judged.
 
-use crate::commands;
+use crate::commands::{self, Misused};
 use crate::context::Context;
 use crate::print;
 use clap::Args;
 use jiff::tz::TimeZone;
-use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use miette::{IntoDiagnostic, Report, Result, WrapErr, miette};
 use schemas::Dataset;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -85,7 +85,7 @@ struct Row {
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
-    let dataset = commands::dataset(&arguments.dataset)?;
+    let dataset = commands::searchable_dataset(&arguments.dataset)?;
     let read = |path: &Path| {
         fs::read_to_string(path)
             .into_diagnostic()
@@ -110,6 +110,9 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         ways.push(Way::Reranked);
     }
     let names = names(dataset, context).await?;
+    for note in unmeasured(&topics, &judgements, dataset, &names).map_err(Report::new)? {
+        print::note(&note, context);
+    }
     let searcher = super::searcher(context).await?;
     let mut rows = Vec::new();
     for way in ways {
@@ -166,6 +169,61 @@ async fn names(dataset: &'static Dataset, context: &Context) -> Result<HashMap<V
     }
     store.close().await;
     Ok(names)
+}
+
+/// What of topics and judgements does not count.
+///
+/// # Errors
+/// [`Misused`] if that is all.
+fn unmeasured(
+    topics: &[Topic],
+    judgements: &Judgements,
+    dataset: &Dataset,
+    names: &HashMap<Vec<String>, Vec<String>>,
+) -> Result<Vec<String>, Misused> {
+    let mut notes = Vec::new();
+    let is_judged = |topic: &&Topic| judgements.documents(&topic.id).next().is_some();
+    let judged = topics.iter().filter(is_judged).count();
+    let told = format!("topics that are judged: {judged} of {}", topics.len());
+    match judged {
+        0 => {
+            return Err(Misused {
+                message: told,
+                help: "topics and judgements name a topic by the same id, the first of a line".to_owned(),
+            });
+        }
+        all if all == topics.len() => {}
+        _ => notes.push(format!("{told}; the others do not count")),
+    }
+    let ids: HashSet<&str> = topics.iter().map(|topic| topic.id.as_str()).collect();
+    let strange = judgements.topics().filter(|id| !ids.contains(id)).count();
+    if strange > 0 {
+        notes.push(format!(
+            "judged topics without a query, which do not count: {strange}"
+        ));
+    }
+    let wanted = topics.iter().flat_map(|topic| judgements.documents(&topic.id));
+    let wanted: HashSet<&str> = wanted.collect();
+    let there: HashSet<&str> = names.values().flatten().map(String::as_str).collect();
+    let found = wanted.intersection(&there).count();
+    let told = format!(
+        "judged documents that `{}` has: {found} of {}",
+        dataset.name,
+        wanted.len()
+    );
+    match found {
+        0 => Err(Misused {
+            message: told,
+            help: "a document is named by its path, its file name with or without ending, or its Message-ID or commit; \
+                   `--in` names the dataset that was judged"
+                .to_owned(),
+        }),
+        all if all == wanted.len() => Ok(notes),
+        _ => {
+            notes.push(format!("{told}; the others count as not found"));
+            Ok(notes)
+        }
+    }
 }
 
 async fn measure(

@@ -180,3 +180,10 @@ fn a_line_that_is_no_judgement_is_named() {
         );
     }
 }
+
+#[test]
+fn a_message_id_may_stand_in_angle_brackets() {
+    let judgements = Judgements::read("1 0 <a@example.org> 1\n1 0 b@example.org 1\n").unwrap();
+    let judged: Vec<&str> = judgements.documents("1").collect();
+    assert_eq!(judged, ["a@example.org", "b@example.org"]);
+}
