@@ -26,6 +26,7 @@ pub use error::EmbedError;
 pub use reranker::Reranker;
 pub use tokens::Tokens;
 
+use fastembed::{EmbeddingModel, ModelInfo, TextEmbedding};
 use hashbrown::HashMap;
 use model2vec_rs::model::StaticModel;
 use sha2::{Digest as _, Sha256};
@@ -41,15 +42,24 @@ pub const DEFAULT_TRANSFORMER: &str = "all-minilm-l6-v2";
 /// The static model that [`distil`] makes of [`DEFAULT_TRANSFORMER`].
 pub const DEFAULT_STATIC: &str = "all-minilm-l6-v2-static";
 
-/// The static model that goes with a model: what it knows of a text before that has been read.
-pub fn static_of(model: &str) -> String {
-    format!("{model}-static")
+/// The static model that reads texts in moments, before a model does: that of its name, the model itself if it is static,
+/// else [`DEFAULT_STATIC`].
+pub fn static_of(models: &Path, model: &str) -> String {
+    let own = format!("{}-static", model.trim_end_matches('/'));
+    let is_static = |name: &str| models.join(name).join("model.safetensors").is_file();
+    if is_static(&own) {
+        own
+    } else if is_static(model) {
+        model.to_owned()
+    } else {
+        DEFAULT_STATIC.to_owned()
+    }
 }
 
 /// Which model made a vector. Vectors of different models cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ModelStamp {
-    /// The name of its folder, or its name in fastembed.
+    /// What [`Embedder::stamp_name`] says.
     pub name: String,
     /// Numbers in a vector.
     pub dimension: usize,
@@ -91,7 +101,7 @@ impl Embedder {
                 kind: Kind::Transformer(transformer),
                 tokens,
             })
-        } else if let Ok(known) = name.parse() {
+        } else if let Some(known) = known(name) {
             let runtime = runtime::load(models)?;
             let (transformer, stamp, tokens) = Transformer::of_hub(known, models, &runtime, threads)?;
             Ok(Self {
@@ -110,12 +120,18 @@ impl Embedder {
     /// [`EmbedError::Absent`] when there is none.
     pub fn look_for(models: &Path, name: &str) -> Result<(), EmbedError> {
         let folder = models.join(name);
-        let is_there = |file: &str| folder.join(file).is_file();
-        let is_known = name.parse::<fastembed::EmbeddingModel>().is_ok();
-        match is_known || is_there("model.safetensors") || is_there("model.onnx") {
+        match is_in(&folder) || known(name).is_some() {
             true => Ok(()),
             false => Err(EmbedError::Absent { path: folder }),
         }
+    }
+
+    /// The name that the vectors of a model have: the last part of its folder's path, or the name of its files in the hub
+    /// of fastembed.
+    pub fn stamp_name(models: &Path, name: &str) -> String {
+        let folder = models.join(name);
+        let of_hub = if is_in(&folder) { None } else { known(name) };
+        of_hub.map_or_else(|| name_of(&folder), |known| known.model_code)
     }
 
     fn open_static(folder: &Path) -> Result<Self, EmbedError> {
@@ -205,6 +221,19 @@ impl Embedder {
     }
 }
 
+/// What fastembed knows by a name: its own, or that of the files in its hub.
+fn known(name: &str) -> Option<ModelInfo<EmbeddingModel>> {
+    let mut models = TextEmbedding::list_supported_models().into_iter();
+    models.find(|known| format!("{:?}", known.model).eq_ignore_ascii_case(name) || known.model_code == name)
+}
+
+/// Whether a folder holds a model.
+fn is_in(folder: &Path) -> bool {
+    ["model.onnx", "model.safetensors"]
+        .iter()
+        .any(|file| folder.join(file).is_file())
+}
+
 /// The name of a folder's model.
 fn name_of(folder: &Path) -> String {
     folder
@@ -261,10 +290,7 @@ pub fn installed(models: &Path) -> Result<Vec<PathBuf>, EmbedError> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(models).map_err(io)? {
         let folder = entry.map_err(io)?.path();
-        if ["model.onnx", "model.safetensors"]
-            .iter()
-            .any(|file| folder.join(file).is_file())
-        {
+        if is_in(&folder) {
             folders.push(folder);
         }
     }

@@ -9,8 +9,8 @@
 
 use super::{EmbedError, ModelStamp, digest, minilm, name_of, read, reranker, tokenizer};
 use fastembed::{
-    EmbeddingModel, InitOptionsUserDefined, Pooling, TextEmbedding, TextInitOptions, TokenizerFiles,
-    UserDefinedEmbeddingModel,
+    EmbeddingModel, InitOptionsUserDefined, ModelInfo, Pooling, TextEmbedding, TextInitOptions,
+    TokenizerFiles, UserDefinedEmbeddingModel,
 };
 use ort::environment::Environment;
 use sha2::{Digest as _, Sha256};
@@ -100,17 +100,16 @@ impl Transformer {
 
     /// Opens a model that fastembed knows; it downloads the files into `models/hub` unless they are there.
     pub(super) fn of_hub(
-        model: EmbeddingModel,
+        known: ModelInfo<EmbeddingModel>,
         models: &Path,
         runtime: &Environment,
         threads: NonZeroUsize,
     ) -> Result<(Self, ModelStamp, Tokenizer), EmbedError> {
         let hub = models.join("hub");
-        let known = TextEmbedding::get_model_info(&model)?.clone();
         let sessions = (0..threads.get())
             .map(|_| {
                 TextEmbedding::try_new(
-                    TextInitOptions::new(model.clone())
+                    TextInitOptions::new(known.model.clone())
                         .with_environment(runtime.clone())
                         .with_cache_dir(hub.clone())
                         .with_intra_threads(1)

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use store::embedder::{
-    DEFAULT_STATIC, DEFAULT_TRANSFORMER, EmbedError, Embedder, STATIC_DIMENSION, distil, installed,
+    DEFAULT_STATIC, DEFAULT_TRANSFORMER, EmbedError, Embedder, STATIC_DIMENSION, distil, installed, static_of,
 };
 
 const SENTENCES: [&str; 6] = [
@@ -143,6 +143,46 @@ fn a_static_model_is_distilled_on_the_spot() {
             .unwrap()
             .stamp(),
         embedder.stamp()
+    );
+}
+
+#[test]
+fn a_model_has_the_same_name_in_its_vectors_however_it_is_named() {
+    let models = tempfile::tempdir().unwrap();
+    let stamped = |name: &str| Embedder::stamp_name(models.path(), name);
+    assert_eq!(stamped("toy"), "toy");
+    assert_eq!(stamped("org/toy"), "toy");
+    assert_eq!(stamped("/opt/models/toy/"), "toy");
+    for name in ["BGESmallENV15", "bgesmallenv15", "Xenova/bge-small-en-v1.5"] {
+        assert_eq!(stamped(name), "Xenova/bge-small-en-v1.5");
+        Embedder::look_for(models.path(), name).unwrap();
+    }
+    // A folder comes before what could be downloaded.
+    let own = models.path().join("BGESmallENV15");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("model.onnx"), "").unwrap();
+    assert_eq!(stamped("BGESmallENV15"), "BGESmallENV15");
+}
+
+#[test]
+fn what_reads_in_moments_is_the_static_model_that_is_there() {
+    let models = tempfile::tempdir().unwrap();
+    let put = |name: &str| {
+        let folder = models.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("model.safetensors"), "").unwrap();
+    };
+    let quick = |name: &str| static_of(models.path(), name);
+    assert_eq!(quick("toy"), DEFAULT_STATIC);
+    assert_eq!(quick(DEFAULT_TRANSFORMER), DEFAULT_STATIC);
+    put("toy");
+    assert_eq!(quick("toy"), "toy");
+    put("toy-static");
+    assert_eq!(quick("toy"), "toy-static");
+    let by_path = models.path().join("toy");
+    assert_eq!(
+        quick(&format!("{}/", by_path.display())),
+        format!("{}-static", by_path.display())
     );
 }
 

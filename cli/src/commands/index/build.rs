@@ -192,13 +192,24 @@ impl Fresh<'_> {
 
     /// Lets the models read what they have not read of what was built.
     async fn read(&self, vectors: &Vectors, built: &mut [Built]) -> Result<()> {
-        let model = self.search.model.clone();
-        // The one that takes moments reads everything before the one that takes hours begins.
-        let mut names = vec![static_of(&model)];
-        names.extend(self.waits.then_some(model));
+        let mut names = self.names()?;
+        if !self.waits {
+            names.truncate(1);
+        }
         for name in names {
-            let Some(embedder) = self.open(&name).await? else {
-                continue;
+            let embedder = match self.open(&name).await? {
+                Ok(embedder) => embedder,
+                Err(error @ EmbedError::Absent { .. }) => {
+                    if self.waits && name == self.search.model {
+                        print::note(&error.to_string(), self.context);
+                    }
+                    continue;
+                }
+                // Words are found without it, and what it has read stays.
+                Err(error) => {
+                    print::note(&format!("`{name}` reads nothing: {error}"), self.context);
+                    continue;
+                }
             };
             for built in built.iter_mut() {
                 built.embedded += self.embed(vectors, built.dataset, &embedder).await?;
@@ -262,21 +273,20 @@ impl Fresh<'_> {
         Ok(built)
     }
 
-    /// Opens a model, if it is there.
-    async fn open(&self, name: &str) -> Result<Option<Arc<Embedder>>> {
+    /// The models that read: the one that takes moments reads everything before the one that takes hours begins.
+    fn names(&self) -> Result<Vec<String>> {
+        let model = &self.search.model;
+        let mut names = vec![static_of(&self.context.models()?, model), model.clone()];
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Opens a model, or says why it cannot be.
+    async fn open(&self, name: &str) -> Result<Result<Arc<Embedder>, EmbedError>> {
         let (models, name) = (self.context.models()?, name.to_owned());
         let threads = NonZeroUsize::new(self.limits.of_a_query().threads).unwrap_or(NonZeroUsize::MIN);
         let opened = tokio::task::spawn_blocking(move || Embedder::open(&models, &name, threads));
-        match opened.await.into_diagnostic()? {
-            Ok(embedder) => Ok(Some(Arc::new(embedder))),
-            Err(error @ EmbedError::Absent { .. }) => {
-                if self.waits {
-                    print::note(&error.to_string(), self.context);
-                }
-                Ok(None)
-            }
-            Err(error) => Err(error).into_diagnostic(),
-        }
+        Ok(opened.await.into_diagnostic()?.map(Arc::new))
     }
 
     /// Lets a model read what it has not read of a dataset.
@@ -313,10 +323,10 @@ impl Fresh<'_> {
     /// Forgets what a build that was killed left, and vectors that cannot be read or are of other files by the name of the
     /// model: nobody can ask for them.
     async fn forget(&self, vectors: &Vectors, names: &[String]) -> Result<()> {
-        let model = &self.search.model;
         let mut embedders = Vec::new();
-        for name in [static_of(model), model.clone()] {
-            embedders.extend(self.open(&name).await?);
+        for name in self.names()? {
+            // What cannot be opened is told when it should read; of its vectors nothing can be said.
+            embedders.extend(self.open(&name).await?.ok());
         }
         for (dataset, _) in super::chosen(names)? {
             vectors.clear_behind(dataset.name).into_diagnostic()?;

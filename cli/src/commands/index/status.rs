@@ -7,6 +7,7 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use serde::Serialize;
 use store::Store;
+use store::embedder::Embedder;
 use store::vectors::Vectors;
 
 /// Says of each dataset that can be searched how many chunks there are, how many of them are not in the index of words
@@ -39,6 +40,7 @@ struct Model {
 /// Runs it.
 pub async fn run(_: Arguments, context: &Context) -> Result<()> {
     let (_, search) = config::settings(context)?;
+    let first = Embedder::stamp_name(&context.models()?, &search.model);
     let store = Store::open(context.place()?).await.into_diagnostic()?;
     let newest = store.catalog().head().await.into_diagnostic()?.id;
     store.close().await;
@@ -54,7 +56,7 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
             if let Some(space) = vectors.space(dataset.name, &stamp).await.into_diagnostic()? {
                 let of = space.state(&chunks).await.into_diagnostic()?;
                 models.push(Model {
-                    is_asked_first: stamp.name == search.model,
+                    is_asked_first: stamp.name == first,
                     name: stamp.name,
                     dimension: stamp.dimension,
                     digest: stamp.digest,
