@@ -39,6 +39,7 @@ mod it {
     mod load;
     mod mcp;
     mod mcp_peers;
+    mod meaning;
     mod open_formats;
     mod oracle;
     mod originals;

@@ -3,8 +3,8 @@
 //! - In: a query as a person writes it. Out: a tree; hits by words, by meaning, or both, best first; figures of judged
 //!   answers.
 //! - Reading order: `language` reads a query, [`Searcher`] answers it: `words` and `filter` say which part of it an index
-//!   and which a column answers, `ranking` puts lists together, `rerank` lets a model read the best, `snippet` shows why a
-//!   hit is one. `evaluate` judges.
+//!   and which a column answers, `meaning` asks models, `ranking` puts lists together, `rerank` lets a model read the best,
+//!   `snippet` shows why a hit is one. `evaluate` judges.
 //! - Not here: what is indexed, and when (`pipelines::index`); chunks and vectors themselves (`vectors`).
 
 mod answer;
@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod filter;
 pub mod language;
 mod lists;
+mod meaning;
 mod opened;
 mod ranking;
 mod rerank;

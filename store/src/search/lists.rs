@@ -26,7 +26,7 @@ pub(super) const CHUNKS_A_ROW: usize = 4;
 
 /// Where not every chunk may be found, so many are looked at first; where they were too few, so many times more.
 const FIRST_STEP: usize = 1_024;
-const LONGER_STEP: usize = 16;
+pub(super) const LONGER_STEP: usize = 16;
 
 /// A row of a list.
 #[derive(Debug, Clone)]

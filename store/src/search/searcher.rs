@@ -2,19 +2,19 @@
 
 use super::answer::{Answer, Hit, Mode, Models};
 use super::language::Query;
-use super::lists::{CHUNKS_A_ROW, Found, Scope, best_of_rows, needed, refused, texts};
+use super::lists::{Found, Scope, best_of_rows, needed, refused, texts};
+use super::meaning::Meaning;
 use super::opened::Opened;
-use super::ranking::{READ, STATIC, Why, fuse, least};
+use super::ranking::{Why, fuse};
 use super::snippet::Finder;
 use super::{SearchError, rerank, words};
 use crate::database::Place;
 use crate::embedder::Embedder;
 use crate::query::{Limits, Reader};
-use crate::vectors::{VectorError, Vectors};
+use crate::vectors::Vectors;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, StringArray};
-use arrow_buffer::BooleanBuffer;
 use datafusion::logical_expr::Expr;
 use jiff::tz::TimeZone;
 use schemas::datasets;
@@ -29,12 +29,12 @@ pub(super) const SEPARATOR: char = '\u{1f}';
 /// Answers queries over one store.
 #[derive(Debug)]
 pub struct Searcher {
-    vectors: Vectors,
+    pub(super) vectors: Vectors,
     pub(super) opened: Vec<Opened>,
     reader: Reader,
-    models: Models,
-    threads: NonZeroUsize,
-    embedders: Mutex<HashMap<String, Arc<Embedder>>>,
+    pub(super) models: Models,
+    pub(super) threads: NonZeroUsize,
+    pub(super) embedders: Mutex<HashMap<String, Arc<Embedder>>>,
     pub(super) reranker: Option<Arc<rerank::Named>>,
 }
 
@@ -114,7 +114,7 @@ impl Searcher {
     /// The best `most` rows for a query. Dates in the query are of `zone`.
     ///
     /// # Errors
-    /// [`SearchError`]; of [`Mode::Best`], a model that is missing is told by a note.
+    /// [`SearchError`]; of [`Mode::Best`], a model that is missing or cannot be opened is told by a note.
     pub async fn search(
         &self,
         query: &Query,
@@ -145,7 +145,7 @@ impl Searcher {
         let (mut by_words, mut by_meaning) = (Vec::new(), Vec::new());
         let wants_words = mode != Mode::Meaning && query.words().next().is_some();
         let wanted = query.wanted();
-        let mut embedded = HashMap::new();
+        let mut asked_for = Meaning::of(&wanted, &self.models);
         let mut wants_meaning = mode != Mode::Words && !wanted.is_empty();
         if wants_meaning && let Err(error) = Embedder::look_for(&self.models.folder, &self.models.first) {
             if mode == Mode::Meaning {
@@ -187,112 +187,40 @@ impl Searcher {
             };
             let meaning = async {
                 match wants_meaning {
-                    true => self.by_meaning(&scope, &wanted, &mut embedded).await,
-                    false => Ok(Vec::new()),
+                    true => self.by_meaning(&scope, &mut asked_for).await,
+                    false => Ok(None),
                 }
             };
             // The model reads the query while its words are looked for.
             let (meaning, words) = futures::future::try_join(meaning, words).await?;
             by_words.extend(words);
-            by_meaning.extend(meaning);
+            match meaning {
+                Some(near) => by_meaning.extend(near),
+                // As operators alone find them.
+                None if wants_meaning && !wants_words && mode == Mode::Best => {
+                    by_words.extend(scope.newest().await?);
+                }
+                None => {}
+            }
         }
+        let told = asked_for.told(mode)?;
         let by_words = best_of_rows(by_words);
         let by_meaning = best_of_rows(by_meaning);
         let mut hits = self.hits(query, [&by_words, &by_meaning], most).await?;
-        if !wants_words && !wants_meaning {
-            // They are in the order of their dates, and none is better than another.
+        if !wants_words {
             for hit in &mut hits {
-                (hit.score, hit.why) = (0.0, Why::default());
+                // The newest are in the order of their dates, which are no scores, and none is better than another.
+                (hit.why.words_rank, hit.why.bm25) = (None, None);
+                if by_meaning.is_empty() {
+                    hit.score = 0.0;
+                }
             }
         }
-        if hits.is_empty() && wants_meaning {
+        if hits.is_empty() && wants_meaning && told.is_empty() {
             notes.push("nothing has the words that were asked for or is near what they mean".to_owned());
         }
+        notes.extend(told);
         Ok(Answer { hits, notes })
-    }
-
-    /// Rows near what the query means.
-    async fn by_meaning(
-        &self,
-        scope: &Scope<'_>,
-        wanted: &str,
-        embedded: &mut HashMap<String, (Vec<f32>, f64)>,
-    ) -> Result<Vec<Found>, SearchError> {
-        let hots = scope.opened.hots(&self.vectors, &self.models.first).await?;
-        if hots.is_empty() {
-            return Ok(Vec::new());
-        }
-        let facts = scope.opened.facts().await?;
-        let keys = texts(facts.batch(), "row_key")?;
-        let chunks = scope.most.saturating_mul(CHUNKS_A_ROW);
-        // Of few rows that have a phrase none may be among the nearest of all.
-        let fitting = match scope.needed {
-            Some(_) => Some(BooleanBuffer::collect_bool(facts.len(), |chunk| {
-                let fits = scope.fitting.as_ref().is_none_or(|fitting| fitting.value(chunk));
-                fits && scope.allows(keys.value(chunk))
-            })),
-            None => scope.fitting.clone(),
-        };
-        let mut found = Vec::new();
-        for (number, hot) in hots.iter().enumerate() {
-            let model = hot.space().model();
-            let (vector, weight) = match embedded.get(&model.name) {
-                Some(embedded) => embedded.clone(),
-                None => {
-                    let embedder = self.embedder(&model.name).await?;
-                    if embedder.stamp() != model {
-                        return Err(VectorError::OtherModel {
-                            table: scope.opened.dataset.name.to_owned(),
-                            there: Box::new(model.clone()),
-                            asked: Box::new(embedder.stamp().clone()),
-                        }
-                        .into());
-                    }
-                    let weight = if embedder.is_static() { STATIC } else { READ };
-                    let text = vec![wanted.to_owned()];
-                    let vector = tokio::task::spawn_blocking(move || embedder.embed(&text)).await??;
-                    embedded.insert(model.name.clone(), (vector.clone(), weight));
-                    (vector, weight)
-                }
-            };
-            let name: Arc<str> = model.name.as_str().into();
-            // What the better model knows already.
-            let known = hots.get(..number).unwrap_or_default();
-            let near = hot.nearest(&vector, chunks, fitting.as_ref());
-            let least = least(model);
-            let near = near
-                .into_iter()
-                .filter(|near| near.cosine >= least && known.iter().all(|better| !better.has(near.chunk)));
-            for near in near {
-                let key = keys.value(near.chunk);
-                if let Some(address) = facts.address(near.chunk)
-                    && scope.allows(key)
-                {
-                    found.push(Found {
-                        place: (scope.at, key.into()),
-                        address,
-                        tier: 0,
-                        score: f64::from(near.cosine),
-                        others: 0,
-                        weight,
-                        model: Some(name.clone()),
-                    });
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    async fn embedder(&self, model: &str) -> Result<Arc<Embedder>, SearchError> {
-        let mut embedders = self.embedders.lock().await;
-        if let Some(embedder) = embedders.get(model) {
-            return Ok(embedder.clone());
-        }
-        let (models, name, threads) = (self.models.folder.clone(), model.to_owned(), self.threads);
-        let opened = tokio::task::spawn_blocking(move || Embedder::open(&models, &name, threads)).await??;
-        let opened = Arc::new(opened);
-        embedders.insert(model.to_owned(), opened.clone());
-        Ok(opened)
     }
 
     async fn hits(
