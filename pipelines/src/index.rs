@@ -14,10 +14,12 @@ use collectors::Progress;
 use cut::Cutter;
 use schemas::{Dataset, Home, Search, SourceName, datasets};
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use store::Store;
-use store::embedder::{Embedder, Tokens};
+use store::embedder::{EmbedError, Embedder, Tokens};
 use store::vectors::chunks::Followed;
+use store::vectors::space::Pending;
 use store::vectors::{Chunks, Compared, Space, Vectors};
 use tokio_util::sync::CancellationToken;
 use transforms::chunk::rows;
@@ -25,8 +27,11 @@ use transforms::chunk::rows;
 /// Rows that are cut and replaced at once.
 const ROWS: usize = 1_024;
 
-/// Texts that are embedded and kept at once: what a stop loses.
-const TEXTS: usize = 256;
+/// Texts that a transformer reads before their vectors are kept: what a stop loses.
+const TEXTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+/// A static model reads so many times as many in a moment.
+const QUICKER: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
 
 /// So many chunks may be read one by one before their words are indexed.
 const UNINDEXED: usize = 2_000;
@@ -175,8 +180,43 @@ pub struct Embedded {
     pub stale: usize,
 }
 
+/// How many texts a model reads before their vectors are kept.
+pub fn at_once(embedder: &Embedder) -> NonZeroUsize {
+    match embedder.is_static() {
+        true => TEXTS.saturating_mul(QUICKER),
+        false => TEXTS,
+    }
+}
+
+/// Lets a model read texts, so many between two looks at whether to stop: their vectors, one after the other, or `None`
+/// once `cancel` says so.
+///
+/// # Errors
+/// [`IndexError`].
+pub async fn read(
+    chunks: &Chunks,
+    texts: &[Pending],
+    embedder: &Arc<Embedder>,
+    between_looks: NonZeroUsize,
+    cancel: &CancellationToken,
+) -> Result<Option<Vec<f32>>, IndexError> {
+    let texts = Space::texts(chunks, texts).await?;
+    let (embedder, cancel) = (embedder.clone(), cancel.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut vectors = Vec::with_capacity(texts.len() * embedder.stamp().dimension);
+        for some in texts.chunks(between_looks.get()) {
+            if cancel.is_cancelled() {
+                return Ok::<_, EmbedError>(None);
+            }
+            vectors.extend(embedder.embed(some)?);
+        }
+        Ok(Some(vectors))
+    });
+    Ok(reading.await??)
+}
+
 /// Gives texts that have none their vectors of a model, those of the newest rows first, until all have or `cancel`
-/// says so. The store must be open for writing.
+/// says so. The store must be open for writing, and nobody else may write to the index meanwhile.
 ///
 /// # Errors
 /// [`IndexError`]; what was done stays.
@@ -190,13 +230,11 @@ pub async fn embed(
     let Compared { pending, stale, .. } = space.compared(chunks).await?;
     progress.add_expected(pending.len() as u64);
     let mut done = 0;
-    for some in pending.chunks(TEXTS * if embedder.most_tokens().is_none() { 32 } else { 1 }) {
-        if cancel.is_cancelled() {
+    let most = at_once(embedder);
+    for some in pending.chunks(most.get()) {
+        let Some(embedded) = read(chunks, some, embedder, most, cancel).await? else {
             break;
-        }
-        let texts = Space::texts(chunks, some).await?;
-        let embedder = embedder.clone();
-        let embedded = tokio::task::spawn_blocking(move || embedder.embed(&texts)).await??;
+        };
         space.put(some, embedded).await?;
         done += some.len();
         progress.add_seen(some.len() as u64);

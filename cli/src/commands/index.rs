@@ -3,9 +3,11 @@
 mod build;
 mod model;
 mod optimize;
+mod reader;
 mod status;
 
 pub use build::Fresh;
+pub use reader::Reader;
 
 use crate::context::Context;
 use clap::{Args, Subcommand};
@@ -16,8 +18,8 @@ use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked whether another dkc has done its work on the index.
-const LOOKS: Duration = Duration::from_millis(100);
+/// How often it is looked whether another has let go of a [`Lock`].
+pub const LOOKS: Duration = Duration::from_millis(100);
 
 /// What search reads, beside the lake.
 #[derive(Debug, Args)]
@@ -60,17 +62,37 @@ fn chosen(names: &[String]) -> Result<Vec<(&'static Dataset, &'static Search)>> 
         .collect())
 }
 
-/// Waits until no other dkc works on the index, and keeps others from it as long as what comes back is held; nothing comes
-/// back once waiting takes longer than `patience`, or it is to stop.
+/// What one at a time does. Who does both takes the first first: else two might wait for each other.
+#[derive(Debug, Clone, Copy)]
+pub enum Lock {
+    /// Lets the model read, which may take hours.
+    Reading,
+    /// Writes to the index.
+    Index,
+}
+
+impl Lock {
+    /// The file in a data directory whose lock is held meanwhile.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Reading => ".reading.lock",
+            Self::Index => ".index.lock",
+        }
+    }
+}
+
+/// Waits until nobody else does this, and keeps others from it as long as what comes back is held; nothing comes back once
+/// waiting takes longer than `patience`, or it is to stop.
 ///
 /// # Errors
 /// That the lock cannot be made.
-async fn alone(
+pub async fn alone(
     context: &Context,
+    lock: Lock,
     patience: Option<Duration>,
     cancel: &CancellationToken,
 ) -> Result<Option<File>> {
-    let path = context.data.join(".index.lock");
+    let path = context.data.join(lock.file());
     let failed = |error: std::io::Error| miette!("cannot lock `{}`: {error}", path.display());
     let file = File::options()
         .create(true)

@@ -1,7 +1,10 @@
 //! The service that is always on, as the configuration has it: what `dkc daemon` and `dkc serve` share.
 //!
 //! - In: a configuration. Out: a service that runs until it is told to stop; at SIGHUP it reads the configuration anew.
-//! - Not here: what the service does (`pipelines::service`), how it is reached (`serve`), what a run does.
+//! - Not here: what the service does (`pipelines::service`; between runs, `reading`), how it is reached (`serve`), what a
+//!   run does.
+
+mod reading;
 
 use super::alerts::channels;
 use super::compact::KEPT;
@@ -27,8 +30,8 @@ use store::queue::Queue;
 use store::run_log::{Level, RunLog};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::sync::{Mutex, Notify};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 /// MiB → bytes.
@@ -54,6 +57,8 @@ struct Tools {
     is_behind: AtomicBool,
     /// Held by whoever indexes or merges.
     tending: Mutex<()>,
+    /// Told when there may be something that the model has not read.
+    indexed: Notify,
 }
 
 impl Service {
@@ -106,14 +111,15 @@ impl Service {
     async fn run_and_reload(&mut self, stop: &CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
             let end = stop.child_token();
+            let reading = self.read_on(end.clone());
             let mut running = Box::pin(self.service().run(end.clone()));
-            let (config, channels) = loop {
+            let read = loop {
                 tokio::select! {
-                    ended = &mut running => return ended.into_diagnostic(),
+                    ended = &mut running => break Err(ended),
                     Some(()) = self.reload.recv() => {}
                 }
                 match self.tools.read_again().await {
-                    Ok(read) => break read,
+                    Ok(read) => break Ok(read),
                     Err(report) => print::error(
                         &report.wrap_err("the configuration is not read anew, and the one before counts"),
                         self.tools.context.json,
@@ -122,6 +128,13 @@ impl Service {
             };
             // What is at work ends first: a pipeline may not be the same any more.
             end.cancel();
+            if let Err(error) = reading.await {
+                tracing::warn!(%error, "the model does not read in the background any more");
+            }
+            let (config, channels) = match read {
+                Ok(read) => read,
+                Err(ended) => return ended.into_diagnostic(),
+            };
             running.await.into_diagnostic()?;
             print::note(
                 &format!(
@@ -133,6 +146,12 @@ impl Service {
             (self.config, self.channels) = (Arc::new(config), channels);
         }
         Ok(())
+    }
+
+    /// Lets the model read beside the runs until it is to stop, on a thread of its own: it computes much.
+    fn read_on(&self, end: CancellationToken) -> JoinHandle<()> {
+        let (tools, config, runtime) = (self.tools.clone(), self.config.clone(), Handle::current());
+        spawn_blocking(move || runtime.block_on(tools.read_on(&config, &end)))
     }
 
     /// The service as the configuration has it.
@@ -244,6 +263,7 @@ impl Tools {
             // Somebody may have collected before and not indexed it.
             is_behind: AtomicBool::new(true),
             tending: Mutex::new(()),
+            indexed: Notify::new(),
         })
     }
 
@@ -314,6 +334,7 @@ impl Tools {
         };
         publish(&self.store).await?;
         fresh.all(&[]).await?;
+        self.indexed.notify_one();
         if !cancel.is_cancelled() && self.store.is_worn().await.into_diagnostic()? {
             let before = jiff::Timestamp::now() - KEPT;
             self.store.compact(before).await.into_diagnostic()?;

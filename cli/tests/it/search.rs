@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use store::embedder::DEFAULT_TRANSFORMER;
 
 const NOTES: &str =
     "[[pipeline]]\nname = \"notes\"\nsource = { kind = \"documents\", roots = [\"notes\"] }\n";
@@ -245,6 +246,74 @@ fn a_build_that_is_killed_again_and_again_leaves_what_was_there_and_ends_with_ev
     lab.write("notes/new.md", "# New\n\nA lighthouse.\n");
     lab.runs();
     assert_eq!(titles(&lab, &["lighthouse"]), ["New"]);
+}
+
+#[test]
+fn what_a_run_brings_while_a_model_reads_is_found_at_once() {
+    let lab = Lab::new(&format!("[limits]\nthreads = 1\n{NOTES}"));
+    let lab = lab.with("DKC_MODELS", fixtures::corpus::models().to_str().unwrap());
+    for number in 0..600 {
+        let text = format!(
+            "# Note {number}\n\n{}",
+            format!("word{number} and more. ").repeat(60)
+        );
+        lab.write(format!("notes/{number}.md"), text);
+    }
+    lab.runs();
+    let mut build = lab
+        .command::<&str>(&[], &["index", "build"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let read = || {
+        let status = status(&lab, "documents");
+        let models = status["models"].as_array().unwrap().clone();
+        let mut models = models.into_iter();
+        models.find(|model| model["name"] == DEFAULT_TRANSFORMER && model["vectors"] != 0)
+    };
+    let first = lab::until("the first texts that were read", read);
+    assert_ne!(first["pending"], 0, "{first:#}");
+
+    lab.write("notes/new.md", "# New\n\nA lighthouse.\n");
+    let run = lab.said(&["run"]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert!(!run.err.contains("search does not see"), "{run:#?}");
+    assert_eq!(titles(&lab, &["lighthouse", "--words"]), ["New"]);
+    assert!(build.try_wait().unwrap().is_none(), "it reads still");
+    build.kill().unwrap();
+    build.wait().unwrap();
+    let then = read().unwrap();
+    assert!(
+        then["vectors"].as_u64().unwrap() >= first["vectors"].as_u64().unwrap(),
+        "what was read stays: {then:#}"
+    );
+}
+
+#[test]
+fn what_a_model_read_stays_when_another_is_configured() {
+    let lab = Lab::new(NOTES).with("DKC_MODELS", fixtures::corpus::models().to_str().unwrap());
+    lab.write("notes/first.md", "# First\n\nA lighthouse.\n");
+    lab.write("notes/second.md", "# Second\n\nA harbour.\n");
+    lab.runs();
+    lab.output(&["index", "build"]);
+    let optimized = || {
+        lab.output(&["index", "optimize"]);
+        let status = status(&lab, "documents");
+        let models = status["models"].as_array().unwrap();
+        let model = models.iter().find(|model| model["name"] == DEFAULT_TRANSFORMER);
+        let model = model.unwrap();
+        (
+            model["vectors"].as_u64().unwrap(),
+            model["stale"].as_u64().unwrap(),
+        )
+    };
+    lab.write("dkc.toml", format!("[search]\nmodel = \"other\"\n{NOTES}"));
+    fs::remove_file(lab.path("notes/second.md")).unwrap();
+    lab.runs();
+    assert_eq!(optimized(), (2, 1));
+    lab.write("dkc.toml", NOTES);
+    assert_eq!(optimized(), (1, 0));
 }
 
 #[test]

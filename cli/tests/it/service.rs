@@ -4,15 +4,21 @@
 use crate::it::gateway::{Served, answered};
 use crate::it::interrupted::Scene;
 use crate::it::lab::{Lab, MAIL, Said, program, until};
+use arrow_array::FixedSizeBinaryArray;
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
 use fixtures::imap_server::{ImapServer, Reaction};
 use schemas::SourceName;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
+use store::embedder::DEFAULT_TRANSFORMER;
 use store::queue::{Decided, Queue};
+use store::vectors::Vectors;
 
 /// A `dkc daemon` that is at work; killed when it is dropped.
 struct Daemon {
@@ -321,6 +327,60 @@ fn a_pipeline_runs_when_its_files_change_and_another_after_it() {
             .starts_with("mail has run well"),
         "{follows:#?}"
     );
+    assert_eq!(daemon.stop().0, Some(0));
+}
+
+/// The dates of the mails that the transformer has read, as it read them, and how many it has not read.
+async fn read(lab: &Lab) -> (Vec<i64>, usize) {
+    let vectors = Vectors::open(lab.data()).await.unwrap();
+    let stamps = vectors.models("emails").await.unwrap();
+    let stamp = stamps.iter().find(|stamp| stamp.name == DEFAULT_TRANSFORMER);
+    let (Some(chunks), Some(stamp)) = (vectors.chunks("emails").await.unwrap(), stamp) else {
+        return Default::default();
+    };
+    let all = chunks.all(&["digest", "date"], None).await.unwrap();
+    let digests = all.column_by_name("digest").unwrap().as_fixed_size_binary();
+    let dates = all.column_by_name("date").unwrap();
+    let dates = dates.as_primitive::<TimestampMicrosecondType>().values();
+    let date_of: HashMap<&[u8], i64> = digests.iter().flatten().zip(dates.iter().copied()).collect();
+    let space = vectors.space("emails", stamp).await.unwrap().unwrap();
+    let mut read: Vec<i64> = Vec::new();
+    let take = |digests: &FixedSizeBinaryArray, _: &[f32]| {
+        read.extend(digests.iter().flatten().filter_map(|digest| date_of.get(digest)));
+    };
+    space.each(None, take).await.unwrap();
+    (read, space.state(&chunks).await.unwrap().pending)
+}
+
+#[test]
+fn a_model_reads_what_was_collected_the_newest_first() {
+    let lab = Lab::new(&maildir("mail", "schedule = \"every 1s\""));
+    let lab = lab.with("DKC_MODELS", fixtures::corpus::models().to_str().unwrap());
+    let mail = |day: usize| {
+        format!(
+            "From: a@example.org\r\nMessage-ID: <{day}@example.org>\r\nSubject: Day {day}\r\n\
+             Date: {day} Mar 2024 10:00:00 +0000\r\n\r\nThis was day {day}.\r\n"
+        )
+    };
+    lab.deliver("", &[mail(12), mail(14), mail(11), mail(13)]);
+    let daemon = Daemon::start(&lab);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let all_of = |count: usize| {
+        until("the vectors", || {
+            let (read, pending) = runtime.block_on(read(&lab));
+            (read.len() == count && pending == 0).then_some(read)
+        })
+    };
+    let first = all_of(4);
+    assert!(first.is_sorted_by(|a, b| a > b), "{first:?}");
+    // And again what comes later.
+    lab.deliver("", &[mail(10)]);
+    assert_eq!(all_of(5)[..4], first);
+    until("that it says so", || {
+        let err = daemon.err();
+        let begins = err.contains("`all-minilm-l6-v2` reads 4 texts while no run is at work");
+        (begins && err.contains("has read 4 texts, and none is left")).then_some(())
+    });
     assert_eq!(daemon.stop().0, Some(0));
 }
 

@@ -1,5 +1,6 @@
 //! `dkc index build`: the index as the lake and the model are now.
 
+use super::{Lock, Reader, alone};
 use crate::commands::run::{cancel_on_signal, show};
 use crate::config::{self, Limits, Search};
 use crate::context::Context;
@@ -19,7 +20,7 @@ use store::embedder::{EmbedError, Embedder, Tokens, static_of};
 use store::vectors::{VectorError, Vectors};
 use tokio_util::sync::CancellationToken;
 
-/// How long a run waits for another dkc that is at work on the index, which may take hours.
+/// How long a run waits for another dkc that writes to the index: with `--anew`, for hours.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Indexes what is new, and lets the model read all that it has not read, the newest first. When it is stopped, the next
@@ -105,33 +106,51 @@ pub struct Fresh<'a> {
     pub limits: Limits,
     /// Which model.
     pub search: &'a Search,
-    /// Whether to wait for the model, which may take hours; else only for the static one, which takes moments.
+    /// Whether to let the model read all, which may take hours; else only the static one does, which takes moments.
     pub waits: bool,
     /// Says when to stop.
     pub cancel: &'a CancellationToken,
 }
 
 impl Fresh<'_> {
-    /// Indexes the datasets of these names; all without one. Of two dkc one waits for the other.
+    /// Indexes the datasets of these names; all without one. Of two dkc that write one waits for the other, and while a model
+    /// reads that takes long, others write.
     ///
     /// # Errors
     /// Whatever stopped it, in words for the user; what was done stays.
     pub async fn all(&self, names: &[String]) -> Result<Vec<Built>> {
-        let _alone = self.alone().await?;
-        self.follow(&self.vectors().await?, names).await
+        let writing = self.alone().await?;
+        let vectors = self.vectors().await?;
+        let mut built = self.follow(&vectors, names).await?;
+        drop(writing);
+        if self.waits {
+            let reading = alone(self.context, Lock::Reading, None, self.cancel).await?;
+            // Else it is to stop.
+            if reading.is_some() {
+                self.read_on(vectors, &mut built).await?;
+            }
+        }
+        Ok(built)
     }
 
     /// The same from the beginning, behind the index that answers, which is replaced once all is there. Whoever is killed
     /// before leaves that one as it was.
     async fn anew(&self, names: &[String]) -> Result<Vec<Built>> {
-        let _alone = self.alone().await?;
+        let Some(_reading) = alone(self.context, Lock::Reading, None, self.cancel).await? else {
+            // It is to stop.
+            return Ok(Vec::new());
+        };
+        let writing = self.alone().await?;
         let vectors = self.vectors().await?;
         let built = self.behind(&vectors, names).await;
         if built.is_err() || self.cancel.is_cancelled() {
             // What was made of it may be what fills the disk.
             sweep(&vectors);
         }
-        built
+        drop(writing);
+        let mut built = built?;
+        self.read_on(vectors, &mut built).await?;
+        Ok(built)
     }
 
     async fn behind(&self, vectors: &Vectors, names: &[String]) -> Result<Vec<Built>> {
@@ -149,7 +168,9 @@ impl Fresh<'_> {
                 Ok(None) | Err(_) => vectors.switch(built.dataset).into_diagnostic()?,
             }
         }
-        self.read(&behind, &mut built).await?;
+        for name in self.names()? {
+            self.read(&behind, &name, &mut built).await?;
+        }
         if self.cancel.is_cancelled() {
             return Ok(built);
         }
@@ -166,7 +187,7 @@ impl Fresh<'_> {
 
     async fn alone(&self) -> Result<File> {
         let patience = (!self.waits).then_some(PATIENCE);
-        let alone = super::alone(self.context, patience, self.cancel).await?;
+        let alone = alone(self.context, Lock::Index, patience, self.cancel).await?;
         alone.ok_or_else(|| {
             miette!(
                 help = "what is new is indexed after the next run, or by `dkc index build`",
@@ -175,10 +196,12 @@ impl Fresh<'_> {
         })
     }
 
+    /// Brings what answers to the newest snapshot, for words and for the static model.
     async fn follow(&self, vectors: &Vectors, names: &[String]) -> Result<Vec<Built>> {
         let mut built = self.cut(vectors, names).await?;
         if self.waits || built.iter().any(|built| built.indexed != Indexed::default()) {
-            self.read(vectors, &mut built).await?;
+            let model = static_of(&self.context.models()?, &self.search.model);
+            self.read(vectors, &model, &mut built).await?;
         }
         Ok(built)
     }
@@ -190,32 +213,42 @@ impl Fresh<'_> {
         Ok(vectors)
     }
 
-    /// Lets the models read what they have not read of what was built.
-    async fn read(&self, vectors: &Vectors, built: &mut [Built]) -> Result<()> {
-        let mut names = self.names()?;
-        if !self.waits {
-            names.truncate(1);
-        }
-        for name in names {
-            let embedder = match self.open(&name).await? {
-                Ok(embedder) => embedder,
-                Err(error @ EmbedError::Absent { .. }) => {
-                    if self.waits && name == self.search.model {
-                        print::note(&error.to_string(), self.context);
-                    }
-                    continue;
-                }
-                // Words are found without it, and what it has read stays.
-                Err(error) => {
-                    print::note(&format!("`{name}` reads nothing: {error}"), self.context);
-                    continue;
-                }
-            };
-            for built in built.iter_mut() {
+    /// Lets a model read what it has not read of what was built, while nobody else writes.
+    async fn read(&self, vectors: &Vectors, model: &str, built: &mut [Built]) -> Result<()> {
+        if let Some(embedder) = self.reader(model).await? {
+            for built in built {
                 built.embedded += self.embed(vectors, built.dataset, &embedder).await?;
             }
         }
         Ok(())
+    }
+
+    /// Lets the model read what it has not read of what answers, while others may write.
+    async fn read_on(&self, vectors: Vectors, built: &mut [Built]) -> Result<()> {
+        if self.cancel.is_cancelled() {
+            return Ok(());
+        }
+        let Some(embedder) = self.reader(&self.search.model).await? else {
+            return Ok(());
+        };
+        let progress = Arc::new(Progress::default());
+        let shown = show(&embedder.stamp().name, &progress, self.context);
+        let datasets = built.iter().map(|built| built.dataset);
+        let model = (embedder, self.threads());
+        let mut reader = Reader::new(self.context, vectors, model, datasets, self.cancel);
+        let read = reader.all(&progress, |step| {
+            for built in built.iter_mut().filter(|built| built.dataset == step.dataset) {
+                built.embedded += step.texts;
+            }
+        });
+        let read = read.await;
+        shown.abort();
+        read
+    }
+
+    /// How many threads of a model read.
+    fn threads(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.limits.of_a_query().threads).unwrap_or(NonZeroUsize::MIN)
     }
 
     /// Brings chunks and their words to the newest snapshot.
@@ -281,10 +314,24 @@ impl Fresh<'_> {
         Ok(names)
     }
 
+    /// Opens a model that is to read. One that cannot be opened is told: words are found without it, and what it has
+    /// read stays.
+    async fn reader(&self, name: &str) -> Result<Option<Arc<Embedder>>> {
+        match self.open(name).await? {
+            Ok(embedder) => return Ok(Some(embedder)),
+            Err(error @ EmbedError::Absent { .. }) => {
+                if self.waits && name == self.search.model {
+                    print::note(&error.to_string(), self.context);
+                }
+            }
+            Err(error) => print::note(&format!("`{name}` reads nothing: {error}"), self.context),
+        }
+        Ok(None)
+    }
+
     /// Opens a model, or says why it cannot be.
     async fn open(&self, name: &str) -> Result<Result<Arc<Embedder>, EmbedError>> {
-        let (models, name) = (self.context.models()?, name.to_owned());
-        let threads = NonZeroUsize::new(self.limits.of_a_query().threads).unwrap_or(NonZeroUsize::MIN);
+        let (models, name, threads) = (self.context.models()?, name.to_owned(), self.threads());
         let opened = tokio::task::spawn_blocking(move || Embedder::open(&models, &name, threads));
         Ok(opened.await.into_diagnostic()?.map(Arc::new))
     }

@@ -85,6 +85,20 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         );
         return Ok(());
     }
+    let models = all.iter().flat_map(|status| &status.models);
+    let asked_first = models.filter(|model| model.is_asked_first);
+    let pending: usize = asked_first.map(|model| model.pending).sum();
+    if pending > 0 {
+        print::note(
+            &format!(
+                "`{}` has not read {} yet: `dkc daemon` or `dkc serve` lets it while no run is at \
+                 work, `dkc index build` at once",
+                search.model,
+                print::counted(pending, "text")
+            ),
+            context,
+        );
+    }
     let mut rows = Vec::new();
     for status in all {
         let snapshot = match status.snapshot {
