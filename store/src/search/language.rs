@@ -29,11 +29,26 @@ use std::ops::Range;
 /// Bytes of a query at most: some pages of text.
 pub const MOST_BYTES: usize = 16 * 1024;
 
-/// Words and phrases at most.
+/// Words at most, those in quotes too. `a.b` is two, as the index has it.
 pub const MOST_WORDS: usize = 1_000;
 
+/// Phrases at most: of each all rows are looked for, and where in them its words stand.
+pub const MOST_PHRASES: usize = 6;
+
+/// Words in quotes at most.
+pub const MOST_QUOTED: usize = 64;
+
+/// Words that must not be there at most: of each all rows are looked for.
+pub const MOST_UNWANTED: usize = 16;
+
+/// Words beside operators within OR or NOT at most: of each all rows are looked for.
+pub const MOST_MIXED: usize = 8;
+
 /// Operators at most: each costs a scan of a column.
-pub const MOST_OPERATORS: usize = 200;
+pub const MOST_OPERATORS: usize = 20;
+
+/// Stars in a value at most; some that follow each other are one.
+pub const MOST_STARS: usize = 8;
 
 /// Brackets within each other at most.
 pub const MOST_DEPTH: usize = 32;

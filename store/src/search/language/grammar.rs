@@ -1,7 +1,10 @@
 //! Text → [`Query`].
 
 use super::values::{condition_of, near_miss};
-use super::{MOST_BYTES, MOST_DEPTH, MOST_OPERATORS, MOST_WORDS, Query, WrongQuery};
+use super::{
+    MOST_BYTES, MOST_DEPTH, MOST_MIXED, MOST_OPERATORS, MOST_PHRASES, MOST_QUOTED, MOST_UNWANTED, MOST_WORDS,
+    Query, WrongQuery,
+};
 use jiff::Zoned;
 use schemas::Operator;
 use std::ops::Range;
@@ -19,7 +22,12 @@ type Outcome<T> = Result<T, ErrMode<Wrong>>;
 struct State<'a> {
     now: &'a Zoned,
     depth: usize,
+    /// Within so many of NOT.
+    within_not: usize,
     words: usize,
+    unwanted: usize,
+    phrases: usize,
+    quoted: usize,
     operators: usize,
 }
 
@@ -92,7 +100,11 @@ pub(super) fn parse(text: &str, now: &Zoned) -> Result<Query, WrongQuery> {
         state: State {
             now,
             depth: 0,
+            within_not: 0,
             words: 0,
+            unwanted: 0,
+            phrases: 0,
+            quoted: 0,
             operators: 0,
         },
     };
@@ -105,11 +117,18 @@ pub(super) fn parse(text: &str, now: &Zoned) -> Result<Query, WrongQuery> {
     };
     let read = sequence(&mut input).map_err(|error| told(inner(error)))?;
     let at = input.current_token_start();
+    let mixed: usize = read.iter().flat_map(Query::conditions).map(words_in).sum();
     match read {
         _ if at < text.len() => Err(told(Wrong {
             span: at..at + 1,
             what: "no bracket is open that this one could close; to search for it, put it in quotes"
                 .to_owned(),
+        })),
+        Some(_) if mixed > MOST_MIXED => Err(told(Wrong {
+            span: 0..text.len(),
+            what: format!(
+                "{mixed} words stand beside operators within OR or NOT, and at most {MOST_MIXED} can; write it more simply"
+            ),
         })),
         Some(query) => Ok(query),
         None => Err(told(Wrong {
@@ -138,12 +157,19 @@ fn alternatives(input: &mut Input<'_>) -> Outcome<Query> {
 fn term(input: &mut Input<'_>) -> Outcome<Query> {
     let dash = ('-', peek(none_of(|c| c == '-' || is_blank(c)))).void();
     let not = preceded((keyword("NOT"), blanks), deeper(term));
-    alt((
-        preceded(dash, positive).map(Query::without),
-        not.map(Query::without),
-        positive,
-    ))
-    .parse_next(input)
+    alt((unwanted(preceded(dash, positive)), unwanted(not), positive)).parse_next(input)
+}
+
+/// A rule for what must not be there.
+fn unwanted<'a>(
+    mut rule: impl Parser<Input<'a>, Query, ErrMode<Wrong>>,
+) -> impl Parser<Input<'a>, Query, ErrMode<Wrong>> {
+    move |input: &mut Input<'a>| {
+        input.state.within_not += 1;
+        let read = rule.parse_next(input);
+        input.state.within_not -= 1;
+        read.map(Query::without)
+    }
 }
 
 /// A rule that calls itself, which it may do a few times only.
@@ -186,8 +212,21 @@ fn group(input: &mut Input<'_>) -> Outcome<Query> {
     })
 }
 
-/// Text in quotes; a backslash makes a quote, or a backslash, a part of it.
+/// Words that follow each other, in quotes.
 fn phrase(input: &mut Input<'_>) -> Outcome<String> {
+    let start = input.current_token_start();
+    let text = quoted.parse_next(input)?;
+    let end = input.previous_token_end();
+    input.state.phrases += 1;
+    input.state.quoted += words_of(&text);
+    at_most(MOST_PHRASES, input.state.phrases, "phrases", start..end)?;
+    at_most(MOST_QUOTED, input.state.quoted, "words in quotes", start..end)?;
+    count_words(input, &text, start..end)?;
+    Ok(text)
+}
+
+/// Text in quotes; a backslash makes a quote, or a backslash, a part of it.
+fn quoted(input: &mut Input<'_>) -> Outcome<String> {
     let start = input.current_token_start();
     let open = read(one_of(is_quote), input)?;
     let closes = move |c: char| if open == '"' { c == '"' } else { is_quote(c) };
@@ -205,7 +244,6 @@ fn phrase(input: &mut Input<'_>) -> Outcome<String> {
             "nothing stands between these quotes; leave them out",
         ));
     }
-    count_word(input, start)?;
     Ok(text)
 }
 
@@ -220,7 +258,7 @@ fn word(input: &mut Input<'_>) -> Outcome<String> {
         );
         return Err(wrong(start..start + word.len(), what));
     }
-    count_word(input, start)?;
+    count_words(input, word, start..start + word.len())?;
     Ok(word.to_owned())
 }
 
@@ -235,9 +273,7 @@ fn condition(input: &mut Input<'_>) -> Outcome<Query> {
         .iter()
         .find(|known| known.name().eq_ignore_ascii_case(name));
     let Some(&operator) = known else {
-        let words = input.state.words;
-        let value = read(opt(peek(alt((phrase, bare.map(str::to_owned))))), input)?;
-        input.state.words = words;
+        let value = read(opt(peek(alt((quoted, bare.map(str::to_owned))))), input)?;
         return Err(
             match near_miss(name, &value.unwrap_or_default(), input.state.now) {
                 Some(meant) => wrong(
@@ -254,8 +290,7 @@ fn condition(input: &mut Input<'_>) -> Outcome<Query> {
     };
     blanks.parse_next(input)?;
     let at = input.current_token_start();
-    let words = input.state.words;
-    let Some(value) = read(opt(alt((phrase, bare.map(str::to_owned)))), input)? else {
+    let Some(value) = read(opt(alt((quoted, bare.map(str::to_owned)))), input)? else {
         let what = format!(
             "`{}:` has no value; write `{}`, or put it in quotes to search for the word",
             operator.name(),
@@ -263,12 +298,8 @@ fn condition(input: &mut Input<'_>) -> Outcome<Query> {
         );
         return Err(wrong(start..at, what));
     };
-    input.state.words = words;
     input.state.operators += 1;
-    if input.state.operators > MOST_OPERATORS {
-        let what = format!("there are more than {MOST_OPERATORS} operators; write it more simply");
-        return Err(wrong(start..at, what));
-    }
+    at_most(MOST_OPERATORS, input.state.operators, "operators", start..at)?;
     let end = input.previous_token_end();
     let read = condition_of(operator, &value, input.state.now);
     read.map(Query::Where).map_err(|what| wrong(at..end, what))
@@ -303,11 +334,39 @@ fn backtrack(input: &Input<'_>) -> ErrMode<Wrong> {
     ErrMode::Backtrack(Wrong::from_input(input))
 }
 
-fn count_word(input: &mut Input<'_>, start: usize) -> Outcome<()> {
-    input.state.words += 1;
-    if input.state.words > MOST_WORDS {
-        let what = format!("there are more than {MOST_WORDS} words; write it shorter");
-        return Err(wrong(start..input.previous_token_end(), what));
+/// How many words an index of words has of a text; one of a text without letters, which is looked for, too.
+fn words_of(text: &str) -> usize {
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    words.filter(|word| !word.is_empty()).count().max(1)
+}
+
+fn words_in(query: &Query) -> usize {
+    match query {
+        Query::All(queries) | Query::Any(queries) => queries.iter().map(words_in).sum(),
+        Query::Not(query) => words_in(query),
+        Query::Word(text) | Query::Phrase(text) => words_of(text),
+        Query::Where(_) => 0,
     }
-    Ok(())
+}
+
+fn count_words(input: &mut Input<'_>, text: &str, span: Range<usize>) -> Outcome<()> {
+    let words = words_of(text);
+    input.state.words += words;
+    if input.state.within_not > 0 {
+        input.state.unwanted += words;
+    }
+    at_most(MOST_WORDS, input.state.words, "words", span.clone())?;
+    let unwanted = input.state.unwanted;
+    at_most(MOST_UNWANTED, unwanted, "words that must not be there", span)
+}
+
+/// Refuses the term with which there are too many of something.
+fn at_most(most: usize, there: usize, what: &str, span: Range<usize>) -> Outcome<()> {
+    match there > most {
+        true => Err(wrong(
+            span,
+            format!("a query has at most {most} {what}; write it more simply"),
+        )),
+        false => Ok(()),
+    }
 }

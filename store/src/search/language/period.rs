@@ -1,14 +1,14 @@
 //! Spans of time in a query.
 //!
-//! - In: `2024`, `2024-03`, `2024-03-15`, `15.03.2024`, `March 2024`, `2024-03-15T10:00`, `today`, `last-week`, and what
-//!   jiff reads as a span, `2weeks`, which counts back from now. Out: the first moment that is meant and the first that
+//! - In: `2024`, `2024-03`, `2024-03-15`, `15.03.2024`, `March 2024`, `2024-03-15T10:00`, the same with an offset or a Z, as
+//!   the reader's clock shows it, `today`, `last-week`, and what jiff reads as a span, `2weeks`, which counts back from now. Out: the first moment that is meant and the first that
 //!   is not any more, of the reader's clock.
 //! - Not here: time zones; reading of numbers, which jiff does.
 
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
-use jiff::{Span, ToSpan, Zoned};
+use jiff::{Span, Timestamp, ToSpan, Zoned};
 use schemas::Operator;
 use std::fmt::{self, Display};
 
@@ -58,16 +58,16 @@ impl Period {
                 from: Some(moment(text, now)?.0),
                 until: None,
             },
-            (Operator::Date, None) => match moment(text, now)? {
-                (from, None) => Self {
-                    from: Some(from),
-                    until: None,
-                },
-                (from, until) => Self {
+            (Operator::Date, None) => {
+                let (from, until) = match time(text, now) {
+                    Some(time) => (time, Some(end_of_time(time))),
+                    None => moment(text, now)?,
+                };
+                Self {
                     from: Some(from),
                     until,
-                },
-            },
+                }
+            }
             (Operator::Date, Some((from, until))) => {
                 let end = |text: &str| match text.trim() {
                     "" => Some(None),
@@ -135,7 +135,7 @@ impl Display for Shown {
 /// The first moment that a text means, and, unless it means just that one, the first after it.
 fn moment(text: &str, now: &Zoned) -> Option<(DateTime, Option<DateTime>)> {
     let text = text.trim();
-    let whole = |date: Date, unit: Unit| Some((date.into(), Some(end(date, unit)?.into())));
+    let whole = |date: Date, unit: Unit| Some((date.into(), Some(end(date, unit))));
     for (format, unit) in FORMATS {
         if let Ok(read) = BrokenDownTime::parse(format, text) {
             // `%Y` takes a few digits too, and they may be anything.
@@ -161,9 +161,7 @@ fn moment(text: &str, now: &Zoned) -> Option<(DateTime, Option<DateTime>)> {
         "last year" => return whole(year.checked_sub(1.year()).ok()?, Unit::Year),
         _ => {}
     }
-    if text.contains(':')
-        && let Ok(time) = text.parse::<DateTime>()
-    {
+    if let Some(time) = time(text, now) {
         return Some((time, None));
     }
     let span = text.parse::<Span>().ok()?.abs();
@@ -179,12 +177,32 @@ fn moment(text: &str, now: &Zoned) -> Option<(DateTime, Option<DateTime>)> {
     Some((then, None))
 }
 
-fn end(date: Date, unit: Unit) -> Option<Date> {
+/// A day and an hour; of an offset or a Z, what the reader's clock shows then.
+fn time(text: &str, now: &Zoned) -> Option<DateTime> {
+    let text = text.trim();
+    match text.parse::<Timestamp>() {
+        Ok(instant) => Some(instant.to_zoned(now.time_zone().clone()).datetime()),
+        Err(_) if text.contains(':') => text.parse().ok(),
+        Err(_) => None,
+    }
+}
+
+/// The first moment after a minute, or after a second if that is not its first.
+fn end_of_time(time: DateTime) -> DateTime {
+    let length = match time.second() {
+        0 => 1.minute(),
+        _ => 1.second(),
+    };
+    time.saturating_add(length)
+}
+
+/// The first moment after a day, week, month or year; of the last year the last one.
+fn end(date: Date, unit: Unit) -> DateTime {
     let length = match unit {
         Unit::Day => 1.day(),
         Unit::Week => 1.week(),
         Unit::Month => 1.month(),
         Unit::Year => 1.year(),
     };
-    date.checked_add(length).ok()
+    date.checked_add(length).map_or(DateTime::MAX, DateTime::from)
 }

@@ -2,8 +2,8 @@
 //!
 //! - In: an operator and what was written after its colon. Out: a condition, or what is wrong and what to write.
 
-use super::Condition;
 use super::period::{self, Period};
+use super::{Condition, MOST_STARS};
 use jiff::Zoned;
 use schemas::{Dataset, Operator, datasets};
 
@@ -42,10 +42,18 @@ pub(super) fn condition_of(operator: Operator, value: &str, now: &Zoned) -> Resu
                 false => Ok(Condition::In(datasets)),
             }
         }
-        _ => Ok(Condition::Text {
-            operator,
-            value: value.trim().to_owned(),
-        }),
+        _ => {
+            let stars = value.split(|c| c != '*').filter(|stars| !stars.is_empty());
+            match stars.count() > MOST_STARS {
+                true => Err(format!(
+                    "`{shown}` has too many stars; a value has at most {MOST_STARS}"
+                )),
+                false => Ok(Condition::Text {
+                    operator,
+                    value: value.trim().to_owned(),
+                }),
+            }
+        }
     }
 }
 
@@ -88,7 +96,8 @@ fn shown(value: &str) -> String {
 
 /// Latitude, longitude and, unless it is 10, the distance in kilometres.
 fn near(value: &str) -> Option<Condition> {
-    let numbers = value.trim().trim_end_matches("km").split(',');
+    let value = value.trim().to_ascii_lowercase();
+    let numbers = value.trim_end_matches("km").split(',');
     let numbers: Vec<f64> = numbers
         .map(|number| number.trim().parse().ok())
         .collect::<Option<_>>()?;
