@@ -144,7 +144,7 @@ impl Bench {
                 "",
             );
             for (name, filter) in filters() {
-                let fitting = facts.fitting(&filter)?;
+                let fitting = facts.fitting(&filter, &[])?;
                 let share = fitting.count_set_bits() as f64 / fitting.len() as f64;
                 let what = what(&format!("by {name} ({:.1} %)", share * 100.0));
                 measure(&facts, &hot, &questions, &what, Some(&filter));
@@ -335,7 +335,7 @@ pub(super) fn measure(facts: &Facts, hot: &Hot, questions: &[&[f32]], what: &str
     let mut times = Vec::new();
     for question in questions {
         let begin = Instant::now();
-        let fitting = filter.and_then(|filter| facts.fitting(filter).ok());
+        let fitting = filter.and_then(|filter| facts.fitting(filter, &[]).ok());
         std::hint::black_box(hot.nearest(question, 10, fitting.as_ref()));
         times.push(begin.elapsed());
     }

@@ -218,7 +218,7 @@ pub(crate) fn problem(error: SearchError) -> Problem {
             )
             .after(2)
         }
-        SearchError::TooMany(..) | SearchError::NoReranker => Problem::unprocessable(error.to_string()),
+        SearchError::NoReranker => Problem::unprocessable(error.to_string()),
         SearchError::Embed(error) => {
             tracing::warn!(%error, "search by meaning is off");
             Problem::new(

@@ -30,9 +30,6 @@ pub enum SearchError {
     /// A thread ended early.
     #[error("a thread ended early")]
     Thread(#[from] tokio::task::JoinError),
-    /// It would read too much for an answer while somebody waits.
-    #[error("the query has {0} words within OR or NOT beside operators; {1} at most: each reads all texts")]
-    TooMany(usize, usize),
     /// Nothing has been indexed.
     #[error("nothing is indexed yet; `dkc index build` does it, and so does each `dkc run`")]
     Empty,

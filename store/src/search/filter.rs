@@ -1,9 +1,9 @@
 //! A query's operators → a filter over the columns of a dataset, built as an expression: no text of a query is ever SQL.
 //!
-//! - In: a query, a dataset that says how it is searched, the reader's time zone, and how to scan another dataset where
-//!   attachments or changed files are looked for. Out: an expression that is true of the rows that may be found.
+//! - In: a query, a dataset that says how it is searched, the reader's time zone, and what stands for words and for what
+//!   another dataset has, as attachments or changed files. Out: an expression that is true of the rows that may be found.
 //! - A column that is null has nothing: `-from:jane` finds a mail without a sender.
-//! - Not here: words, unless they stand beside operators within an OR; those must be in the title or the text.
+//! - Not here: which rows have words, or something in another dataset.
 
 use super::language::{Condition, Period, Query};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
@@ -11,27 +11,26 @@ use datafusion::functions::math::expr_fn::{cos, power, radians, sin};
 use datafusion::functions::regex::expr_fn::regexp_like;
 use datafusion::functions_nested::expr_fn::array_to_string;
 use datafusion::logical_expr::utils::{conjunction, disjunction};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, in_subquery, lit, when};
+use datafusion::logical_expr::{Expr, lit, when};
 use datafusion::prelude::ident;
 use jiff::tz::TimeZone;
 use schemas::{Dataset, Field, Kind, Operator, Search, datasets};
-use std::sync::Arc;
 
 /// The mean radius of the Earth in kilometres (IUGG).
 const EARTH_KM: f64 = 6_371.008_8;
 
-/// A scan of a dataset, as the session has it.
-pub type Scan<'a> = dyn Fn(&'static Dataset) -> Result<LogicalPlan> + 'a;
+/// What stands for a word, a phrase, or what another dataset has.
+pub type Given<'a> = dyn Fn(&Query) -> Option<Expr> + 'a;
 
 /// What a query asks of a row of a dataset beside its words; none if that is nothing.
 ///
 /// # Errors
-/// When another dataset cannot be scanned.
+/// When something is not given, or cannot be an expression.
 pub fn filter(
     query: &Query,
     dataset: &'static Dataset,
     zone: &TimeZone,
-    scan: &Scan<'_>,
+    given: &Given<'_>,
 ) -> Result<Option<Expr>> {
     let Some(search) = &dataset.search else {
         return Ok(Some(lit(false)));
@@ -40,12 +39,9 @@ pub fn filter(
         dataset,
         search,
         zone,
-        scan,
+        given,
     };
-    let exprs: Vec<Expr> = query
-        .conditions()
-        .map(|query| of.expr(query))
-        .collect::<Result<_>>()?;
+    let exprs = of.exprs(query.conditions())?;
     // What holds for every row asks nothing.
     Ok(conjunction(exprs.into_iter().filter(|expr| *expr != lit(true))))
 }
@@ -54,7 +50,7 @@ struct Filter<'a> {
     dataset: &'static Dataset,
     search: &'static Search,
     zone: &'a TimeZone,
-    scan: &'a Scan<'a>,
+    given: &'a Given<'a>,
 }
 
 impl Filter<'_> {
@@ -62,20 +58,30 @@ impl Filter<'_> {
         if let Some(known) = query.known_of(self.dataset) {
             return Ok(lit(known));
         }
+        if let Some(given) = (self.given)(query) {
+            return Ok(given);
+        }
         match query {
             Query::All(queries) => Ok(conjunction(self.exprs(queries)?).unwrap_or_else(|| lit(true))),
             Query::Any(queries) => Ok(disjunction(self.exprs(queries)?).unwrap_or_else(|| lit(false))),
             Query::Not(query) => Ok(self.expr(query)?.is_not_true()),
-            Query::Word(text) | Query::Phrase(text) => {
-                let columns = self.search.title.iter().chain(self.search.text);
-                Ok(any_of(columns.map(|name| self.text(name).ilike(contains(text)))))
+            Query::Word(_) | Query::Phrase(_) => {
+                Err(DataFusionError::Plan(format!("`{query}` is not given")))
             }
             Query::Where(condition) => self.condition(condition),
         }
     }
 
-    fn exprs(&self, queries: &[Query]) -> Result<Vec<Expr>> {
-        queries.iter().map(|query| self.expr(query)).collect()
+    /// What queries ask, each once.
+    fn exprs<'q>(&self, queries: impl IntoIterator<Item = &'q Query>) -> Result<Vec<Expr>> {
+        let mut exprs = Vec::new();
+        for query in queries {
+            let expr = self.expr(query)?;
+            if !exprs.contains(&expr) {
+                exprs.push(expr);
+            }
+        }
+        Ok(exprs)
     }
 
     fn condition(&self, condition: &Condition) -> Result<Expr> {
@@ -83,7 +89,12 @@ impl Filter<'_> {
         let field = self.search.field(operator);
         match (condition, field) {
             (Condition::Date(period), _) => self.date(period),
-            (Condition::Text { value, .. }, Some(field)) => self.field(field, value),
+            (Condition::Text { value, .. }, Some(field)) if field.of.is_none() => {
+                Ok(self.field(field, value))
+            }
+            (Condition::Text { .. }, Some(_)) => {
+                Err(DataFusionError::Plan(format!("`{condition}` is not given")))
+            }
             (Condition::Attachment, Some(field)) => Ok(any_of(
                 field.columns.iter().map(|name| ident(*name).gt(lit(0_i64))),
             )),
@@ -105,24 +116,11 @@ impl Filter<'_> {
         text_of(self.dataset, name)
     }
 
-    fn field(&self, field: &Field, value: &str) -> Result<Expr> {
-        let Some(other) = field.of else {
-            // The name of a file is the last part of its path.
-            let is_last_part = field.operator == Operator::Filename;
-            let columns = field.columns.iter();
-            return Ok(any_of(columns.map(|name| {
-                matches(self.text(name), field.operator, value, is_last_part)
-            })));
-        };
-        let other = datasets::by_name(other)
-            .ok_or_else(|| DataFusionError::Plan(format!("there is no dataset `{other}`")))?;
+    fn field(&self, field: &Field, value: &str) -> Expr {
+        // The name of a file is the last part of its path.
+        let is_last_part = field.operator == Operator::Filename;
         let columns = field.columns.iter();
-        let found = any_of(columns.map(|name| matches(text_of(other, name), field.operator, value, false)));
-        let items = LogicalPlanBuilder::from((self.scan)(other)?)
-            .filter(found)?
-            .project([ident("_item")])?
-            .build()?;
-        Ok(in_subquery(ident("_item"), Arc::new(items)))
+        any_of(columns.map(|name| matches(self.text(name), field.operator, value, is_last_part)))
     }
 
     fn date(&self, period: &Period) -> Result<Expr> {
@@ -148,6 +146,18 @@ impl Filter<'_> {
         let until = until.map(|until| date.lt(moment(until)));
         Ok(conjunction(from.into_iter().chain(until)).unwrap_or_else(|| lit(true)))
     }
+}
+
+/// What a condition asks of rows of another dataset, and which one that is. Rows of the same `_item` belong together.
+pub fn of_another(search: &Search, condition: &Condition) -> Option<(&'static Dataset, Expr)> {
+    let Condition::Text { operator, value } = condition else {
+        return None;
+    };
+    let field = search.field(*operator)?;
+    let other = datasets::by_name(field.of?)?;
+    let columns = field.columns.iter();
+    let found = any_of(columns.map(|name| matches(text_of(other, name), *operator, value, false)));
+    Some((other, found))
 }
 
 fn any_of(exprs: impl Iterator<Item = Expr>) -> Expr {
@@ -179,8 +189,12 @@ fn contains(text: &str) -> Expr {
 /// Whether a text has a value in it, or is it where the value has a star.
 fn matches(text: Expr, operator: Operator, value: &str, is_last_part: bool) -> Expr {
     let has_star = value.contains('*');
+    // Each star of some that follow each other would have its own turn at each letter.
+    let mut letters: Vec<char> = value.chars().collect();
+    letters.dedup_by(|next, last| *next == '*' && *last == '*');
+    let value: String = letters.into_iter().collect();
     if !has_star && !is_last_part {
-        return text.ilike(contains(value));
+        return text.ilike(contains(&value));
     }
     // A star does not leave the line, as each element of a list has one, nor the part of a path that is meant.
     let any = if is_last_part { "[^/\\n]*" } else { ".*" };

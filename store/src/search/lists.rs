@@ -13,6 +13,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, RecordBatch, StringArray};
 use arrow_buffer::BooleanBuffer;
+use futures::future::try_join_all;
 use lancedb::index::scalar::FtsQuery;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -64,45 +65,47 @@ pub(super) struct Scope<'a> {
 
 /// Rows that have what a query says must not be there.
 pub(super) async fn refused(opened: &Opened, query: &Query) -> Result<HashSet<String>, SearchError> {
-    let mut refused = HashSet::new();
-    for unwanted in query.unwanted() {
-        refused.extend(rows_with(opened, unwanted).await?.unwrap_or_default());
+    let mut unwanted: Vec<&Query> = Vec::new();
+    for query in query.unwanted() {
+        match query {
+            Query::Any(queries) => unwanted.extend(queries),
+            query => unwanted.push(query),
+        }
+    }
+    let (words, others): (Vec<&Query>, Vec<&Query>) =
+        unwanted.into_iter().partition(|query| words::is_one(query));
+    let mut refused = match words::any_of(words.into_iter()) {
+        Some(any) => opened.rows_that_fit(&any).await?,
+        None => HashSet::new(),
+    };
+    let others = distinct(others);
+    let others = others.into_iter().map(|query| opened.rows_with(query));
+    for rows in try_join_all(others).await? {
+        refused.extend(rows.unwrap_or_default());
     }
     Ok(refused)
 }
 
 /// Rows that have each phrase of a query, if it has any.
 pub(super) async fn needed(opened: &Opened, query: &Query) -> Result<Option<HashSet<String>>, SearchError> {
-    let mut needed: Option<HashSet<String>> = None;
-    let phrases: Vec<&Query> = query.exact().collect();
-    for (at, phrase) in phrases.iter().enumerate() {
-        let is_known = phrases.iter().take(at).any(|known| known == phrase);
-        if is_known || needed.as_ref().is_some_and(HashSet::is_empty) {
-            continue;
-        }
-        // One without letters is no phrase.
-        let Some(rows) = rows_with(opened, phrase).await? else {
-            continue;
-        };
-        match &mut needed {
-            Some(needed) => needed.retain(|row| rows.contains(row)),
-            None => needed = Some(rows),
-        }
-    }
-    Ok(needed)
+    let phrases = distinct(query.exact().collect());
+    let phrases = phrases.into_iter().map(|phrase| opened.rows_with(phrase));
+    // One without letters is no phrase.
+    let rows = try_join_all(phrases).await?.into_iter().flatten();
+    Ok(rows.reduce(|mut needed, rows| {
+        needed.retain(|row| rows.contains(row));
+        needed
+    }))
 }
 
-/// All rows that have words or phrases.
-async fn rows_with(opened: &Opened, query: &Query) -> Result<Option<HashSet<String>>, SearchError> {
-    let Some(words) = words::all_of(std::iter::once(query)) else {
-        return Ok(None);
-    };
-    let most = opened.chunks.count().await?.max(1);
-    let (hits, _) = opened.chunks.find(&words, most, None).await?;
-    let addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
-    let rows = opened.known(&addresses, &["row_key"]).await?;
-    let keys = texts(&rows, "row_key")?;
-    Ok(Some(keys.iter().flatten().map(str::to_owned).collect()))
+fn distinct(queries: Vec<&Query>) -> Vec<&Query> {
+    let mut distinct = Vec::with_capacity(queries.len());
+    for query in queries {
+        if !distinct.contains(&query) {
+            distinct.push(query);
+        }
+    }
+    distinct
 }
 
 impl Scope<'_> {

@@ -1,34 +1,37 @@
 //! The index of one dataset, opened: as much of it as was needed so far.
 //!
-//! - In: the vector store, a query. Out: chunks that fit what its operators ask.
-//! - Not here: words and meaning (`searcher`).
+//! - In: the vector store, a query. Out: chunks that fit what its operators ask, rows that have its words.
+//! - Not here: which of them are the best (`lists`).
 
-use super::filter::filter;
+use super::filter::{filter, of_another};
 use super::language::Query;
+use super::lists::texts;
 use super::searcher::SEPARATOR;
-use super::{FACT, SearchError};
+use super::{FACT, SearchError, words};
 use crate::query::Reader;
 use crate::vectors::{Chunks, Facts, Hot, Vectors};
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
 use arrow_buffer::BooleanBuffer;
+use arrow_schema::DataType;
+use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
-use datafusion::common::{Column, DataFusionError};
 use datafusion::functions::string::expr_fn::split_part;
-use datafusion::logical_expr::{Expr, LogicalPlan, lit};
+use datafusion::logical_expr::utils::disjunction;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use datafusion::prelude::ident;
+use futures::future::try_join_all;
 use jiff::tz::TimeZone;
-use schemas::{Dataset, Operator, Search};
-use std::collections::HashMap;
+use lancedb::index::scalar::FtsQuery;
+use schemas::{Dataset, Search};
+use std::collections::{BTreeMap, HashSet};
 use tokio::sync::OnceCell;
 
-/// So many words may stand beside operators within OR or NOT: each is looked for in all texts.
-const MOST_MIXED: usize = 16;
+/// What comes before the number of a part of a query of which it is known already which chunks fit.
+const KNOWN: &str = "known_";
 
 /// Models whose vectors are in memory: the one that is asked first, and one for what it has not read.
 const MODELS: usize = 2;
-
-/// What a chunk says.
-const TEXT: &str = "text";
 
 /// The index of a dataset.
 #[derive(Debug)]
@@ -137,7 +140,8 @@ impl Opened {
         Ok(self.hots.get_or_try_init(load).await?)
     }
 
-    /// The chunks that fit what a query asks beside words; `None` if it asks nothing.
+    /// The chunks of rows that fit what a query asks beside words; `None` if it asks nothing. What of it are words may stand
+    /// in any chunk of a row.
     pub(super) async fn fitting(
         &self,
         query: &Query,
@@ -145,83 +149,43 @@ impl Opened {
         reader: &Reader,
     ) -> Result<Option<BooleanBuffer>, SearchError> {
         // What all rows of the dataset fit asks nothing of any: `in:` alone reads none.
-        let asked = query.conditions();
-        let asked: Vec<&Query> = asked
-            .filter(|condition| condition.known_of(self.dataset) != Some(true))
+        if query
+            .conditions()
+            .all(|condition| condition.known_of(self.dataset) == Some(true))
+        {
+            return Ok(None);
+        }
+        let (mut words, mut of_others) = (Vec::new(), Vec::new());
+        for condition in query.conditions() {
+            self.gather(condition, &mut words, &mut of_others);
+        }
+        let facts = self.facts().await?;
+        let mut known = self.with_words(facts, &words).await?;
+        known.extend(self.of_others(facts, &of_others, reader).await?);
+        let given: Vec<&Query> = words.into_iter().chain(of_others).collect();
+        let known: Vec<(String, BooleanBuffer)> = known
+            .into_iter()
+            .enumerate()
+            .map(|(at, fits)| (format!("{KNOWN}{at}"), fits))
             .collect();
-        if asked.is_empty() {
-            return Ok(None);
-        }
-        let mixed: usize = asked.iter().copied().map(count_words).sum();
-        if mixed > MOST_MIXED {
-            return Err(SearchError::TooMany(mixed, MOST_MIXED));
-        }
-        // To open the tables of others takes longer than most queries.
-        let fields = self.search.fields.iter();
-        let of_others = fields.filter(|field| asked.iter().any(|query| asks(query, field.operator)));
-        let others: Vec<&str> = of_others.filter_map(|field| field.of).collect();
-        let engine = match others.is_empty() {
-            true => None,
-            false => Some(
-                reader
-                    .session_now()
-                    .await
-                    .map_err(|error| DataFusionError::External(Box::new(error)))?,
-            ),
+        let given = |query: &Query| {
+            let at = given.iter().position(|given| *given == query)?;
+            Some(ident(format!("{KNOWN}{at}")))
         };
-        let mut scans: HashMap<&str, LogicalPlan> = HashMap::new();
-        for (other, engine) in others.iter().zip(engine.iter().cycle()) {
-            let scan = engine.table(*other).await?.into_unoptimized_plan();
-            scans.insert(other, scan);
-        }
-        let scan = |dataset: &'static Dataset| match scans.get(dataset.name) {
-            Some(scan) => Ok(scan.clone()),
-            None => Err(DataFusionError::Plan(format!(
-                "`{}` is not at hand",
-                dataset.name
-            ))),
-        };
-        let Some(mut expr) = filter(query, self.dataset, zone, &scan)? else {
+        let Some(expr) = filter(query, self.dataset, zone, &given)? else {
             return Ok(None);
         };
-        for plan in subqueries(&expr)? {
-            let Some(engine) = &engine else { break };
-            let rows = engine.execute_logical_plan(plan.clone()).await?.collect().await?;
-            let mut items = Vec::new();
-            for row in rows.iter().filter_map(|batch| batch.columns().first()) {
-                for at in 0..row.len() {
-                    let item = datafusion::common::ScalarValue::try_from_array(row, at)?;
-                    items.push(lit(item.cast_to(&arrow_schema::DataType::Utf8)?));
-                }
-            }
-            expr = expr
-                .transform_up(|expr| {
-                    Ok(match expr {
-                        Expr::InSubquery(asked) if *asked.subquery.subquery == plan => {
-                            Transformed::yes(asked.expr.in_list(items.clone(), asked.negated))
-                        }
-                        other => Transformed::no(other),
-                    })
-                })?
-                .data;
-        }
         let expr = expr
             .transform_up(|expr| {
                 Ok(match &expr {
-                    Expr::Column(column) => Transformed::yes(self.column_of(column)),
-                    // A list that is read is part of the text of a chunk.
-                    Expr::ScalarFunction(call) if call.args.first() == Some(&ident(TEXT)) => {
-                        Transformed::yes(ident(TEXT))
+                    Expr::Column(column) if !column.name.starts_with(KNOWN) => {
+                        Transformed::yes(ident(format!("{FACT}{}", column.name)))
                     }
                     _ => Transformed::no(expr),
                 })
             })?
             .data;
-        let fitting = match mixed {
-            0 => self.facts().await?.fitting(&expr)?,
-            _ => self.load(&["title", TEXT]).await?.fitting(&expr)?,
-        };
-        Ok(Some(fitting))
+        Ok(Some(facts.fitting(&expr, &known)?))
     }
 
     /// The chunks of rows that fit an expression over the columns of their key and `title`.
@@ -238,52 +202,171 @@ impl Opened {
             Ok(part.map_or_else(|| Transformed::no(expr), Transformed::yes))
         })?;
         Ok(match by_title {
-            true => self.load(&["row_key", "title"]).await?.fitting(&expr.data)?,
-            false => self.facts().await?.fitting(&expr.data)?,
+            true => self.load(&["row_key", "title"]).await?.fitting(&expr.data, &[])?,
+            false => self.facts().await?.fitting(&expr.data, &[])?,
         })
     }
 
-    /// A column of the dataset as chunks have it. Of what is read a chunk has its own part.
-    fn column_of(&self, column: &Column) -> Expr {
-        let name = column.name.as_str();
-        let asked = self.search.fields.iter().filter(|field| field.of.is_none());
-        let is_fact = asked.flat_map(|field| field.columns).chain(self.search.date);
-        match is_fact.chain(&["_source", "_item"]).any(|fact| *fact == name) {
-            true => ident(format!("{FACT}{name}")),
-            false if self.search.title.contains(&name) => ident("title"),
-            false => ident(TEXT),
+    /// Parts of a query that no column of the dataset tells, each once: words, and what another dataset has.
+    fn gather<'a>(&self, query: &'a Query, words: &mut Vec<&'a Query>, of_others: &mut Vec<&'a Query>) {
+        if query.known_of(self.dataset).is_some() {
+            return;
+        }
+        match query {
+            Query::All(queries) | Query::Any(queries) => {
+                for query in queries {
+                    self.gather(query, words, of_others);
+                }
+            }
+            Query::Not(query) => self.gather(query, words, of_others),
+            Query::Word(_) | Query::Phrase(_) if !words.contains(&query) => words.push(query),
+            Query::Where(condition)
+                if of_another(self.search, condition).is_some() && !of_others.contains(&query) =>
+            {
+                of_others.push(query);
+            }
+            _ => {}
         }
     }
-}
 
-fn count_words(query: &Query) -> usize {
-    match query {
-        Query::All(queries) | Query::Any(queries) => queries.iter().map(count_words).sum(),
-        Query::Not(query) => count_words(query),
-        Query::Word(_) | Query::Phrase(_) => 1,
-        Query::Where(_) => 0,
+    /// The chunks of rows that have each of some words and phrases.
+    async fn with_words(&self, facts: &Facts, words: &[&Query]) -> Result<Vec<BooleanBuffer>, SearchError> {
+        let rows = try_join_all(words.iter().map(|word| self.rows_with(word))).await?;
+        let keys = texts(facts.batch(), "row_key")?;
+        let chunks = rows.into_iter().map(|rows| {
+            let rows = rows.unwrap_or_default();
+            BooleanBuffer::collect_bool(facts.len(), |chunk| rows.contains(keys.value(chunk)))
+        });
+        Ok(chunks.collect())
     }
-}
 
-/// Whether an operator stands anywhere in a query.
-fn asks(query: &Query, operator: Operator) -> bool {
-    match query {
-        Query::All(queries) | Query::Any(queries) => queries.iter().any(|query| asks(query, operator)),
-        Query::Not(query) => asks(query, operator),
-        Query::Word(_) | Query::Phrase(_) => false,
-        Query::Where(condition) => condition.operator() == operator,
-    }
-}
-
-fn subqueries(expr: &Expr) -> Result<Vec<LogicalPlan>, DataFusionError> {
-    let mut plans: Vec<LogicalPlan> = Vec::new();
-    expr.apply(|expr| {
-        if let Expr::InSubquery(asked) = expr {
-            plans.push(asked.subquery.subquery.as_ref().clone());
+    /// The chunks of rows of which other datasets have what each of some conditions asks. Each dataset is read once.
+    async fn of_others(
+        &self,
+        facts: &Facts,
+        conditions: &[&Query],
+        reader: &Reader,
+    ) -> Result<Vec<BooleanBuffer>, SearchError> {
+        if conditions.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
-    })?;
-    Ok(plans)
+        let mut asked: BTreeMap<&'static str, Vec<(usize, Expr)>> = BTreeMap::new();
+        for (at, condition) in conditions.iter().enumerate() {
+            if let Query::Where(condition) = condition
+                && let Some((other, expr)) = of_another(self.search, condition)
+            {
+                asked.entry(other.name).or_default().push((at, expr));
+            }
+        }
+        // To open the tables of others takes longer than most queries.
+        let engine = reader
+            .session_now()
+            .await
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let mut items: Vec<HashSet<String>> = vec![HashSet::new(); conditions.len()];
+        for (other, asked) in asked {
+            let any = disjunction(asked.iter().map(|(_, expr)| expr.clone()));
+            let columns = asked
+                .iter()
+                .map(|(at, expr)| expr.clone().alias(format!("{KNOWN}{at}")));
+            let columns: Vec<Expr> = std::iter::once(ident("_item")).chain(columns).collect();
+            let scan = engine.table(other).await?.into_unoptimized_plan();
+            let plan = LogicalPlanBuilder::from(scan)
+                .filter(any.unwrap_or_else(|| lit(false)))?
+                .project(columns)?
+                .build()?;
+            for rows in engine.execute_logical_plan(plan).await?.collect().await? {
+                let Some((of, fitting)) = rows.columns().split_first() else {
+                    continue;
+                };
+                let of = arrow::compute::cast(of, &DataType::Utf8).map_err(DataFusionError::from)?;
+                let of = of.as_string::<i32>();
+                for ((at, _), fits) in asked.iter().zip(fitting) {
+                    let (Some(items), Some(fits)) = (items.get_mut(*at), fits.as_boolean_opt()) else {
+                        continue;
+                    };
+                    let found = of.iter().zip(fits).filter(|(_, fits)| *fits == Some(true));
+                    items.extend(found.filter_map(|(item, _)| item.map(str::to_owned)));
+                }
+            }
+        }
+        let of = texts(facts.batch(), &format!("{FACT}_item"))?;
+        let chunks = items
+            .into_iter()
+            .map(|items| BooleanBuffer::collect_bool(facts.len(), |chunk| items.contains(of.value(chunk))));
+        Ok(chunks.collect())
+    }
+
+    /// All rows that have words or phrases, those of a group in whichever of their chunks; `None` if nothing of it can be
+    /// looked for.
+    pub(super) async fn rows_with(&self, query: &Query) -> Result<Option<HashSet<String>>, SearchError> {
+        let mut terms = Vec::new();
+        terms_of(query, &mut terms);
+        let rows = try_join_all(terms.iter().map(|term| self.rows_with_term(term))).await?;
+        Ok(put_together(query, &terms, &rows))
+    }
+
+    async fn rows_with_term(&self, term: &Query) -> Result<Option<HashSet<String>>, SearchError> {
+        match words::all_of(std::iter::once(term)) {
+            Some(words) => Ok(Some(self.rows_that_fit(&words).await?)),
+            // Signs alone are no phrase.
+            None => Ok(None),
+        }
+    }
+
+    /// All rows with a chunk that fits a query of words.
+    pub(super) async fn rows_that_fit(&self, words: &FtsQuery) -> Result<HashSet<String>, SearchError> {
+        let most = self.chunks.count().await?.max(1);
+        let (hits, _) = self.chunks.find(words, most, None).await?;
+        let mut addresses: Vec<u64> = hits.iter().map(|hit| hit.address).collect();
+        // Chunks of a row mostly follow each other.
+        addresses.sort_unstable();
+        let rows = self.known(&addresses, &["row_key"]).await?;
+        let mut keys: Vec<&str> = texts(&rows, "row_key")?.iter().flatten().collect();
+        keys.dedup();
+        Ok(keys.into_iter().map(str::to_owned).collect())
+    }
+}
+
+/// The words and phrases of a query, each once.
+fn terms_of<'a>(query: &'a Query, terms: &mut Vec<&'a Query>) {
+    match query {
+        Query::All(queries) | Query::Any(queries) => {
+            for query in queries {
+                terms_of(query, terms);
+            }
+        }
+        Query::Word(_) | Query::Phrase(_) if !terms.contains(&query) => terms.push(query),
+        _ => {}
+    }
+}
+
+/// The rows of a query, of those of its terms.
+fn put_together(
+    query: &Query,
+    terms: &[&Query],
+    rows: &[Option<HashSet<String>>],
+) -> Option<HashSet<String>> {
+    let of_each = |queries: &[Query]| -> Vec<HashSet<String>> {
+        let of_each = queries.iter();
+        of_each
+            .filter_map(|query| put_together(query, terms, rows))
+            .collect()
+    };
+    match query {
+        Query::All(queries) => of_each(queries).into_iter().reduce(|mut all, more| {
+            all.retain(|row| more.contains(row));
+            all
+        }),
+        Query::Any(queries) => of_each(queries).into_iter().reduce(|mut any, more| {
+            any.extend(more);
+            any
+        }),
+        term => {
+            let at = terms.iter().position(|known| *known == term)?;
+            rows.get(at)?.clone()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -291,14 +374,27 @@ mod tests {
     use super::*;
     use jiff::Zoned;
 
+    fn read(text: &str) -> Query {
+        Query::parse(text, &Zoned::now()).unwrap()
+    }
+
     #[test]
-    fn an_operator_is_seen_wherever_it_stands() {
-        let asked = |text: &str| {
-            let query = Query::parse(text, &Zoned::now()).unwrap();
-            asks(&query, Operator::Filename)
+    fn words_of_a_group_may_stand_in_several_chunks_of_a_row() {
+        let rows = |rows: &[&str]| Some(rows.iter().map(|&row| row.to_owned()).collect::<HashSet<_>>());
+        let Query::Not(query) = read("-(a b (c OR d OR a) \"...\")") else {
+            panic!("it is a negation");
         };
-        assert!(asked("filename:a.pdf"));
-        assert!(asked("invoice -(from:jane OR filename:a.pdf)"));
-        assert!(!asked("filename from:jane in:emails after:2024"));
+        let mut terms = Vec::new();
+        terms_of(&query, &mut terms);
+        assert_eq!(terms.len(), 5, "each once: {terms:?}");
+        let of_terms = [
+            rows(&["1", "2", "3"]),
+            rows(&["2", "3", "4"]),
+            rows(&[]),
+            rows(&["3"]),
+            None,
+        ];
+        assert_eq!(put_together(&query, &terms, &of_terms), rows(&["2", "3"]));
+        assert_eq!(put_together(&read("\"...\""), &terms, &of_terms), None);
     }
 }

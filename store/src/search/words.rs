@@ -50,6 +50,11 @@ fn or_all<T>(mut all: Vec<T>, tells: impl Fn(&T) -> bool) -> Vec<T> {
     all
 }
 
+/// Whether a query is a word that is one to an index of words too, unlike `a.b`.
+pub(super) fn is_one(query: &Query) -> bool {
+    matches!(query, Query::Word(word) if word.chars().all(char::is_alphanumeric))
+}
+
 /// A query for chunks that have all of some queries.
 pub(super) fn all_of<'a>(queries: impl Iterator<Item = &'a Query>) -> Option<FtsQuery> {
     together(queries, Operator::And, || Occur::Must)

@@ -7,11 +7,13 @@ use super::VectorError;
 use super::chunks::{ADDRESS, Chunks};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::UInt64Type;
-use arrow_array::{Array as _, RecordBatch, UInt64Array};
-use arrow_buffer::BooleanBuffer;
+use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use arrow_schema::{DataType, Field, Schema};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
+use std::sync::Arc;
 
 /// Columns of all chunks of a dataset, of one version of it.
 #[derive(Clone)]
@@ -21,6 +23,8 @@ pub struct Facts {
     /// The columns, then those that are for this module, in the order of addresses.
     batch: RecordBatch,
     addresses: UInt64Array,
+    /// Of chunks of one row that follow each other, the first.
+    firsts: UInt64Array,
     engine: SessionContext,
 }
 
@@ -42,8 +46,9 @@ impl Facts {
     pub async fn load(chunks: Chunks, columns: &[&str]) -> Result<Self, VectorError> {
         let mut facts = Self {
             columns: columns.iter().map(|&column| column.to_owned()).collect(),
-            batch: RecordBatch::new_empty(arrow_schema::Schema::empty().into()),
+            batch: RecordBatch::new_empty(Schema::empty().into()),
             addresses: UInt64Array::new_null(0),
+            firsts: UInt64Array::new_null(0),
             chunks,
             engine: SessionContext::new(),
         };
@@ -67,6 +72,7 @@ impl Facts {
         self.addresses = addresses(&self.batch)
             .cloned()
             .unwrap_or_else(|| UInt64Array::new_null(0));
+        self.firsts = firsts(&self.batch);
         Ok(())
     }
 
@@ -119,25 +125,67 @@ impl Facts {
         Ok(arrow::compute::take_record_batch(&columns, &rows)?)
     }
 
-    /// Which chunks fit an expression over the columns.
+    /// Which chunks fit an expression over columns that all chunks of a row share, and over what is `known` of each chunk by
+    /// a name. It is computed once for the chunks of a row that follow each other: a text is compared once.
     ///
     /// # Errors
     /// [`VectorError::Filter`] when it asks for other columns, or cannot be computed.
-    pub fn fitting(&self, filter: &Expr) -> Result<BooleanBuffer, VectorError> {
-        let schema = DFSchema::try_from(self.batch.schema())?;
+    pub fn fitting(
+        &self,
+        filter: &Expr,
+        known: &[(String, BooleanBuffer)],
+    ) -> Result<BooleanBuffer, VectorError> {
+        let asked = filter.column_refs();
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        let mut add = |field: Arc<Field>, column: &ArrayRef| {
+            columns.push(arrow::compute::take(column, &self.firsts, None)?);
+            fields.push(field);
+            Ok::<_, VectorError>(())
+        };
+        for (field, column) in self.batch.schema().fields().iter().zip(self.batch.columns()) {
+            if asked.iter().any(|asked| asked.name == *field.name()) {
+                add(field.clone(), column)?;
+            }
+        }
+        for (name, fits) in known {
+            let fits: ArrayRef = Arc::new(BooleanArray::new(fits.clone(), None));
+            add(Arc::new(Field::new(name, DataType::Boolean, false)), &fits)?;
+        }
+        let rows = RecordBatchOptions::new().with_row_count(Some(self.firsts.len()));
+        let rows = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?;
+        let schema = DFSchema::try_from(rows.schema())?;
         let filter = self.engine.create_physical_expr(filter.clone(), &schema)?;
-        let fits = filter.evaluate(&self.batch)?.into_array(self.len())?;
+        let fits = filter.evaluate(&rows)?.into_array(rows.num_rows())?;
         let fits = datafusion::common::cast::as_boolean_array(&fits)?;
-        Ok(match fits.nulls() {
+        let fits = match fits.nulls() {
             Some(known) => fits.values() & known.inner(),
             None => fits.values().clone(),
-        })
+        };
+        let firsts = self.firsts.values();
+        let ends = firsts.iter().skip(1).copied().chain([self.len() as u64]);
+        let mut all = BooleanBufferBuilder::new(self.len());
+        for ((first, end), fits) in firsts.iter().zip(ends).zip(fits.iter()) {
+            all.append_n((end - first) as usize, fits);
+        }
+        Ok(all.finish())
     }
 }
 
 fn addresses(batch: &RecordBatch) -> Option<&UInt64Array> {
     let column = batch.column_by_name(ADDRESS);
     column.and_then(|column| column.as_primitive_opt::<UInt64Type>())
+}
+
+/// Of chunks of one row that follow each other, the first.
+fn firsts(batch: &RecordBatch) -> UInt64Array {
+    let keys = batch.column_by_name("row_key");
+    let keys = keys.and_then(|keys| keys.as_string_opt::<i32>());
+    let is_first = |chunk: &usize| match (keys, chunk.checked_sub(1)) {
+        (Some(keys), Some(before)) => keys.value(*chunk) != keys.value(before),
+        _ => true,
+    };
+    let firsts = (0..batch.num_rows()).filter(is_first);
+    firsts.map(|first| first as u64).collect::<Vec<u64>>().into()
 }
 
 /// Rows in the order of their addresses.

@@ -260,13 +260,16 @@ async fn what_is_in_memory_follows_what_is_on_disk() {
     };
     assert_eq!(near(&facts, &hot, 10, None), ["1", "4", "2", "3"]);
     assert_eq!(near(&facts, &hot, 1, None), ["1"]);
-    let of_bob = facts.fitting(&col("sender").eq(lit("bob"))).unwrap();
+    let of_bob = facts.fitting(&col("sender").eq(lit("bob")), &[]).unwrap();
     assert_eq!(near(&facts, &hot, 10, Some(&of_bob)), ["4", "2"]);
+    let known = [("is_of_bob".to_owned(), of_bob.clone())];
+    let of_others = facts.fitting(&col("is_of_bob").is_not_true(), &known).unwrap();
+    assert_eq!(near(&facts, &hot, 10, Some(&of_others)), ["1", "3"]);
     let (hits, _) = facts.chunks().find(&words("aaa"), 10, None).await.unwrap();
     let position = |hit: &WordHit| facts.position(hit.address).unwrap();
     let of_bob = hits.iter().filter(|hit| of_bob.value(position(hit)));
     assert_eq!((hits.len(), of_bob.count()), (2, 1));
-    assert!(facts.fitting(&col("nothing").eq(lit(1))).is_err());
+    assert!(facts.fitting(&col("nothing").eq(lit(1)), &[]).is_err());
 
     chunks
         .replace(
