@@ -150,6 +150,46 @@ fn a_phrase_must_be_there_and_what_every_text_has_finds_nothing() {
 }
 
 #[test]
+fn words_beside_operators_may_stand_anywhere_in_a_row() {
+    let lab = collected();
+    let (acme, reply, holidays) = ("Your invoice for March", "Re: Your invoice for March", "Holidays");
+    for (query, found) in [
+        // The reply says it in what it repeats.
+        ("-(attached OR from:nobody)", vec![holidays]),
+        ("-(expensive attached)", vec![holidays, acme]),
+        ("-(expensive attached from:jane)", vec![holidays, acme]),
+        ("-(harbour from:jane)", vec![reply, acme]),
+        // As the index finds words elsewhere: by their stems, and whole.
+        ("(invoices OR from:nobody)", vec![reply, acme]),
+        ("(harb OR from:nobody)", vec![]),
+        ("(\"of Lisbon\" OR from:nobody)", vec![holidays]),
+        ("-(attached OR harbour)", vec![]),
+        ("-filename:a.pdf -filename:b.pdf from:jane", vec![holidays, reply]),
+    ] {
+        assert_eq!(
+            titles(&lab, &[format!("in:emails {query}").as_str()]),
+            found,
+            "{query}"
+        );
+    }
+}
+
+#[test]
+fn words_beside_operators_need_not_be_near() {
+    let lab = collected().with("DKC_MODELS", fixtures::corpus::models().to_str().unwrap());
+    lab.output(&["index", "build"]);
+    let found = hits(&lab, &["swarm OR from:jane"]);
+    let titles: Vec<_> = found.iter().map(|hit| hit["title"].as_str().unwrap()).collect();
+    assert_eq!(
+        titles,
+        ["Plan", "Holidays", "Re: Your invoice for March"],
+        "{found:#?}"
+    );
+    assert!(found[0]["why"]["cosine"].as_f64().is_some(), "{found:#?}");
+    assert!(found[1]["why"]["bm25"].is_null(), "{found:#?}");
+}
+
+#[test]
 fn a_changed_a_moved_and_a_deleted_document_are_right_after_the_next_run() {
     let lab = collected();
     lab.write(
@@ -413,6 +453,7 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
 fn hostile_queries_are_answered_or_refused_within_a_second() {
     let lab = collected();
     let many = |what: &str, times: usize| what.repeat(times);
+    let numbered = |what: &str, times: usize| (0..times).map(|at| format!("{what}{at} ")).collect::<String>();
     let hostile = [
         "'; DROP TABLE emails; --".to_owned(),
         "\" OR 1=1 UNION SELECT * FROM raw".to_owned(),
@@ -425,6 +466,17 @@ fn hostile_queries_are_answered_or_refused_within_a_second() {
         many("-", 5_000),
         many("\"invoice hosting\" ", 900),
         "(a OR from:b) ".repeat(190),
+        "(a OR from:b) ".repeat(8),
+        "-the ".repeat(1_000),
+        numbered("-invoice", 200),
+        numbered("-w", 16),
+        numbered("to:x OR ", 200),
+        numbered("to:a", 20),
+        numbered("filename:x", 20),
+        numbered("path:x", 20),
+        format!("subject:{}", many("*", 8_000)),
+        format!("subject:{}", many("a*", 4_000)),
+        format!("\"{}\"", many("the ", 3_000)),
         "* ** *.* from:* subject:**".to_owned(),
         "from:".to_owned(),
         "near:1,2,3,4,5 date:99999 has:nothing in:nowhere".to_owned(),

@@ -85,19 +85,19 @@ fn without((name, error): &(String, SearchError)) -> String {
 }
 
 impl Searcher {
-    /// Rows near what the query means; `None` where no model could say.
+    /// Rows near what the query means.
     pub(super) async fn by_meaning(
         &self,
         scope: &Scope<'_>,
         meaning: &mut Meaning<'_>,
-    ) -> Result<Option<Vec<Found>>, SearchError> {
+    ) -> Result<Vec<Found>, SearchError> {
         let hots = scope.opened.hots(&self.vectors, &meaning.first).await?;
         let facts = scope.opened.facts().await?;
         if hots.is_empty() {
             if !facts.is_empty() {
                 meaning.unread.push(scope.opened.dataset.name);
             }
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let keys = texts(facts.batch(), "row_key")?;
         let is_narrowed = scope.fitting.is_some() || !scope.refused.is_empty() || scope.needed.is_some();
@@ -138,7 +138,7 @@ impl Searcher {
                 }
             }
         }
-        Ok((!asked.is_empty()).then_some(found))
+        Ok(found)
     }
 
     /// The vector of the query by the model that made those of a dataset, and how much it counts; `None` where that model

@@ -18,7 +18,7 @@ use arrow_array::{Array as _, StringArray};
 use datafusion::logical_expr::Expr;
 use jiff::tz::TimeZone;
 use schemas::datasets;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
@@ -181,39 +181,36 @@ impl Searcher {
             let words = async {
                 match (wants_words, wants_meaning) {
                     (true, _) => scope.by_words(query).await,
-                    (false, false) => scope.newest().await,
-                    (false, true) => Ok(Vec::new()),
+                    (false, true) if mode == Mode::Meaning => Ok(Vec::new()),
+                    // Words that stand beside operators only need not be there.
+                    (false, _) => scope.newest().await,
                 }
             };
             let meaning = async {
                 match wants_meaning {
                     true => self.by_meaning(&scope, &mut asked_for).await,
-                    false => Ok(None),
+                    false => Ok(Vec::new()),
                 }
             };
             // The model reads the query while its words are looked for.
             let (meaning, words) = futures::future::try_join(meaning, words).await?;
             by_words.extend(words);
-            match meaning {
-                Some(near) => by_meaning.extend(near),
-                // As operators alone find them.
-                None if wants_meaning && !wants_words && mode == Mode::Best => {
-                    by_words.extend(scope.newest().await?);
-                }
-                None => {}
-            }
+            by_meaning.extend(meaning);
         }
         let told = asked_for.told(mode)?;
-        let by_words = best_of_rows(by_words);
+        let mut by_words = best_of_rows(by_words);
         let by_meaning = best_of_rows(by_meaning);
+        if !wants_words && !by_meaning.is_empty() {
+            // The newest come after those that are near.
+            let near: HashSet<_> = by_meaning.iter().map(|found| &found.place).collect();
+            by_words.retain(|found| !near.contains(&found.place));
+            by_words.iter_mut().for_each(|found| found.score = 0.0);
+        }
         let mut hits = self.hits(query, [&by_words, &by_meaning], most).await?;
         if !wants_words {
-            for hit in &mut hits {
-                // The newest are in the order of their dates, which are no scores, and none is better than another.
-                (hit.why.words_rank, hit.why.bm25) = (None, None);
-                if by_meaning.is_empty() {
-                    hit.score = 0.0;
-                }
+            // Those that are near nothing are in the order of their dates, and none is better than another.
+            for hit in hits.iter_mut().filter(|hit| hit.why.cosine.is_none()) {
+                (hit.score, hit.why) = (0.0, Why::default());
             }
         }
         if hits.is_empty() && wants_meaning && told.is_empty() {
