@@ -402,6 +402,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
+    use std::thread;
 
     /// A repository with a commit.
     fn init(path: &Path) {
