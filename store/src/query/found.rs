@@ -26,8 +26,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::{
     self, Ident, ObjectName, ObjectNamePart, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 use schemas::{Dataset, datasets, near};
@@ -142,10 +140,9 @@ impl TableProvider for Found {
         let chosen = conjunction(filters.iter().cloned());
         let found = self
             .searcher
-            .search_where(&call.query, call.mode, call.most, &zone, chosen.as_ref());
-        // So that the compiler need not look through all of it, which it gives up.
-        let found: BoxFuture<'_, _> = found.boxed();
-        let found = found.await.map_err(|error| failed(&error).within())?;
+            .search_where(&call.query, call.mode, call.most, &zone, chosen.as_ref())
+            .await
+            .map_err(|error| failed(&error).within())?;
         let rows = rows(call.dataset, &found.hits).map_err(QueryError::within)?;
         let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
         table.scan(state, projection, &[], limit).await

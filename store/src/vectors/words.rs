@@ -10,6 +10,7 @@ use super::{INDEX_CACHE, VectorError, collect};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float32Type, UInt64Type};
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use futures::future::try_join_all;
 use lance::dataset::Dataset;
 use lance::index::prefilter::DatasetPreFilter;
@@ -149,7 +150,8 @@ impl Words {
                 Some(among) => Arc::new(among.clone()),
                 None => Arc::clone(there),
             };
-            asked.push(async move {
+            // In a box each: what they hold is more than the compiler looks through where all of a search is to be sent.
+            let asking = async move {
                 let limit = FtsSearchParams::new().with_limit(Some(limit));
                 let metrics = Arc::new(NoOpMetricsCollector);
                 let found = index.bm25_search(
@@ -161,7 +163,8 @@ impl Words {
                     None,
                 );
                 found.await.map(|found| (found, query.boost))
-            });
+            };
+            asked.push(asking.boxed());
         }
         let mut best: HashMap<u64, f32> = HashMap::new();
         let mut are_all = true;
@@ -215,7 +218,7 @@ impl Chunks {
             return Ok(None);
         };
         let version = self.version().await?;
-        let found = async { version.words().await?.find(query, most, among).await };
+        let found = async { version.words().boxed().await?.find(query, most, among).await };
         found.await.map_err(|error| self.failed()(error.into()))
     }
 
