@@ -381,6 +381,59 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_changed_and_kept_its_size_is_read_again() {
+        let root = tempfile::tempdir().unwrap();
+        // What changes lies far before the end.
+        let mbox = |status: &str| {
+            let first = format!("{FROM}X-Mozilla-Status: {status}\n\n1\n\n");
+            first + &message(&"x".repeat(9_000))
+        };
+        write(&root, "a.mbox", mbox("0000"));
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        let path = root.path().join("a.mbox");
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        write(&root, "a.mbox", mbox("0001"));
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(modified + std::time::Duration::from_secs(1))
+            .unwrap();
+        collect(&mut lake, &root);
+        assert_eq!(lake.locations["a.mbox@0"].flags, ["\\Seen"]);
+    }
+
+    #[test]
+    fn a_file_is_read_on_as_its_first_separator_asks() {
+        for (first, found) in [("From -\n", 3), (FROM, 2)] {
+            let root = tempfile::tempdir().unwrap();
+            write(&root, "a.mbox", format!("{first}A: 1\n\n1\n"));
+            let mut lake = Lake::default();
+            collect(&mut lake, &root);
+            append(&root, "a.mbox", &format!("\n{FROM}A: 2\n\n2\n\nFrom now\non\n"));
+            collect(&mut lake, &root);
+            assert_eq!((lake.locations.len(), lake.run.unchanged), (found, 1), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_linked_folder_elsewhere_is_a_reject_and_does_not_stand_for_files_that_are_gone() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(&root, "lists.sbd/a.mbox", message("1"));
+        write(&other, "b.mbox", message("2"));
+        std::os::unix::fs::symlink(other.path(), root.path().join("old")).unwrap();
+        std::os::unix::fs::symlink(root.path().join("lists.sbd"), root.path().join("inside")).unwrap();
+        let mut lake = Lake::default();
+        collect(&mut lake, &root);
+        assert_eq!(
+            reasons(&lake),
+            ["old: a link to a folder elsewhere is not followed; add its target as a source of its own"]
+        );
+        assert_eq!(lake.locations.len(), 1);
+        fs::remove_file(root.path().join("lists.sbd/a.mbox")).unwrap();
+        lake.collect(&DESCRIPTOR, &source(root.path())).unwrap_err();
+        assert_eq!(lake.locations.len(), 1);
+    }
+
+    #[test]
     fn a_compacted_file_makes_no_duplicates_and_lets_only_the_removed_vanish() {
         let root = tempfile::tempdir().unwrap();
         write(&root, "a.mbox", messages(&["1", "2", "3", "3", "44"]));

@@ -4,6 +4,7 @@ use super::MboxConfig;
 use super::split::{Message, Splitter};
 use super::state::{FileState, Places, State, tail};
 use crate::collect::{BATCH_BYTES, BATCH_ITEMS};
+use crate::local_files::leads_out;
 use crate::maildir::{is_maildir, modified_ns};
 use flate2::read::MultiGzDecoder;
 use schemas::Reject;
@@ -17,6 +18,9 @@ use std::sync::Arc;
 /// Why a folder is none of mboxes.
 pub(super) const IS_MAILDIR: &str =
     "it is a Maildir, not an mbox or a folder of such; `kind = \"maildir\"` reads it";
+
+/// Why a link is not followed.
+const IS_LINK: &str = "a link to a folder elsewhere is not followed; add its target as a source of its own";
 
 /// One thing learnt about the files, in the order in which it must be applied.
 pub(super) enum Step {
@@ -105,6 +109,7 @@ impl<'a> Files<'a> {
         }
         let mut directories = vec![(root.clone(), String::new())];
         let mut found = Vec::new();
+        let mut links = Vec::new();
         while let Some((directory, prefix)) = directories.pop() {
             let entries = match fs::read_dir(&directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
                 Ok(entries) => entries,
@@ -122,12 +127,17 @@ impl<'a> Files<'a> {
                 }
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     directories.push((entry.path(), name + "/"));
-                } else if !entry.path().is_dir() {
-                    found.push(MboxFile {
-                        path: entry.path(),
-                        folder: folder(&name),
-                        name: name.into(),
-                    });
+                    continue;
+                }
+                let file = MboxFile {
+                    path: entry.path(),
+                    folder: folder(&name),
+                    name: name.into(),
+                };
+                if !file.path.is_dir() {
+                    found.push(file);
+                } else if leads_out(std::slice::from_ref(root), &file.path) {
+                    links.push(file.reject(file.name.to_string(), IS_LINK.to_owned()));
                 }
             }
         }
@@ -137,6 +147,7 @@ impl<'a> Files<'a> {
             let cause = "all files that were in it are gone; is it mounted?";
             return Err(io::Error::new(io::ErrorKind::NotFound, cause));
         }
+        files.found.append(&mut links);
         Ok(files)
     }
 
@@ -217,6 +228,7 @@ impl<'a> Files<'a> {
             tail: None,
             messages: 0,
             rejected_over: None,
+            is_loose: false,
         };
         let (limit, counts) = (
             self.config.max_message_bytes,
@@ -239,7 +251,8 @@ impl<'a> Files<'a> {
             ));
         }
         let copy = || plain.try_clone().map_err(readable);
-        if let Some(old) = before.filter(|old| (1..=size).contains(&old.read) && old.tail.is_some()) {
+        // One that changed and has not grown was written anew: mail readers flip flags in their place.
+        if let Some(old) = before.filter(|old| (1..size).contains(&old.read) && old.tail.is_some()) {
             let mut reader = copy()?;
             if tail(&reader, old.read).is_ok_and(|now| old.tail.as_deref() == Some(&now)) {
                 reader.seek(SeekFrom::Start(old.read)).map_err(readable)?;
@@ -247,6 +260,8 @@ impl<'a> Files<'a> {
                 if splitter.start().map_err(readable)? != Some(false) {
                     state.messages = old.messages;
                     state.rejected_over = old.rejected_over;
+                    state.is_loose = old.is_loose;
+                    splitter.is_loose = old.is_loose;
                     let open = Open {
                         file: Arc::clone(file),
                         splitter,
@@ -262,6 +277,7 @@ impl<'a> Files<'a> {
         reader.seek(SeekFrom::Start(0)).map_err(readable)?;
         let mut splitter = splitter(Box::new(reader), 0);
         check_start(splitter.start())?;
+        state.is_loose = splitter.is_loose;
         let is_resumable = self.places.of_file(&file.name, u64::MAX).next().is_none();
         Ok((
             None,

@@ -1,9 +1,10 @@
 //! A stream of mbox bytes → its messages, in constant memory.
 //!
 //! RFC 4155 leaves open how a `From ` at the start of a body line is told from a separator. Here a separator is
-//! a line with `From `, anything, and a date; where the first line of a file has no date, a `From ` line after a
-//! blank one. A `Content-Length` (mboxcl2) is believed when a separator or the end of the file follows there:
-//! quoting would have changed the length, so such a message was not quoted either.
+//! a line with `From `, anything, and a date; after a blank line also one without a date, when a header field
+//! follows, or the first line of the file has none either. A `Content-Length` (mboxcl2) is believed when a
+//! separator or the end of the file follows there: quoting would have changed the length, so such a message was
+//! not quoted either.
 
 use jiff::fmt::rfc2822::DateTimeParser;
 use memchr::{memchr, memmem};
@@ -41,8 +42,8 @@ pub(super) struct Splitter<R> {
     offset: u64,
     limit: usize,
     believes_length: bool,
-    /// `From ` lines need no date.
-    is_loose: bool,
+    /// `From ` lines after a blank one need no date: [`start`](Self::start) tells by the first.
+    pub is_loose: bool,
     /// Why the next read fails.
     failed: Option<io::Error>,
 }
@@ -212,7 +213,17 @@ impl<R: Read> Splitter<R> {
         let text = rest.get(line..end).unwrap_or_default();
         let before = rest.get(..line).unwrap_or_default();
         let follows_blank = before.ends_with(b"\n\n") || before.ends_with(b"\n\r\n");
-        Ok(text.starts_with(b"From ") && (from_line(text).is_some() || (self.is_loose && follows_blank)))
+        if !text.starts_with(b"From ") {
+            return Ok(false);
+        }
+        if from_line(text).is_some() || (self.is_loose && follows_blank) {
+            return Ok(true);
+        }
+        if !follows_blank || !text.ends_with(b"\n") {
+            return Ok(false);
+        }
+        let next = self.line_end(end)?;
+        Ok(self.rest().get(end..next).is_some_and(is_field))
     }
 
     /// End of the line that begins at `from`, with its line break; a longer line is cut at [`LINE`] bytes.
@@ -288,6 +299,15 @@ fn without_blank_line(bytes: &[u8]) -> &[u8] {
         [b'\n'] | [b'\r', b'\n'] => &[],
         _ => bytes,
     }
+}
+
+/// Whether a line begins as a header field does. No blank after the colon may be a URL.
+fn is_field(line: &[u8]) -> bool {
+    let Some((name, [b':', value @ ..])) = memchr(b':', line).map(|colon| line.split_at(colon)) else {
+        return false;
+    };
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !name.is_empty() && name.iter().all(is_letter) && value.first().is_some_and(u8::is_ascii_whitespace)
 }
 
 fn content_length(header: &[u8]) -> Option<usize> {
@@ -403,6 +423,23 @@ mod tests {
             texts("From -\nA: 1\n\nx\nFrom y\n\nFrom -\nA: 2\n"),
             ["A: 1\n\nx\nFrom y\n", "A: 2\n"]
         );
+    }
+
+    #[test]
+    fn a_separator_without_a_date_is_one_after_a_blank_line_and_before_a_field() {
+        let from = "From a Sat Jan  3 01:05:34 1996\n";
+        let mbox = format!(
+            "{from}A: 1\n\nx\n\nFrom MAILER-DAEMON\nReturn-Path: <>\n\ny\n\n\
+             From x 2024-01-05T10:00:00Z\nB: 2\n\nz\nFrom y\nC: 3\n\nFrom here\nhttp://a\n"
+        );
+        let expected = [
+            "A: 1\n\nx\n",
+            "Return-Path: <>\n\ny\n",
+            "B: 2\n\nz\nFrom y\nC: 3\n\nFrom here\nhttp://a\n",
+        ];
+        assert_eq!(texts(&mbox), expected);
+        let crlf = expected.map(|text| text.replace('\n', "\r\n"));
+        assert_eq!(texts(&mbox.replace('\n', "\r\n")), crlf);
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub(super) struct FileState {
     /// Messages were rejected because they were larger than this; under a larger limit the file is read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_over: Option<u64>,
+    /// Its first separator had no date.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_loose: bool,
 }
 
 /// Where known messages lie: by file, each with its offset.
