@@ -451,7 +451,11 @@ mod tests {
     #[test]
     fn flags_and_keywords_are_read_from_names() {
         let root = maildir(&[""]);
-        write(&root, "dovecot-keywords", "0 $Label1\n2 later\n");
+        fs::write(
+            root.path().join("dovecot-keywords"),
+            b"0 $Label1\n1 caf\xe9\n2 later\n",
+        )
+        .unwrap();
         for (name, text) in [
             ("1.x:2,FRSTDP", "1"),
             ("2.x:2,Sac", "2"),

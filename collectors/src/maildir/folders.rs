@@ -347,7 +347,8 @@ fn leads_out(root: &Path, link: &Path) -> bool {
 
 /// The names that Dovecot gave to keyword letters: lines of a number and a name.
 fn keywords(dir: &Path) -> Vec<String> {
-    let text = fs::read_to_string(dir.join("dovecot-keywords")).unwrap_or_default();
+    let bytes = fs::read(dir.join("dovecot-keywords")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
     let mut names = vec![String::new(); 26];
     for (number, name) in text.lines().filter_map(|line| line.split_once(' ')) {
         if let Some(slot) = number
