@@ -9,6 +9,7 @@
 mod headers;
 mod limits;
 mod parts;
+mod segments;
 
 use crate::convert::{Converted, Converter};
 use crate::thread_emails::thread_of;

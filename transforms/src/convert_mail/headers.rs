@@ -269,17 +269,33 @@ fn join_words(value: &[u8]) -> Vec<u8> {
                 break;
             }
             joined.extend_from_slice(payload);
+            joined.extend_from_slice(padding(start, payload));
             rest = next.get(next_start.len()..).unwrap_or_default();
         }
         // Padding and end, `=?=`, look like the beginning of a word.
         if let Some((payload, after)) = (!start.is_empty()).then(|| split_word(rest)).flatten() {
             joined.extend_from_slice(payload);
+            joined.extend_from_slice(padding(start, payload));
             joined.extend_from_slice(b"?=");
             rest = after;
         }
     }
     joined.extend_from_slice(rest);
     joined
+}
+
+/// What a payload in base64 lacks: without it the last letter is lost, or runs into the next word.
+///
+/// Where bits are left over, the sender cut anywhere; such words are whole only together.
+fn padding(start: &[u8], payload: &[u8]) -> &'static [u8] {
+    if !matches!(start, [.., b'B' | b'b', b'?']) {
+        return b"";
+    }
+    match (payload.len() % 4, payload.last()) {
+        (2, Some(b'A' | b'Q' | b'g' | b'w')) => b"==",
+        (3, Some(last)) if b"AEIMQUYcgkosw048".contains(last) => b"=",
+        _ => b"",
+    }
 }
 
 /// The payload of a word, and what stands behind its `?=`.

@@ -11,13 +11,14 @@
 use super::PARSER;
 use super::headers::repair;
 use super::limits::{tame, unmask};
+use super::segments::join_segments;
 use crate::html::text_of_mail;
 use crate::text::{printable, without_controls};
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::parsers::MessageStream;
-use mail_parser::{ContentType, Encoding, HeaderName, Message, MessagePart, PartType};
+use mail_parser::{ContentType, Encoding, Header, HeaderName, HeaderValue, Message, MessagePart, PartType};
 use memchr::memmem;
 use schemas::datasets::email_attachments::EmailAttachment;
 use std::borrow::Cow;
@@ -138,19 +139,7 @@ impl<'x> Parts<'x> {
             filename: leaf.filename.clone(),
             media_type: leaf.media_type.clone().into_owned(),
             disposition: leaf.disposition.clone(),
-            content_id: leaf
-                .part
-                .headers
-                .iter()
-                .find(|h| h.name == HeaderName::ContentId)
-                .and_then(|h| {
-                    printable(
-                        h.value
-                            .as_text_list()
-                            .and_then(|ids| ids.first())
-                            .map_or("", |id| id),
-                    )
-                }),
+            content_id: self.content_id(leaf.part),
             size_bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
             sha256: EmailAttachment::digest(&bytes),
         };
@@ -215,17 +204,39 @@ impl<'x> Parts<'x> {
         key: &str,
     ) -> Option<String> {
         let value = declared.attribute(key)?;
-        let field = part.headers.iter().find(|header| header.name == name)?;
-        let bytes = self
-            .raw
-            .get(field.offset_start as usize..field.offset_end as usize)
-            .unwrap_or_default();
-        if memmem::find(bytes, b"=?").is_none() && !value.contains(char::REPLACEMENT_CHARACTER) {
+        let bytes = self.field(part.headers.iter().find(|header| header.name == name)?);
+        let is_cut = memmem::find(bytes, b"*0").is_some();
+        if !self.masked
+            && !is_cut
+            && memmem::find(bytes, b"=?").is_none()
+            && !value.contains(char::REPLACEMENT_CHARACTER)
+        {
             return printable(value);
         }
         let bytes = repair(bytes);
+        if is_cut && let Some(joined) = join_segments(&bytes, key) {
+            return printable(&joined);
+        }
         let repaired = MessageStream::new(&bytes).parse_content_type();
         printable(repaired.as_content_type()?.attribute(key)?)
+    }
+
+    /// The first Content-ID.
+    fn content_id(&self, part: &MessagePart<'_>) -> Option<String> {
+        let first = |value: &HeaderValue<'_>| printable(value.as_text_list()?.first()?);
+        let field = part.headers.iter().find(|h| h.name == HeaderName::ContentId)?;
+        if !self.masked {
+            return first(&field.value);
+        }
+        let bytes = repair(self.field(field));
+        let value = MessageStream::new(&bytes).parse_id();
+        first(&value)
+    }
+
+    /// The bytes of a field's value as they came.
+    fn field(&self, field: &Header<'_>) -> &'x [u8] {
+        let end = self.raw.len().min(field.offset_end as usize);
+        self.raw.get(field.offset_start as usize..end).unwrap_or_default()
     }
 
     /// The bytes of a part without their transfer encoding.
@@ -236,9 +247,16 @@ impl<'x> Parts<'x> {
             .unwrap_or_default();
         match (&part.body, part.encoding) {
             (PartType::Binary(bytes) | PartType::InlineBinary(bytes), Encoding::QuotedPrintable) => {
-                Cow::Borrowed(bytes)
+                if !self.masked {
+                    return Cow::Borrowed(bytes);
+                }
+                // The parser's way: damage in it is passed over.
+                match MessageStream::new(encoded).decode_quoted_printable_mime(b"") {
+                    (usize::MAX, _) => Cow::Borrowed(encoded),
+                    (_, bytes) => bytes,
+                }
             }
-            // The parser drops a last group without padding.
+            // The parser drops a last group without padding. Masked, it is no base64, and not here.
             (PartType::Binary(bytes) | PartType::InlineBinary(bytes), Encoding::Base64)
                 if is_padded(encoded) =>
             {

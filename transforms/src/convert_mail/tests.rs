@@ -114,6 +114,21 @@ fn a_subject_survives_its_encoding() {
         subject("=?utf-8?b?Y2Fmww==?= =?utf-8?b?qQ==?=").as_deref(),
         Some("café")
     );
+    // Without padding, as some senders have it.
+    assert_eq!(
+        subject("=?utf-8?B?YQ?= =?utf-8?B?YmM?= =?utf-8?b?ZA?=").as_deref(),
+        Some("abcd")
+    );
+    assert_eq!(subject("=?utf-8?B?w6k?=").as_deref(), Some("é"));
+    // Cut anywhere.
+    assert_eq!(
+        subject("=?utf-8?B?Y2Fmw?= =?utf-8?B?6k=?=").as_deref(),
+        Some("café")
+    );
+    assert_eq!(
+        subject("=?utf-8?B?Y2F?= =?utf-8?B?mw6k=?=").as_deref(),
+        Some("café")
+    );
     // Two words in a charset with escapes.
     assert_eq!(
         subject("=?iso-2022-jp?B?GyRCJTkbKEI=?= =?iso-2022-jp?B?GyRCJVEbKEI=?=").as_deref(),
@@ -263,6 +278,53 @@ fn attachments_are_listed_with_name_type_and_size() {
     application/octet-stream Some("long name.bin") 0 bytes
     application/pdf None 5 bytes
     "#);
+}
+
+#[test]
+fn a_file_name_in_segments_is_decoded_as_a_whole() {
+    let name = |parameters: &str| {
+        let part = format!("Content-Type: a/b\nContent-Disposition: attachment; {parameters}\n\n");
+        rows_of(multipart("mixed", &[&part]).as_bytes())
+            .unwrap()
+            .1
+            .remove(0)
+            .filename
+    };
+    for (parameters, expected) in [
+        ("filename*0*=iso-8859-1''caf%E9; filename*1*=%E9.txt", "caféé.txt"),
+        ("filename*0*=utf-8''%E2%82;\n filename*1*=%AC.pdf", "€.pdf"),
+        ("filename*1*=%AC.pdf; FILENAME*0*=UTF-8'en'%E2%82", "€.pdf"),
+        ("filename=\"x.txt\"; filename*0=\"a\"; filename*1=\"b\"", "ab"),
+        (
+            "filename*0*=utf-8''%C3%A9; filename*1=\"5%20*0*.txt\"",
+            "é5%20*0*.txt",
+        ),
+        ("filename=\"2*0.txt\"", "2*0.txt"),
+    ] {
+        assert_eq!(name(parameters).as_deref(), Some(expected), "{parameters}");
+    }
+}
+
+#[test]
+fn what_is_kept_from_the_parser_comes_back() {
+    let part = |header: &str, body: &str| {
+        let part = format!("Content-Type: application/json\n{header}\n\n{body}");
+        rows_of(multipart("mixed", &[&part]).as_bytes())
+            .unwrap()
+            .1
+            .remove(0)
+    };
+    for name in ["Q3/Global sales.xlsx", "a/(1).jpg", "a/rfc822", "x/digest.md"] {
+        let header = format!("Content-Disposition: attachment; filename=\"{name}\"");
+        let attachment = part(&header, "");
+        assert_eq!(attachment.filename.as_deref(), Some(name));
+    }
+    let id = part("Content-ID: <a/digest@b>", "").content_id;
+    assert_eq!(id.as_deref(), Some("a/digest@b"));
+    let body = "[\"/digest\", \"/global\",\n\"/rfc822\", \"/(é)\"]";
+    let encoded = body.replace('é', "=C3=\n=A9");
+    let attachment = part("Content-Transfer-Encoding: quoted-printable", &encoded);
+    assert_eq!(attachment.sha256, EmailAttachment::digest(body.as_bytes()));
 }
 
 #[test]
