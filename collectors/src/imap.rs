@@ -8,6 +8,7 @@
 //! - Not here: identity of items (`mailbox`), conversion, resolving secrets, refreshing access tokens.
 
 mod connection;
+mod failure;
 mod fingerprint;
 mod folders;
 mod limit;

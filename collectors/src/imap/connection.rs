@@ -6,17 +6,19 @@
 //! - Not here: encryption and signing in (`sign_in`), what is asked for, and when to connect again.
 
 use super::ImapConfig;
+use super::failure::{UNPARSED, broken, failed, protocol};
 use super::folders::{Folder, Shown, unescaped};
 use super::sign_in::{Stream, open_session};
 use crate::error::CollectError;
 use async_imap::Session;
-use async_imap::error::Error;
 use async_imap::imap_proto::{
     AttributeValue, Capability, MailboxDatum, RequestId, Response, ResponseCode, Status, StatusAttribute,
 };
 use bytes::Bytes;
+use futures::FutureExt;
 use std::collections::HashSet;
 use std::io;
+use std::panic::AssertUnwindSafe;
 
 /// `STATUS` commands under way at once.
 const STATUSES: usize = 32;
@@ -95,11 +97,7 @@ impl Connection {
             }
         });
         match listed.await? {
-            Answer::Yes => {
-                folders.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-                folders.dedup_by(|a, b| a.name == b.name);
-                Ok(folders)
-            }
+            Answer::Yes => Ok(Folder::each_once(folders)),
             Answer::No(reason) => Err(protocol(&self.host, &reason)),
         }
     }
@@ -237,6 +235,14 @@ impl Connection {
         protocol(&self.host, "it ended a command that is not under way")
     }
 
+    /// The server has no folder, where there were some.
+    pub fn without_folders(&self) -> CollectError {
+        protocol(
+            &self.host,
+            "it lists no folder that can be opened, not even INBOX",
+        )
+    }
+
     /// Says goodbye. Whether the server hears it does not matter.
     pub async fn leave(mut self) {
         let _ = self.send("LOGOUT").await;
@@ -270,12 +276,12 @@ impl Connection {
         }
     }
 
-    /// Reads one response.
+    /// Reads one response. After a panic of the parser the stream is of no use any more.
     async fn read<T>(&mut self, take: impl FnOnce(&Response<'_>) -> T) -> Result<T, CollectError> {
-        let data = self
-            .session
-            .read_response()
+        let data = AssertUnwindSafe(self.session.read_response())
+            .catch_unwind()
             .await
+            .map_err(|_| protocol(&self.host, UNPARSED))?
             .map_err(|error| broken(&self.host, error))?;
         let data = data.ok_or_else(|| broken(&self.host, io::ErrorKind::UnexpectedEof.into()))?;
         if let Response::Data {
@@ -358,40 +364,4 @@ fn message(values: &[AttributeValue<'_>]) -> Option<Message> {
         }
     }
     (message.uid > 0).then_some(message)
-}
-
-/// What the server said, out of async-imap's `code: …, info: Some("…")`.
-pub(super) fn said(reason: &str) -> String {
-    let info = reason
-        .split_once("info: Some(\"")
-        .and_then(|(_, info)| info.strip_suffix("\")"));
-    info.unwrap_or(reason).to_owned()
-}
-
-pub(super) fn failed(host: &str, error: Error) -> CollectError {
-    match error {
-        Error::Io(error) => broken(host, error),
-        Error::ConnectionLost => broken(host, io::ErrorKind::UnexpectedEof.into()),
-        Error::No(reason) | Error::Bad(reason) => protocol(host, &said(&reason)),
-        other => protocol(host, &other.to_string()),
-    }
-}
-
-/// A failed read or write. async-imap wraps what it cannot parse in [`io::ErrorKind::Other`] and quotes it, mail
-/// and all, so its words are not passed on.
-pub(super) fn broken(host: &str, error: io::Error) -> CollectError {
-    if error.kind() == io::ErrorKind::Other {
-        return protocol(host, "responses that are not IMAP, or more than was asked for");
-    }
-    CollectError::Disconnected {
-        host: host.to_owned(),
-        source: error.into(),
-    }
-}
-
-pub(super) fn protocol(host: &str, reason: &str) -> CollectError {
-    CollectError::Protocol {
-        host: host.to_owned(),
-        reason: reason.to_owned(),
-    }
 }

@@ -8,7 +8,7 @@ use schemas::{Digest, Instant};
 /// Size and arrival as the server tells them: they say, without a header, whether a message may be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Outline {
-    /// `RFC822.SIZE`.
+    /// `RFC822.SIZE`; 0 where the server does not say it, and then nothing is recognised by it.
     pub size: u32,
     /// `INTERNALDATE`.
     pub received_at: Option<Instant>,

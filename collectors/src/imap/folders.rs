@@ -2,6 +2,7 @@
 
 use crate::mailbox_name::readable;
 use async_imap::imap_proto::{MailboxListData, NameAttribute};
+use std::collections::HashSet;
 use wildmatch::WildMatch;
 
 /// A folder of the account.
@@ -9,6 +10,8 @@ use wildmatch::WildMatch;
 pub(super) struct Folder {
     /// As a person reads it.
     pub name: String,
+    /// As the server writes it.
+    raw: String,
     /// As a command needs it: modified UTF-7, quoted.
     pub quoted: String,
 }
@@ -27,9 +30,30 @@ impl Folder {
         }
         let quoted = format!("\"{}\"", raw.replace('\\', "\\\\").replace('"', "\\\""));
         Some(Self {
-            name: readable(&raw).unwrap_or(raw),
+            name: readable(&raw).unwrap_or_else(|| raw.clone()),
+            raw,
             quoted,
         })
+    }
+
+    /// Each folder once, by name. Where two have one name, as `R&-D` and a broken `R&D` have, they keep those that the
+    /// server writes: each of them is collected.
+    pub fn each_once(mut folders: Vec<Self>) -> Vec<Self> {
+        folders.sort_unstable_by(|a, b| a.raw.cmp(&b.raw));
+        folders.dedup_by(|a, b| a.raw == b.raw);
+        loop {
+            folders.sort_by(|a, b| a.name.cmp(&b.name));
+            let pairs = folders.iter().zip(folders.iter().skip(1));
+            let shared = pairs.filter(|(a, b)| a.name == b.name);
+            let shared: HashSet<String> = shared.map(|(a, _)| a.name.clone()).collect();
+            if shared.is_empty() {
+                return folders;
+            }
+            // At least one of two changes its name, so this comes to an end.
+            for folder in folders.iter_mut().filter(|folder| shared.contains(&folder.name)) {
+                folder.name.clone_from(&folder.raw);
+            }
+        }
     }
 }
 
@@ -132,6 +156,34 @@ mod tests {
             let name = Folder::listed(&data).map(|folder| folder.name);
             assert!(name.is_some(), "{raw}");
         }
+    }
+
+    #[test]
+    fn folders_whose_names_meet_keep_those_of_the_server() {
+        let named = |raws: &[&str]| -> Vec<(String, String)> {
+            let listed = raws.iter().map(|&raw| MailboxListData {
+                name_attributes: vec![],
+                delimiter: None,
+                name: raw.into(),
+            });
+            let folders = listed.filter_map(|data| Folder::listed(&data)).collect();
+            let folders = Folder::each_once(folders).into_iter();
+            folders.map(|folder| (folder.name, folder.quoted)).collect()
+        };
+        let pair = |name: &str, raw: &str| (name.to_owned(), format!("\"{raw}\""));
+        assert_eq!(
+            named(&["INBOX", "A&-B", "INBOX"]),
+            [pair("A&B", "A&-B"), pair("INBOX", "INBOX")]
+        );
+        assert_eq!(
+            named(&["A&-B", "A&B", "A&-B"]),
+            [pair("A&-B", "A&-B"), pair("A&B", "A&B")]
+        );
+        // `A&--B` is read as `A&-B`, which the first one is called now.
+        assert_eq!(
+            named(&["A&-B", "A&B", "A&--B"]),
+            [pair("A&--B", "A&--B"), pair("A&-B", "A&-B"), pair("A&B", "A&B")]
+        );
     }
 
     #[test]

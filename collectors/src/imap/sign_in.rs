@@ -4,7 +4,7 @@
 //!   that drip are for `limit` to end, and here those of the encryption.
 //! - Not here: commands after that (`connection`).
 
-use super::connection::{broken, failed, protocol, said};
+use super::failure::{broken, failed, protocol, said};
 use super::limit::Limited;
 use super::{Auth, ImapConfig, Tls};
 use crate::error::CollectError;

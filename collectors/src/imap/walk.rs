@@ -11,6 +11,7 @@ mod take_in;
 
 use super::ImapConfig;
 use super::connection::Connection;
+use super::failure::UNPARSED;
 use super::fingerprint::Outline;
 use super::folders::Shown;
 use super::folders::{Folder, Selection};
@@ -80,6 +81,8 @@ struct Open {
     again: bool,
     /// As in the cursor.
     rejected_over: Option<u32>,
+    /// Dates are not asked for: some cannot be parsed.
+    undated: bool,
     /// UIDs at or above the cursor's that are dealt with.
     dealt_with: BTreeSet<u32>,
 }
@@ -153,7 +156,8 @@ impl Walk {
     /// A message at which connections break again and again is rejected, so that the others can be read.
     pub fn may_go_on_after(&mut self, error: &CollectError) -> bool {
         let Some(uid) = self.awaited.take() else {
-            return error.is_transient();
+            let is_unparsed = matches!(error, CollectError::Protocol { reason, .. } if reason == UNPARSED);
+            return error.is_transient() || is_unparsed && !std::mem::replace(&mut self.open.undated, true);
         };
         if !error.is_transient() && !matches!(error, CollectError::Protocol { .. }) {
             return false;
@@ -180,6 +184,9 @@ impl Walk {
     /// Visits all folders that are still to be visited.
     pub async fn visit(&mut self, connection: &mut Connection) -> Result<(), CollectError> {
         let mut folders = connection.folders().await?;
+        if folders.is_empty() && !(self.known.locations.is_empty() && self.state.folders.is_empty()) {
+            return Err(connection.without_folders());
+        }
         if self.listed.is_none() {
             self.tell_unmatched(&folders);
         }

@@ -446,6 +446,98 @@ async fn tried(case: Case) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_whose_size_is_not_told_is_fetched_all_the_same() {
+    for size in [
+        "",
+        " RFC822.SIZE NIL",
+        " RFC822.SIZE -1",
+        " RFC822.SIZE 4294967296",
+    ] {
+        let server = ImapServer::start("", vec![three()], move |_, command| {
+            match command.contains("RFC822.SIZE") && command.starts_with("UID FETCH 1:3 ") {
+                true => Reaction::Say(
+                    format!(
+                        "* 1 FETCH (UID 1 FLAGS () RFC822.SIZE 36)\r\n* 2 FETCH (UID 2 FLAGS (){size})\r\n\
+                         * 3 FETCH (UID 3 FLAGS () RFC822.SIZE 40)\r\n* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n\
+                         TAG OK done\r\n"
+                    )
+                    .into_bytes(),
+                ),
+                false => Reaction::Well,
+            }
+        });
+        let mut lake = Lake::default();
+        let first = lake.run(&scripted(&server, "")).await.unwrap();
+        assert_eq!(
+            (first.downloaded, first.rejects.len(), lake.places()),
+            (3, 0, 3),
+            "{size}: {first:?}"
+        );
+        let second = lake.run(&scripted(&server, "")).await.unwrap();
+        assert_eq!(
+            (second.downloaded, second.unchanged),
+            (0, 1),
+            "{size}: 2 and 3 got flags"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_whose_date_is_nil_are_fetched_without_dates() {
+    let folders = vec![three(), folder("\"Other\"", &["four"])];
+    let server = ImapServer::start("", folders, |_, command| {
+        match command.contains("INTERNALDATE") && command.starts_with("UID FETCH 1:3 ") {
+            true => Reaction::Say(
+                b"* 1 FETCH (UID 1 FLAGS () INTERNALDATE NIL RFC822.SIZE 36)\r\nTAG OK done\r\n".to_vec(),
+            ),
+            false => Reaction::Well,
+        }
+    });
+    let mut lake = Lake::default();
+    let first = lake.run(&scripted(&server, "")).await.unwrap();
+    assert_eq!(
+        (first.downloaded, first.rejects.len(), lake.places()),
+        (4, 0, 4),
+        "{first:?}"
+    );
+    let commands = server.commands();
+    let asked = |items: &str| commands.iter().any(|command| command == items);
+    assert!(asked("UID FETCH 1:3 (FLAGS RFC822.SIZE)"), "{commands:?}");
+    assert!(
+        asked("UID FETCH 1:1 (FLAGS INTERNALDATE RFC822.SIZE)"),
+        "{commands:?}"
+    );
+    let second = lake.run(&scripted(&server, "")).await.unwrap();
+    assert_eq!((second.downloaded, second.unchanged), (0, 4), "{second:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_folders_removes_no_mail() {
+    let mut lake = Lake::default();
+    let well = ImapServer::start("", vec![three()], |_, _| Reaction::Well);
+    lake.run(&scripted(&well, "")).await.unwrap();
+    let cursor = lake.cursor.clone();
+    let empty = ImapServer::start("", vec![three()], says("LIST", "TAG OK done\r\n"));
+    let error = lake.run(&scripted(&empty, "")).await.unwrap_err();
+    assert!(
+        matches!(&error, CollectError::Protocol { reason, .. } if reason.contains("not even INBOX")),
+        "{error:?}"
+    );
+    assert_eq!((lake.places(), &lake.cursor), (3, &cursor));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_whose_names_read_alike_are_both_collected() {
+    let folders = vec![folder("\"A&-B\"", &["one"]), folder("\"A&B\"", &["two"])];
+    let server = ImapServer::start("", folders, |_, _| Reaction::Well);
+    let mut lake = Lake::default();
+    let first = lake.run(&scripted(&server, "")).await.unwrap();
+    assert_eq!((first.downloaded, lake.places()), (2, 2), "{first:?}");
+    let second = lake.run(&scripted(&server, "")).await.unwrap();
+    assert_eq!((second.downloaded, second.unchanged), (0, 2), "{second:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_encryption_that_drips_is_given_up() {
     // The first bytes of a record of 16 KiB (RFC 8446 §5.1).
     let server = ImapServer::start("", vec![three()], |_, _| {

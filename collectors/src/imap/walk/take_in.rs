@@ -62,24 +62,29 @@ impl Walk {
         uids: &str,
         is_asked: impl Fn(u32) -> bool,
     ) -> Result<Vec<New>, CollectError> {
-        let messages = connection.fetch(uids, "(FLAGS INTERNALDATE RFC822.SIZE)").await?;
-        let new = messages.into_iter().filter(|message| is_asked(message.uid));
-        let new = new.filter_map(|message| {
-            let received_at = message.date.as_deref().and_then(moment);
-            let outline = Outline {
-                size: message.size?,
-                received_at,
-            };
-            Some((
-                message.uid,
-                New {
-                    uid: message.uid,
-                    flags: message.flags.unwrap_or_default(),
-                    outline,
-                },
-            ))
+        let items = match self.open.undated {
+            true => "(FLAGS RFC822.SIZE)",
+            false => "(FLAGS INTERNALDATE RFC822.SIZE)",
+        };
+        let messages = connection.fetch(uids, items).await?;
+        let mut described: BTreeMap<u32, Message> = BTreeMap::new();
+        for message in messages.into_iter().filter(|message| is_asked(message.uid)) {
+            // Flags may be told again, unasked, and alone.
+            let known = described.entry(message.uid).or_default();
+            known.flags = message.flags.or(known.flags.take());
+            known.date = message.date.or(known.date.take());
+            known.size = message.size.or(known.size);
+        }
+        let new = described.into_iter().map(|(uid, message)| New {
+            uid,
+            flags: message.flags.unwrap_or_default(),
+            outline: Outline {
+                // What has no size, or one that is no number of 32 bits, is fetched all the same.
+                size: message.size.unwrap_or_default(),
+                received_at: message.date.as_deref().and_then(moment),
+            },
         });
-        Ok(new.collect::<BTreeMap<_, _>>().into_values().collect())
+        Ok(new.collect())
     }
 
     /// Takes in the new messages of one window.
@@ -100,7 +105,7 @@ impl Walk {
                 self.still(&location, message.flags);
             } else if message.outline.size > self.max_message_bytes {
                 self.reject_large(message.uid, message.outline.size as usize);
-            } else if self.outlines.contains(&message.outline) {
+            } else if message.outline.size > 0 && self.outlines.contains(&message.outline) {
                 candidates.push(message);
             } else {
                 bodies.push(message);
