@@ -43,6 +43,11 @@ fn main() -> ExitCode {
         Err(error) => return print::usage(&error),
     };
     let json = cli.global.json;
+    // Their exit code says what they found, whether or not somebody read it.
+    let is_judge = matches!(
+        cli.command,
+        Command::Run(_) | Command::Verify(_) | Command::Doctor(_)
+    );
     let done = match cli.command {
         // It has no home, and so no context.
         Command::ConvertWorker => commands::convert_worker::run(),
@@ -51,7 +56,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // `dkc … | head`: whoever read has seen enough.
-        Err(_) if print::reader_left() => ExitCode::SUCCESS,
+        Err(_) if print::reader_left() && !is_judge => ExitCode::SUCCESS,
         Err(report) => {
             print::error(&report, json);
             // Whoever runs dkc again and again knows then that only an edit helps.

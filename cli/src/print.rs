@@ -251,6 +251,14 @@ pub fn reader_left() -> bool {
     READER_LEFT.load(Ordering::Relaxed)
 }
 
+/// The same printed, where the exit code tells what was found: that nobody read it to its end is no failure.
+///
+/// # Errors
+/// When standard output cannot be written for another reason.
+pub fn unless_left(printed: Result<()>) -> Result<()> {
+    if reader_left() { Ok(()) } else { printed }
+}
+
 static READER_LEFT: AtomicBool = AtomicBool::new(false);
 
 fn as_text(report: &Report) -> String {

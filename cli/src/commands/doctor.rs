@@ -87,20 +87,20 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
         .iter()
         .filter(|check| check.status == Status::Failure)
         .count();
-    if context.json {
-        print::json(&serde_json::json!({ "checks": checks }))?;
+    let printed = if context.json {
+        print::json(&serde_json::json!({ "checks": checks }))
     } else {
         print::table(
             ["check", "status", "found", "what to do"],
             checks
                 .into_iter()
                 .map(|c| [c.check, format!("{:?}", c.status).to_lowercase(), c.found, c.fix]),
-        )?;
-    }
+        )
+    };
     if failures > 0 {
         miette::bail!("{} failed", print::counted(failures, "check"));
     }
-    Ok(())
+    print::unless_left(printed)
 }
 
 /// Whether connections can be encrypted with what is configured.

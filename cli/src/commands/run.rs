@@ -74,9 +74,14 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));
     let (mut runs, mut busy) = (Vec::new(), Vec::new());
+    let mut printed = Ok(());
     for (pipeline, collector) in ready {
         match here.make(pipeline, collector, &cancel).await? {
-            Made::Over(over) => runs.push(*over),
+            Made::Over(over) => {
+                // Who leaves before the end, as `head` does, ends no run.
+                printed = printed.and(tell(&over, context));
+                runs.push(*over);
+            }
             Made::Busy(other) => busy.push(*other),
         }
         if cancel.is_cancelled() {
@@ -125,7 +130,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     }
     here.close().await;
     if context.json {
-        print::json(&json!({ "runs": runs, "busy": busy, "index_ms": index_ms }))?;
+        printed = print::json(&json!({ "runs": runs, "busy": busy, "index_ms": index_ms }));
     }
     let whole = runs
         .iter()
@@ -140,7 +145,20 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
             print::counted(all, "run")
         );
     }
-    Ok(())
+    print::unless_left(printed)
+}
+
+/// Tells of a run that is over, and under it what its source warned of. JSON has that in the run.
+fn tell(over: &Over, context: &Context) -> Result<()> {
+    if context.json {
+        return Ok(());
+    }
+    let printed = print::text(&summary(&over.run));
+    for warning in &over.warnings {
+        // In one line, whatever a server said.
+        print::warning(&format!("  warning: {}", visible(warning)));
+    }
+    printed
 }
 
 /// Brings the tables that are published in Postgres, where there is one, in step with the lake.
@@ -261,7 +279,7 @@ impl<'a> Here<'a> {
         }
         let mut warnings = progress.warnings();
         warnings.extend(progress.more_warnings());
-        self.made(run, warnings)
+        Ok(Made::Over(Box::new(Over { run, warnings })))
     }
 
     /// Keeps that a run failed before it could collect anything.
@@ -273,7 +291,8 @@ impl<'a> Here<'a> {
         run.ended_at = Some(jiff::Timestamp::now().as_microsecond());
         run.error = Some(why);
         let run = self.finish(run).await?;
-        self.made(run, Vec::new())
+        let warnings = Vec::new();
+        Ok(Made::Over(Box::new(Over { run, warnings })))
     }
 
     /// Keeps how a run ended. It comes back as it is kept: somebody may have asked it to end, and said why.
@@ -283,18 +302,6 @@ impl<'a> Here<'a> {
             tracing::warn!(run = %run.run, "this process was silent for so long that its run counts as failed");
             run
         }))
-    }
-
-    /// Tells of a run that is over, and under it what its source warned of. JSON has that in the run.
-    fn made(&self, run: Run, warnings: Vec<String>) -> Result<Made> {
-        if !self.context.json {
-            print::text(&summary(&run))?;
-            for warning in &warnings {
-                // In one line, whatever a server said.
-                print::warning(&format!("  warning: {}", visible(warning)));
-            }
-        }
-        Ok(Made::Over(Box::new(Over { run, warnings })))
     }
 }
 

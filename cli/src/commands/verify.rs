@@ -17,10 +17,10 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
     let store = Store::open(context.place()?).await.into_diagnostic()?;
     let verified = store.verify().await.into_diagnostic()?;
     store.close().await;
-    if context.json {
-        print::json(&verified)?;
+    let printed = if context.json {
+        print::json(&verified)
     } else {
-        print::text(&format!(
+        let summary = print::text(&format!(
             "{}, {}, {}, {}: {}",
             print::counted(verified.tables, "table"),
             print::counted(verified.files, "file"),
@@ -31,19 +31,18 @@ pub async fn run(_: Arguments, context: &Context) -> Result<()> {
             } else {
                 "not as they were written"
             }
-        ))?;
-        if !verified.problems.is_empty() {
-            print::table(
-                ["place", "problem"],
-                verified
-                    .problems
-                    .iter()
-                    .map(|p| [p.place.clone(), p.problem.clone()]),
-            )?;
+        ));
+        let problems = verified
+            .problems
+            .iter()
+            .map(|p| [p.place.clone(), p.problem.clone()]);
+        match problems.len() {
+            0 => summary,
+            _ => summary.and_then(|()| print::table(["place", "problem"], problems)),
         }
-    }
+    };
     match verified.problems.len() {
-        0 => Ok(()),
+        0 => print::unless_left(printed),
         problems => miette::bail!(
             help = "restore the files named from a backup; `dkc rebuild` makes derived rows again when `raw` is whole",
             "{} found",

@@ -54,6 +54,33 @@ fn a_secret_that_is_missing_stops_no_other_pipeline() {
 }
 
 #[test]
+fn whose_output_nobody_reads_runs_all_the_same_and_says_by_its_exit_code_what_failed() {
+    let lab = lab();
+    let unread = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = lab.command::<&str>(&[], arguments);
+        command.stdout(writer).status().unwrap().code()
+    };
+    assert_eq!(unread(&["run"]), Some(1), "one of two failed");
+    assert_eq!((runs(&lab, "inbox").len(), runs(&lab, "mail").len()), (1, 1));
+    assert_eq!(unread(&["run", "mail"]), Some(0));
+    assert_eq!(unread(&["doctor"]), Some(1), "a secret is missing");
+    assert_eq!(unread(&["verify"]), Some(0));
+    for file in lab.parquet_files() {
+        std::fs::remove_file(file).unwrap();
+    }
+    for arguments in [&["verify"][..], &["verify", "--json"]] {
+        assert_eq!(unread(arguments), Some(1), "{arguments:?}");
+    }
+    assert_eq!(
+        unread(&["pipelines"]),
+        Some(0),
+        "what only shows has shown enough"
+    );
+}
+
+#[test]
 fn one_that_waits_is_the_answer_to_who_asks_again() {
     let lab = lab();
     let ask = || lab.json(&["run", "mail", "--queue"])["runs"][0].clone();
