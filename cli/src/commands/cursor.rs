@@ -51,7 +51,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     match arguments.action {
         Action::Show { pipeline } => {
             let store = Store::open(context.place()?).await.into_diagnostic()?;
-            let cursor = store.cursor(&name(&pipeline)?).await.into_diagnostic()?;
+            let cursor = known(&store, &name(&pipeline)?, context).await?;
             store.close().await;
             match cursor {
                 Some(cursor) => print::json(&cursor),
@@ -64,11 +64,21 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     }
 }
 
+/// The cursor of a pipeline; it is an error that there is none and that no pipeline has this name.
+async fn known(store: &Store, pipeline: &SourceName, context: &Context) -> Result<Option<Cursor>> {
+    let cursor = store.cursor(pipeline).await.into_diagnostic()?;
+    if cursor.is_none() {
+        context.load_config()?.pipeline(pipeline.as_str())?;
+    }
+    Ok(cursor)
+}
+
 async fn set(pipeline: &SourceName, cursor: Option<Cursor>, context: &Context) -> Result<()> {
     if cursor.as_ref().is_some_and(|cursor| !cursor.0.is_object()) {
         miette::bail!(help = "`dkc cursor show` prints one", "a cursor is a JSON object");
     }
     let store = Store::open_alone(context.place()?).await.into_diagnostic()?;
+    known(&store, pipeline, context).await?;
     let snapshot = store
         .set_cursor(pipeline, cursor.clone())
         .await

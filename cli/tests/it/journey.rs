@@ -102,6 +102,25 @@ fn a_cleared_cursor_costs_time_and_changes_no_row() {
         Some(1),
         "a cursor is an object"
     );
+
+    let snapshot = lab.snapshot();
+    for wrong in [
+        &["cursor", "clear", "mial"][..],
+        &["cursor", "set", "mial", "{}"],
+        &["cursor", "show", "mial"],
+    ] {
+        let said = lab.said(wrong);
+        assert_eq!(said.code, Some(1), "{said:#?}");
+        assert!(
+            said.err.contains("there is no pipeline `mial`") && said.err.contains("`mail`"),
+            "{said:#?}"
+        );
+    }
+    assert_eq!(lab.snapshot(), snapshot);
+    // A pipeline that is not configured any more has its cursor still.
+    lab.write("dkc.toml", MAIL.replace("\"mail\"\n", "\"post\"\n"));
+    assert_eq!(lab.output(&["cursor", "show", "mail"]), cursor);
+    lab.output(&["cursor", "clear", "mail"]);
 }
 
 #[test]
