@@ -233,6 +233,14 @@ fn what_is_no_file_in_a_maildir_is_rejected_by_its_place() {
             .to_owned()
     };
     assert!(reason("empty").contains("empty"));
+    let place = lab.value("SELECT item FROM rejects WHERE item LIKE '%empty%'");
+    let why = lab.json(&["why", "emails", place.as_str().unwrap()]);
+    assert_eq!(why["rejects"][0]["reason"], reason("empty").as_str(), "{why:#}");
+    assert_eq!(
+        (&why["rows"], &why["run"]["run"]),
+        (&serde_json::json!([]), &run["run"]),
+        "{why:#}"
+    );
     assert!(reason("fifo").contains("not a regular file"));
     assert!(reason("endless").contains("not a regular file"));
     assert!(reason("directory").contains("not a regular file"));
