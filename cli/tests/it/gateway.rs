@@ -577,6 +577,11 @@ async fn a_token_sees_what_it_was_given_and_nothing_tells_of_the_rest() {
         .sql(&limited, "SELECT table_name FROM information_schema.tables")
         .await;
     assert!(!tables.to_string().contains("emails"), "{tables}");
+    let (_, document) = served.json(&limited, "/openapi.json").await;
+    assert!(document["paths"].get("/api/v1/sql").is_some(), "{document}");
+    assert!(!document.to_string().contains("emails"), "{document}");
+    let (_, document) = served.json(&dev, "/openapi.json").await;
+    assert!(document.to_string().contains("emails.csv"), "{document}");
     let (_, found) = served
         .json(&limited, "/api/v1/search?q=letter+sesame1&mode=words")
         .await;

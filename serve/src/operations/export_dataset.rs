@@ -39,7 +39,7 @@ pub(crate) const OPERATION: Operation = Operation {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExportDataset {
-    /// `DATASET.FORMAT`, such as `emails.csv`.
+    /// `DATASET.FORMAT`: the name of a dataset, a point, and one of csv, json, ndjson, js, md, parquet, arrow, arrows.
     file: String,
     /// The lake as it was: the number of a snapshot, or a time (RFC 3339).
     #[serde(default)]

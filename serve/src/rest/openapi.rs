@@ -15,6 +15,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
+use schemas::{View, datasets};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use store::export::Format;
@@ -49,7 +50,10 @@ pub(super) async fn document(State(gateway): State<Arc<Gateway>>, request: Reque
             .as_ref()
             .is_some_and(|caller| gateway.offers(operation, caller))
     });
-    match of(offered) {
+    let view = caller
+        .as_ref()
+        .map_or_else(Arc::default, |caller| caller.view.clone());
+    match of(offered, &view) {
         Ok(document) => axum::Json(document).into_response(),
         Err(error) => {
             let problem = crate::Problem::internal(&error);
@@ -58,11 +62,11 @@ pub(super) async fn document(State(gateway): State<Arc<Gateway>>, request: Reque
     }
 }
 
-/// The document of these operations.
+/// The document of these operations, for whoever sees this.
 ///
 /// # Errors
 /// When it has no form in JSON.
-fn of(offered: impl Iterator<Item = &'static Operation>) -> Result<Value, serde_json::Error> {
+fn of(offered: impl Iterator<Item = &'static Operation>, view: &View) -> Result<Value, serde_json::Error> {
     let mut types = SchemaGenerator::new(SchemaSettings::draft2020_12().with(|how| {
         how.definitions_path = "/components/schemas".into();
         how.meta_schema = None;
@@ -76,7 +80,7 @@ fn of(offered: impl Iterator<Item = &'static Operation>) -> Result<Value, serde_
         };
         paths = paths.path(
             operation.path,
-            PathItem::new(method, described(operation, &mut types)),
+            PathItem::new(method, described(operation, view, &mut types)),
         );
     }
     for (path, about, media_type) in [
@@ -137,7 +141,18 @@ fn of(offered: impl Iterator<Item = &'static Operation>) -> Result<Value, serde_
     Ok(document)
 }
 
-fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBuilder {
+/// The input of an operation that can be tried; none where it names a dataset that is not shown.
+fn example(operation: &Operation, view: &View) -> Option<Map<String, Value>> {
+    let mut words = operation
+        .example
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_hidden = words.any(|word| datasets::table(word).is_some() && !view.shows(word));
+    serde_json::from_str(operation.example)
+        .ok()
+        .filter(|_| !is_hidden)
+}
+
+fn described(operation: &Operation, view: &View, types: &mut SchemaGenerator) -> OperationBuilder {
     let input = operation.input_schema(types).to_value();
     let component = input
         .get("$ref")
@@ -160,7 +175,7 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
         .summary(Some(operation.about))
         .tag(operation.path.split('/').nth(3).unwrap_or("service"))
         .security(SecurityRequirement::new(SCHEME, Vec::<String>::new()));
-    let example: Map<String, Value> = serde_json::from_str(operation.example).unwrap_or_default();
+    let example = example(operation, view);
     for (name, schema) in properties {
         let is_path = operation.path.contains(&format!("{{{name}}}"));
         if !is_path && operation.method == Method::Post {
@@ -184,7 +199,13 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
                 })
                 .description(about)
                 .explode(is_of(schema, "array").then_some(true))
-                .example(example.get(name).cloned().filter(|_| is_required))
+                .example(
+                    example
+                        .as_ref()
+                        .and_then(|all| all.get(name))
+                        .cloned()
+                        .filter(|_| is_required),
+                )
                 .schema(Some(Ref::new(format!("{component}/properties/{name}")))),
         );
     }
@@ -192,11 +213,8 @@ fn described(operation: &Operation, types: &mut SchemaGenerator) -> OperationBui
         let in_path = |name: &str| operation.path.contains(&format!("{{{name}}}"));
         let is_needed = properties.keys().any(|name| required(name) && !in_path(name));
         let body = ContentBuilder::new().schema(Some(Ref::new(body_of(operation, &component, types))));
-        let example: Map<String, Value> = example
-            .into_iter()
-            .filter(|(name, _)| !operation.path.contains(&format!("{{{name}}}")))
-            .collect();
-        let body = body.example(Some(Value::Object(example))).build();
+        let example = example.map(|all| all.into_iter().filter(|(name, _)| !in_path(name)).collect());
+        let body = body.example(example.map(Value::Object)).build();
         let body = RequestBodyBuilder::new()
             .content("application/json", body)
             .required(Some(if is_needed {
@@ -378,7 +396,7 @@ mod tests {
 
     #[test]
     fn headers_that_are_heard_are_told_and_no_others() {
-        let document = of(registry::ALL.iter().copied()).unwrap();
+        let document = of(registry::ALL.iter().copied(), &View::default()).unwrap();
         for operation in registry::ALL {
             let method = format!("{:?}", operation.method).to_lowercase();
             let told = &document["paths"][operation.path][method];
@@ -415,7 +433,7 @@ mod tests {
 
     #[test]
     fn an_attachment_is_named_by_a_number() {
-        let document = of(registry::ALL.iter().copied()).unwrap();
+        let document = of(registry::ALL.iter().copied(), &View::default()).unwrap();
         let path = "/api/v1/datasets/{dataset}/items/{item}/attachments/{ordinal}";
         let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
         let asked = parameters.iter().filter(|one| one["in"] != "header");
