@@ -17,8 +17,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use disposition::disposition;
-use futures::channel::mpsc;
-use futures::{SinkExt as _, StreamExt as _};
+use futures::channel::{mpsc, oneshot};
+use futures::{SinkExt as _, Stream, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::io::{self, Write};
@@ -216,6 +216,7 @@ async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Respo
         None => None,
     };
     let (sender, receiver) = mpsc::channel(PIECES);
+    let (whole, is_whole) = oneshot::channel();
     let ends = match format {
         Format::Json => ends(&rows.about),
         _ => Default::default(),
@@ -231,12 +232,12 @@ async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Respo
             name: &rows.name,
             ..Form::from(format)
         };
-        runtime.block_on(pour(first, stream, form, ends, out, ticket));
+        runtime.block_on(pour(first, stream, form, ends, out, whole, ticket));
     });
     let mut answer = response(
         StatusCode::OK,
         Some(media_type(format)),
-        Body::from_stream(receiver),
+        Body::from_stream(ended(receiver, is_whole)),
     );
     if !matches!(format, Format::Json) {
         insert(
@@ -248,13 +249,27 @@ async fn rows_as(rows: Rows, format: Format, mut ticket: Ticket) -> Result<Respo
     Ok(answer)
 }
 
-/// Writes rows in pieces; an error is the last of them.
+/// What is written, with an error as its end unless it is said to be whole: whoever writes may leave a client that has
+/// stalled, or panic.
+fn ended(
+    pieces: mpsc::Receiver<Result<Bytes, io::Error>>,
+    is_whole: oneshot::Receiver<()>,
+) -> impl Stream<Item = Result<Bytes, io::Error>> {
+    let end = futures::stream::once(is_whole).filter_map(|whole| {
+        let broken = whole.err().map(|_| Err(io::Error::other("the answer broke off")));
+        std::future::ready(broken)
+    });
+    pieces.chain(end)
+}
+
+/// Writes rows in pieces, and says so once all of them are.
 async fn pour(
     first: Option<RecordBatch>,
     rest: SendableRecordBatchStream,
     form: Form<'_>,
     (before, after): (Vec<u8>, Vec<u8>),
     mut out: Pieces,
+    whole: oneshot::Sender<()>,
     mut ticket: Ticket,
 ) {
     let poured = async {
@@ -265,16 +280,16 @@ async fn pour(
         Ok::<_, ExportError>((written.rows, written.bytes + (before.len() + after.len()) as u64))
     };
     match poured.await {
-        Ok((rows, bytes)) => ticket.count(rows, bytes),
+        Ok((rows, bytes)) => {
+            ticket.count(rows, bytes);
+            // Whoever left does not hear it.
+            let _ = whole.send(());
+        }
         Err(ExportError::Write(_)) => ticket.fail("client-left"),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, cause, "an answer broke off");
             ticket.fail("broke-off");
-            let _ = out
-                .sender
-                .send(Err(io::Error::other("the answer broke off")))
-                .await;
         }
     }
 }
@@ -350,6 +365,26 @@ fn bytes_as(original: Original) -> Response {
 mod tests {
     use super::*;
     use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_said_to_be_whole_ends_with_an_error() {
+        for is_said in [true, false] {
+            let (mut sender, receiver) = mpsc::channel(PIECES);
+            let (whole, is_whole) = oneshot::channel();
+            sender.send(Ok(Bytes::from_static(b"a"))).await.unwrap();
+            drop(sender);
+            match is_said {
+                true => whole.send(()).unwrap(),
+                false => drop(whole),
+            }
+            let pieces: Vec<bool> = ended(receiver, is_whole)
+                .map(|piece| piece.is_ok())
+                .collect()
+                .await;
+            let wanted: &[bool] = if is_said { &[true] } else { &[true, false] };
+            assert_eq!(pieces, wanted);
+        }
+    }
 
     #[test]
     fn no_page_runs_or_shows_what_somebody_sent() {
