@@ -164,6 +164,25 @@ impl Callers {
         Ok(caller)
     }
 
+    /// Whether somebody who listens may go on. Who has no token has none that ends.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthorized`] once their token has expired or is revoked.
+    pub(crate) async fn check(&self, caller: &Caller) -> Result<(), Problem> {
+        let now = jiff::Timestamp::now().as_microsecond();
+        let tokens = self.tokens.list().await?;
+        match tokens
+            .iter()
+            .any(|token| *token.id == *caller.who && !token.is_live(now))
+        {
+            true => Err(Problem::new(
+                Kind::Unauthorized,
+                "the token has expired or was revoked meanwhile",
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Writes down when tokens were last used.
     ///
     /// # Errors

@@ -720,6 +720,24 @@ async fn each_event_comes_once_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_stream_of_events_ends_with_its_token() {
+    let lab = lab();
+    let (served, _) = Served::start(&lab);
+    let short = token(&lab, "short", &["--expires", "5s"]);
+    let stream = served
+        .get(&short, "/api/v1/events")
+        .header(ACCEPT, "text/event-stream");
+    let stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    answered(&served, &short, "/api/v1/datasets", |status, _| status == 401).await;
+    lab.deliver("", &[mail(50)]);
+    lab.runs();
+    let told = tokio::time::timeout(PATIENCE, stream.text()).await;
+    let told = told.unwrap().unwrap();
+    assert!(!told.contains("\"rows\":41"), "{told}");
+}
+
+#[tokio::test]
 async fn every_call_is_in_the_log_and_the_log_is_whole() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);

@@ -10,7 +10,7 @@ use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use crate::lake::Head;
 use crate::operation::Face;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::resources;
 use rmcp::ErrorData;
 use rmcp::model::ResourceUpdatedNotificationParam;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 /// Addresses that one agent may watch.
 const MOST: usize = 100;
 
-/// How often it is seen whether a token was revoked.
+/// How often it is seen whether a token has ended.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The addresses that an agent of the earlier protocol watches.
@@ -84,6 +84,12 @@ impl Subscribed {
                         changed = heads.changed() => if changed.is_err() { return },
                         () = gateway.stop.cancelled() => return,
                     }
+                    match gateway.callers.check(&caller).await {
+                        Ok(()) => {}
+                        Err(problem) if problem.kind == Kind::Unauthorized => return,
+                        // The database is away: it is told once that is back.
+                        Err(_) => continue,
+                    }
                     let now = heads.borrow_and_update().clone();
                     let uris = own.uris().clone();
                     if uris.is_empty() {
@@ -108,10 +114,10 @@ impl Subscribed {
     }
 }
 
-/// Tells what changes until the agent has heard enough, or a token was made or revoked: then it is asked for anew.
+/// Tells what changes until the agent has heard enough.
 ///
 /// # Errors
-/// That too many listen already, or the caller asks too often.
+/// That too many listen already, the caller asks too often, or their token has ended.
 pub(super) async fn listen(
     gateway: &Gateway,
     caller: &Caller,
@@ -126,8 +132,6 @@ pub(super) async fn listen(
         .map_err(|_| ErrorData::invalid_request("too many listen already; read again instead", None))?;
     let id = Uuid::now_v7().simple().to_string();
     let _ticket = gateway.ticket("listen", Some(caller), Face::Mcp, &Value::Null, &id);
-    let tokens = async || gateway.callers.tokens().generation().await.map_err(Problem::from);
-    let begun = tokens().await.map_err(refused)?;
     let uris: Vec<String> = context
         .accepted()
         .resource_subscriptions
@@ -145,9 +149,7 @@ pub(super) async fn listen(
             () = context.cancelled() => return Ok(()),
             () = tokio::time::sleep(HEARTBEAT) => {}
         }
-        if tokens().await.map_err(refused)? != begun {
-            return Ok(());
-        }
+        gateway.callers.check(caller).await.map_err(refused)?;
         let now = heads.borrow_and_update().clone();
         for uri in changed(gateway, caller, options, &before, &now, uris.iter()) {
             if context.sink().notify_resource_updated(uri).await.is_err() {

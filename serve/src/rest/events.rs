@@ -1,7 +1,7 @@
 //! Events as they happen: server-sent events (WHATWG HTML §9.2).
 //!
 //! - A client that comes back with `Last-Event-ID` gets each event once, whether it or the gateway had gone.
-//! - A stream ends when tokens change: whoever may still listen comes back.
+//! - A stream ends with its token: no event is sent after it.
 
 use crate::caller::Caller;
 use crate::dispatcher::{Gateway, Ticket};
@@ -74,7 +74,6 @@ pub(super) async fn stream(
         };
         first(call, &input).await?
     };
-    let tokens = gateway.callers.tokens().generation().await?;
     let (sender, mut receiver) = mpsc::channel::<Result<Event, Infallible>>(WAITING);
     tokio::spawn(async move {
         let call = Call {
@@ -87,6 +86,9 @@ pub(super) async fn stream(
         let mut ends = gateway.ends.subscribe();
         let mut last = begin;
         loop {
+            if gateway.callers.check(&caller).await.is_err() {
+                return;
+            }
             ends.mark_unchanged();
             match next(call, &input, last).await {
                 Ok((events, seen)) => {
@@ -119,9 +121,6 @@ pub(super) async fn stream(
                 () = sender.closed() => return,
                 () = gateway.stop.cancelled() => return,
                 () = tokio::time::sleep(HEARTBEAT) => {}
-            }
-            if gateway.callers.tokens().generation().await.ok() != Some(tokens) {
-                return;
             }
         }
     });
