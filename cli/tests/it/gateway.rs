@@ -717,6 +717,9 @@ async fn each_event_comes_once_also_after_a_restart() {
         .collect();
     assert_eq!(ids.len(), 1, "{text}");
     assert!(!text.contains("\"rows\":41,"), "{text}");
+    let (status, gone) = served.json(&dev, "/api/v1/events?after=999999999").await;
+    assert_eq!(status, 410, "{gone}");
+    assert!(gone["detail"].as_str().unwrap().contains("`after="), "{gone}");
 }
 
 #[tokio::test]

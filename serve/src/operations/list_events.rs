@@ -128,6 +128,13 @@ pub(crate) async fn first(call: Call<'_>, input: &ListEvents) -> Result<i64, Pro
                 "events before {oldest} are kept no longer; read the datasets anew, then begin with `after={newest}`"
             ),
         )),
+        // Of another store, or of this one before it was restored: what comes would be taken for heard.
+        Some(after) if after > newest => Err(Problem::new(
+            Kind::Gone,
+            format!(
+                "there is no event {after} here, the newest is {newest}; read the datasets anew, then begin with `after={newest}`"
+            ),
+        )),
         Some(after) => Ok(after),
     }
 }
