@@ -387,6 +387,8 @@ async fn filters_say_what_sql_says() {
         ("filter=date:ge:yesterday", 422, "date"),
         ("filter=to:lt:x", 422, "cannot be asked"),
         ("filter=subject", 422, "COLUMN:COMPARISON:VALUE"),
+        ("columns=subject&columns=subject", 422, "`subject` is twice"),
+        ("columns=body_text&columns=date&columns=body_text", 422, "twice"),
         ("fliter=subject:eq:x", 400, "did you mean `filter`?"),
         ("limit=0", 400, "at least 1"),
         ("limit=many", 400, "integer"),

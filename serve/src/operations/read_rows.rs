@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use schemas::{Column, Dataset, Home, View};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 use store::lake::as_of::AsOf;
 use store::page::{After, Cell, Compare, Filter, Page, key_of};
@@ -172,6 +173,12 @@ fn page(dataset: &'static Dataset, view: &View, input: &ReadRows) -> Result<(Pag
                 column.name
             ),
         ));
+    }
+    let mut named = HashSet::new();
+    if let Some(twice) = input.columns.iter().find(|name| !named.insert(*name)) {
+        return Err(Problem::unprocessable(format!(
+            "`{twice}` is twice among the columns"
+        )));
     }
     let columns = match input.columns.as_slice() {
         [] => dataset.all_columns().collect(),
