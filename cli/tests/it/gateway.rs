@@ -389,6 +389,7 @@ async fn filters_say_what_sql_says() {
         ("filter=subject", 422, "COLUMN:COMPARISON:VALUE"),
         ("columns=subject&columns=subject", 422, "`subject` is twice"),
         ("columns=body_text&columns=date&columns=body_text", 422, "twice"),
+        ("filter=subject:eq:%FF", 400, "UTF-8"),
         ("fliter=subject:eq:x", 400, "did you mean `filter`?"),
         ("limit=0", 400, "at least 1"),
         ("limit=many", 400, "integer"),

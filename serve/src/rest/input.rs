@@ -9,6 +9,7 @@ use crate::problem::{Kind, Problem};
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -46,6 +47,13 @@ pub(super) async fn of(
         input.insert(name, value);
     }
     let query = query.unwrap_or_default();
+    // What is none would be read as another text.
+    if percent_decode_str(&query).decode_utf8().is_err() {
+        return Err(Problem::new(
+            Kind::BadRequest,
+            "the query is not UTF-8 where it is decoded",
+        ));
+    }
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&query)
         .map_err(|error| Problem::new(Kind::BadRequest, format!("the query cannot be read: {error}")))?;
     let takes_format = matches!(operation.output, crate::operation::Output::Rows);
