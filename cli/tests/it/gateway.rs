@@ -419,6 +419,7 @@ async fn an_answer_is_had_in_each_format_and_only_once() {
         ("application/x-ndjson", "application/x-ndjson", "{\"subject\""),
         ("text/markdown;q=0.5, text/html", "text/markdown", "| subject |"),
         ("*/*", "application/json", "\"rows\""),
+        ("", "application/json", "\"rows\""),
     ] {
         let response = served
             .get(&dev, path)

@@ -3,12 +3,13 @@
 //! - A client that comes back with `Last-Event-ID` gets each event once, whether it or the gateway had gone.
 //! - A stream ends with its token: no event is sent after it.
 
+use super::format::{media_type, weight};
 use crate::caller::Caller;
 use crate::dispatcher::{Gateway, Ticket};
 use crate::operation::{Call, Face, Operation, Output, parse};
 use crate::operations::list_events::{ListEvents, first, next};
 use crate::problem::{Kind, Problem};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::Stream;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use store::export::Format;
 use tokio::sync::mpsc;
 
 /// How often something is sent when nothing happens, so that both sides know of one another.
@@ -29,14 +31,10 @@ const WAITING: usize = 64;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Whether a request wants events as they happen.
+/// Whether a request wants events as they happen more than what happened.
 pub(super) fn is_wanted(operation: &Operation, headers: &HeaderMap) -> bool {
-    let mut accepted = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|accept| accept.to_str().ok());
     matches!(operation.output, Output::Events(_))
-        && accepted.any(|accept| accept.contains("text/event-stream"))
+        && weight("text/event-stream", headers) > weight(media_type(Format::Json), headers)
 }
 
 /// The events after where the client stopped, and those to come.
@@ -143,4 +141,30 @@ fn answer(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static
         .headers_mut()
         .insert("x-accel-buffering", HeaderValue::from_static("no"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operations::list_events::OPERATION;
+    use axum::http::header::ACCEPT;
+
+    #[test]
+    fn events_come_as_they_happen_to_who_takes_them_more_gladly_than_json() {
+        for (accept, is_it) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream", true),
+            ("text/*", true),
+            ("application/json;q=0.5, text/event-stream", true),
+            ("application/json, text/event-stream;q=0", false),
+            ("application/json, text/event-stream", false),
+            ("text/event-stream;q=0", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(is_wanted(&OPERATION, &headers), is_it, "{accept}");
+        }
+        assert!(!is_wanted(&OPERATION, &HeaderMap::new()));
+    }
 }

@@ -47,43 +47,11 @@ pub(super) fn negotiate(
             Problem::no_such(Kind::BadRequest, "format", name, names)
         });
     }
-    let accepted: Vec<&str> = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    if accepted.is_empty() {
-        return Ok(Format::Json);
-    }
     // The most wanted; of those that are wanted alike, the one that stands first here.
-    let weight = |media_type: &str| {
-        let offers = accepted
-            .iter()
-            .flat_map(|line| line.split(','))
-            .filter_map(|one| one.trim().parse::<mime::Mime>().ok());
-        let fitting = offers.filter_map(|offer| {
-            let (kind, sub) = media_type.split_once('/')?;
-            // The more exact an offer, the more it says.
-            let exact = match (offer.type_().as_str(), offer.essence_str().split_once('/')?.1) {
-                ("*", _) => 0,
-                (own, "*") if own == kind => 1,
-                (own, exact) if own == kind && exact == sub => 2,
-                _ => return None,
-            };
-            let quality = offer
-                .get_param("q")
-                .and_then(|q| q.as_str().parse::<f64>().ok())
-                .unwrap_or(1.0);
-            Some((exact, quality))
-        });
-        fitting
-            .max_by_key(|(exact, _)| *exact)
-            .map_or(0.0, |(_, quality)| quality)
-    };
     let best = formats
         .iter()
         .rev()
-        .map(|(format, media_type)| (*format, weight(media_type)));
+        .map(|(format, media_type)| (*format, weight(media_type, headers)));
     let best = best
         .filter(|(_, weight)| *weight > 0.0)
         .max_by(|one, other| one.1.total_cmp(&other.1));
@@ -94,4 +62,39 @@ pub(super) fn negotiate(
             format!("it can be had as {}", known.join(", ")),
         )
     })
+}
+
+/// How gladly a client takes a media type: 0 is not at all; whoever says nothing takes any.
+pub(super) fn weight(media_type: &str, headers: &HeaderMap) -> f64 {
+    let accepted: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .filter(|value| !value.trim().is_empty())
+        .collect();
+    if accepted.is_empty() {
+        return 1.0;
+    }
+    let offers = accepted
+        .iter()
+        .flat_map(|line| line.split(','))
+        .filter_map(|one| one.trim().parse::<mime::Mime>().ok());
+    let fitting = offers.filter_map(|offer| {
+        let (kind, sub) = media_type.split_once('/')?;
+        // The more exact an offer, the more it says.
+        let exact = match (offer.type_().as_str(), offer.essence_str().split_once('/')?.1) {
+            ("*", _) => 0,
+            (own, "*") if own == kind => 1,
+            (own, exact) if own == kind && exact == sub => 2,
+            _ => return None,
+        };
+        let quality = offer
+            .get_param("q")
+            .and_then(|q| q.as_str().parse::<f64>().ok())
+            .unwrap_or(1.0);
+        Some((exact, quality))
+    });
+    fitting
+        .max_by_key(|(exact, _)| *exact)
+        .map_or(0.0, |(_, quality)| quality)
 }
