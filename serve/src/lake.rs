@@ -6,7 +6,7 @@
 use crate::problem::Problem;
 use jiff::{SignedDuration, Timestamp};
 use schemas::datasets::runs::RunState;
-use schemas::{Dataset, View, datasets};
+use schemas::{Dataset, Home, View, datasets};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use store::alerts::{AlertLog, Fares};
 use store::inventory::Holding;
 use store::lake::as_of::AsOf;
 use store::page::Listing;
+use store::query::QueryError;
 use store::queue::Queue;
 use store::watch::Watch;
 use store::{Store, StoreError};
@@ -234,6 +235,17 @@ impl Lake {
             )
         })?;
         Ok(self.store.resolve(as_of).await?)
+    }
+
+    /// The snapshot of a dataset that a request means, as [`Self::moment`].
+    ///
+    /// # Errors
+    /// That too, and that a dataset which is not in the lake has no past.
+    pub async fn moment_of(&self, dataset: &Dataset, as_of: Option<&str>) -> Result<i64, Problem> {
+        match (dataset.home, as_of) {
+            (Home::Lake, _) | (_, None) => self.moment(as_of).await,
+            (_, Some(_)) => Err(QueryError::NotInLake(dataset.name.to_owned()).into()),
+        }
     }
 
     /// A dataset in memory, at the newest snapshot; `None` where it is too large.

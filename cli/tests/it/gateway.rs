@@ -410,6 +410,22 @@ async fn filters_say_what_sql_says() {
 }
 
 #[tokio::test]
+async fn what_is_not_in_the_lake_has_no_past() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    for path in ["/api/v1/datasets/runs/rows", "/api/v1/exports/runs.json"] {
+        let (status, now) = served.json(&dev, path).await;
+        assert_eq!(status, 200, "{path}: {now}");
+        let (status, then) = served.json(&dev, &format!("{path}?as_of=1")).await;
+        assert_eq!(status, 422, "{path}: {then}");
+        assert!(
+            then["detail"].as_str().unwrap().contains("not in the lake"),
+            "{then}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_had_in_each_format_and_only_once() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);

@@ -28,6 +28,7 @@ use rmcp::model::{
     ProgressNotificationParam,
 };
 use rmcp::service::{RequestContext, RoleServer};
+use schemas::{Home, datasets};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -169,6 +170,16 @@ fn asked(
     })
 }
 
+/// Whether what is asked for can be had as it was: not where it is a dataset outside the lake.
+fn has_past(input: &Map<String, Value>) -> bool {
+    let named = input.get("dataset").or_else(|| input.get("file"));
+    let name = named
+        .and_then(Value::as_str)
+        .and_then(|named| named.split('.').next());
+    let dataset = name.and_then(datasets::table);
+    dataset.is_none_or(|dataset| dataset.home == Home::Lake)
+}
+
 async fn run(
     gateway: &Gateway,
     caller: &Caller,
@@ -186,6 +197,7 @@ async fn run(
     if let Some(snapshot) = from.as_ref().and_then(|from| from.snapshot)
         && input::properties(operation).contains_key("as_of")
         && !pinned.contains_key("as_of")
+        && has_past(&pinned)
     {
         pinned.insert("as_of".to_owned(), snapshot.to_string().into());
     }

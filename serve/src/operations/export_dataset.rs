@@ -64,7 +64,7 @@ async fn export(call: Call<'_>, input: ExportDataset) -> Result<Reply, Problem> 
     let format: Option<Format> = extension.parse().ok().filter(|_| FORMATS.contains(&extension));
     let format = format.ok_or_else(|| no_format(dataset.name))?;
     let lake = &call.gateway.lake;
-    let snapshot = lake.moment(input.as_of.as_deref()).await?;
+    let snapshot = lake.moment_of(dataset, input.as_of.as_deref()).await?;
     let rows = if dataset.home == Home::Lake && view.reads_all(dataset) {
         lake.store().rows_at(dataset, snapshot).await?
     } else {

@@ -96,7 +96,7 @@ async fn read(call: Call<'_>, input: ReadRows) -> Result<Reply, Problem> {
     let (page, snapshot) = page(dataset, view, &input)?;
     let snapshot = match snapshot {
         Some(snapshot) => snapshot,
-        None => lake.moment(input.as_of.as_deref()).await?,
+        None => lake.moment_of(dataset, input.as_of.as_deref()).await?,
     };
     let listing = match snapshot == head.snapshot {
         true => lake.listing(dataset).await?,
