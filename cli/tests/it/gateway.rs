@@ -331,6 +331,32 @@ async fn pages_have_each_row_once_in_the_order_of_sql() {
 }
 
 #[tokio::test]
+async fn a_page_goes_on_only_in_the_listing_it_is_of() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let rows = "/api/v1/datasets/emails/rows?columns=subject&limit=2";
+    let (_, page) = served
+        .json(&dev, &format!("{rows}&filter=subject:contains:Letter"))
+        .await;
+    let next = page["next_url"].as_str().unwrap();
+    let url = reqwest::Url::parse(&format!("{}{next}", served.url)).unwrap();
+    let (_, after) = url.query_pairs().find(|(name, _)| name == "after").unwrap();
+    let snapshot = page["snapshot"].as_i64().unwrap();
+    for (more, status) in [
+        ("filter=subject:contains:Letter".to_owned(), 200),
+        (format!("filter=subject:contains:Letter&as_of={snapshot}"), 200),
+        ("filter=subject:contains:Letter&as_of=1".to_owned(), 422),
+        ("filter=subject:contains:Letter&as_of=bogus".to_owned(), 422),
+        ("filter=subject:contains:1".to_owned(), 422),
+        ("sort=date".to_owned(), 422),
+        (String::new(), 422),
+    ] {
+        let (found, told) = served.json(&dev, &format!("{rows}&after={after}&{more}")).await;
+        assert_eq!(found, status, "{more}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn pages_go_on_after_keys_that_have_numbers() {
     let lab = lab();
     lab.write("notes/log.md", "# One\n\na\n\n# Two\n\nb\n\n## Three\n\nc\n");

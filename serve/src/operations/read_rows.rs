@@ -86,6 +86,15 @@ struct End {
     k: Vec<Cell>,
     /// The order it was in.
     o: Option<String>,
+    /// The digest of what was asked: the dataset, and what rows had to fit.
+    d: String,
+}
+
+/// Tells pages of one listing from those of another, which has other rows.
+fn digest(input: &ReadRows) -> String {
+    let asked = serde_json::to_vec(&(&input.dataset, &input.filter)).unwrap_or_default();
+    let digest = blake3::hash(&asked).to_hex();
+    digest.get(..16).unwrap_or_default().to_owned()
 }
 
 async fn read(call: Call<'_>, input: ReadRows) -> Result<Reply, Problem> {
@@ -94,10 +103,13 @@ async fn read(call: Call<'_>, input: ReadRows) -> Result<Reply, Problem> {
     let lake = &call.gateway.lake;
     let head = lake.head();
     let (page, snapshot) = page(dataset, view, &input)?;
-    let snapshot = match snapshot {
-        Some(snapshot) => snapshot,
-        None => lake.moment_of(dataset, input.as_of.as_deref()).await?,
-    };
+    let asked = lake.moment_of(dataset, input.as_of.as_deref()).await?;
+    if input.as_of.is_some() && snapshot.is_some_and(|snapshot| snapshot != asked) {
+        return Err(Problem::unprocessable(
+            "`after` goes on in the snapshot of the page before, and `as_of` is another; leave it out, or begin again without `after`",
+        ));
+    }
+    let snapshot = snapshot.unwrap_or(asked);
     let listing = match snapshot == head.snapshot {
         true => lake.listing(dataset).await?,
         false => None,
@@ -128,6 +140,7 @@ async fn read(call: Call<'_>, input: ReadRows) -> Result<Reply, Problem> {
             v: cell(page.order),
             k: page.key().into_iter().map(cell).collect(),
             o: input.sort.clone(),
+            d: digest(&input),
         };
         let end = serde_json::to_vec(&end).unwrap_or_default();
         ReadRows {
@@ -219,11 +232,12 @@ fn page(dataset: &'static Dataset, view: &View, input: &ReadRows) -> Result<(Pag
                     (Cell::Text(_), schemas::Kind::Text) | (Cell::Int(_), schemas::Kind::Int)
                 )
             };
-            end.k.len() == key.len() && end.o == input.sort && end.k.iter().zip(&key).all(is_of)
+            let is_of_this = end.o == input.sort && end.d == digest(input);
+            is_of_this && end.k.len() == key.len() && end.k.iter().zip(&key).all(is_of)
         };
         end.filter(fits).ok_or_else(|| {
             Problem::unprocessable(
-                "`after` does not come from the `next_url` of a page; begin again without it",
+                "`after` does not come from the `next_url` of a page of this dataset, filter and sort; begin again without it",
             )
         })
     });
