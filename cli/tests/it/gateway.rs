@@ -766,6 +766,21 @@ async fn each_event_comes_once_also_after_a_restart() {
     let (status, gone) = served.json(&dev, "/api/v1/events?after=999999999").await;
     assert_eq!(status, 410, "{gone}");
     assert!(gone["detail"].as_str().unwrap().contains("`after="), "{gone}");
+    let (status, unknown) = served.json(&dev, "/api/v1/events?after=0&dataset=email").await;
+    assert_eq!(status, 404, "{unknown}");
+    assert!(
+        unknown["detail"].as_str().unwrap().contains("`emails`"),
+        "{unknown}"
+    );
+    let (_, all) = served.json(&dev, "/api/v1/events?after=0").await;
+    let (_, of_one) = served
+        .json(&dev, "/api/v1/events?after=0&dataset=emails&wait=10")
+        .await;
+    let has_runs = |told: &Value| {
+        let events = told["events"].as_array().unwrap();
+        events.iter().any(|event| event["kind"] != "rows")
+    };
+    assert!(has_runs(&all) && !has_runs(&of_one), "{all} {of_one}");
 }
 
 #[tokio::test]

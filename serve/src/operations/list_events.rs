@@ -1,5 +1,6 @@
 //! `list_events`: what happened since; the polling twin of the stream of events.
 
+use crate::lake::visible;
 use crate::operation::{Call, EVERYBODY, Effect, Method, Operation, Output, answer, parse, written};
 use crate::problem::{Kind, Problem};
 use crate::toolset;
@@ -45,7 +46,7 @@ pub(crate) struct ListEvents {
     #[serde(default)]
     #[schemars(length(max = 10))]
     kind: Vec<EventKind>,
-    /// About these datasets; all if absent.
+    /// Of rows of these datasets only; if absent, of all, and what is not about a dataset.
     #[serde(default)]
     #[schemars(length(max = 100))]
     dataset: Vec<String>,
@@ -110,15 +111,24 @@ async fn list(call: Call<'_>, input: ListEvents) -> Result<EventList, Problem> {
         ends.mark_unchanged();
         let (events, seen) = next(call, &input, last).await?;
         last = seen;
-        let is_over = events.is_empty() && tokio::time::timeout_at(deadline, ends.changed()).await.is_err();
-        if is_over || !events.is_empty() || input.wait == 0 {
+        let is_over = !events.is_empty()
+            || tokio::select! {
+                changed = tokio::time::timeout_at(deadline, ends.changed()) => changed.is_err(),
+                // Nobody who waits is to hold up the end.
+                () = call.gateway.stop.cancelled() => true,
+            };
+        if is_over || input.wait == 0 {
             return Ok(EventList { events, last });
         }
+        call.gateway.callers.check(call.caller).await?;
     }
 }
 
 /// The event after which to begin.
 pub(crate) async fn first(call: Call<'_>, input: &ListEvents) -> Result<i64, Problem> {
+    for name in &input.dataset {
+        visible(name, &call.caller.view)?;
+    }
     let (oldest, newest) = call.gateway.events.ends().await?;
     match input.after {
         None => Ok(newest),
@@ -175,6 +185,6 @@ fn fits(event: &Event, input: &ListEvents, view: &View) -> bool {
         _ => true,
     };
     let is_asked = input.kind.is_empty() || input.kind.iter().any(|kind| kind.name() == event.kind);
-    let is_about = input.dataset.is_empty() || event.kind != ROWS || input.dataset.contains(&event.subject);
+    let is_about = input.dataset.is_empty() || (event.kind == ROWS && input.dataset.contains(&event.subject));
     is_visible && is_asked && is_about
 }
