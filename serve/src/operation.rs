@@ -142,6 +142,11 @@ impl Operation {
         self.roles == DEV || (is_of_runs && self.effect == Effect::Act)
     }
 
+    /// Whether a client says in which format it wants the rows: not where the name of a file does.
+    pub(crate) fn takes_format(&self) -> bool {
+        matches!(self.output, Output::Rows) && !self.path.ends_with("/{file}")
+    }
+
     /// The schema of its input: what its type says, and `apply` where there is a plan.
     pub fn input_schema(&self, types: &mut SchemaGenerator) -> Schema {
         let mut schema = (self.input)(types);

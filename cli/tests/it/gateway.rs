@@ -1052,6 +1052,25 @@ async fn a_revoked_token_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_parameter_of_sql_may_be_null() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    for (value, is_null) in [(Value::Null, true), (json!("a"), false), (json!(1), false)] {
+        let request = served
+            .client
+            .post(format!("{}/api/v1/sql", served.url))
+            .bearer_auth(&dev)
+            .json(&json!({ "query": "SELECT :x IS NULL AS is_null", "parameters": { "x": value } }));
+        let (status, told) = answer(request.send().await.unwrap()).await;
+        assert_eq!(
+            (status, &told["rows"][0]["is_null"]),
+            (200, &json!(is_null)),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn heavy_and_hostile_queries_do_not_stop_the_others() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);
@@ -1202,6 +1221,14 @@ async fn a_script_of_rows_is_that_of_the_command_line_and_for_no_page_of_another
     }
     let script = script.text().await.unwrap();
     assert!(script.starts_with("const emails = ["), "{script}");
+    // The name of the file says what is in it, and nothing else does.
+    let (status, told) = served.json(&dev, "/api/v1/exports/emails.json?format=csv").await;
+    assert_eq!(status, 400, "{told}");
+    let csv = served
+        .get(&dev, "/api/v1/exports/emails.csv")
+        .header(ACCEPT, "text/plain");
+    let csv = csv.send().await.unwrap();
+    assert_eq!(csv.headers()["content-type"], "text/csv");
     lab.output(&["export", "emails", "--to", "emails.js"]);
     let file = std::fs::read_to_string(lab.path("emails.js")).unwrap();
     assert_eq!(script, file);

@@ -32,7 +32,8 @@ pub(super) fn negotiate(
     named: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Format, Problem> {
-    if matches!(operation.output, Output::Bytes) {
+    let is_given = matches!(operation.output, Output::Rows) && !operation.takes_format();
+    if is_given || matches!(operation.output, Output::Bytes) {
         return Ok(Format::Json);
     }
     let formats = match operation.output {

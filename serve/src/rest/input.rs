@@ -56,7 +56,7 @@ pub(super) async fn of(
     }
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&query)
         .map_err(|error| Problem::new(Kind::BadRequest, format!("the query cannot be read: {error}")))?;
-    let takes_format = matches!(operation.output, crate::operation::Output::Rows);
+    let takes_format = operation.takes_format();
     let mut format = None;
     let mut named = Map::new();
     for (name, text) in pairs {

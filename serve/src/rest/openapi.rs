@@ -225,7 +225,7 @@ fn described(operation: &Operation, view: &View, types: &mut SchemaGenerator) ->
             .build();
         described = described.request_body(Some(body));
     }
-    if matches!(operation.output, Output::Rows) {
+    if operation.takes_format() {
         let names: Vec<&str> = FORMATS.iter().map(|(format, _)| format.name()).collect();
         let schema = serde_json::from_value(json!({ "type": "string", "enum": names }));
         let schema: Option<utoipa::openapi::RefOr<utoipa::openapi::Schema>> = schema.ok();
