@@ -6,6 +6,7 @@ use crate::problem::Problem;
 use crate::toolset;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The operation.
@@ -33,9 +34,9 @@ pub(crate) const OPERATION: Operation = Operation {
 struct RunQuery {
     /// The name of the query.
     query: String,
-    /// Values of its parameters, by name.
+    /// Values of its parameters, by name; `null` is NULL.
     #[serde(default)]
-    parameters: BTreeMap<String, Scalar>,
+    parameters: BTreeMap<String, Option<Scalar>>,
 }
 
 async fn run(call: Call<'_>, input: RunQuery) -> Result<Reply, Problem> {
@@ -50,6 +51,6 @@ async fn run(call: Call<'_>, input: RunQuery) -> Result<Reply, Problem> {
     let parameters = input
         .parameters
         .into_iter()
-        .map(|(name, value)| (name, value.into()));
+        .map(|(name, value)| (name, value.map_or(Value::Null, Value::from)));
     run_sql::answer(call, found.sql.clone(), parameters.collect(), None).await
 }

@@ -37,9 +37,9 @@ struct RunSql {
     /// One statement: SELECT, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES or SHOW COLUMNS; `:name` is a parameter.
     #[schemars(length(max = 65536))]
     query: String,
-    /// Values of the parameters, by name.
+    /// Values of the parameters, by name; `null` is NULL.
     #[serde(default)]
-    parameters: BTreeMap<String, Scalar>,
+    parameters: BTreeMap<String, Option<Scalar>>,
     /// The lake as it was: the number of a snapshot, or a time (RFC 3339).
     #[serde(default)]
     as_of: Option<String>,
@@ -74,7 +74,7 @@ async fn run(call: Call<'_>, input: RunSql) -> Result<Reply, Problem> {
     let parameters = input
         .parameters
         .into_iter()
-        .map(|(name, value)| (name, value.into()));
+        .map(|(name, value)| (name, value.map_or(Value::Null, Value::from)));
     answer(call, input.query, parameters.collect(), input.as_of.as_deref()).await
 }
 
