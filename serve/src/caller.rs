@@ -24,7 +24,7 @@ const REQUESTS: u32 = 200;
 /// Heavy operations of one caller at once: one who does not read must leave room for the others.
 const TURNS: usize = 2;
 
-/// Tokens that are remembered.
+/// Tokens that are remembered, and users of a proxy.
 const MOST_REMEMBERED: usize = 10_000;
 
 /// Who asks.
@@ -94,11 +94,13 @@ impl Caller {
     }
 }
 
-/// The callers behind tokens, remembered for a moment.
+/// The callers behind tokens, remembered for a moment, and those whom a proxy names.
 #[derive(Debug)]
 pub struct Callers {
     tokens: Tokens,
     known: Mutex<HashMap<[u8; 32], Known>>,
+    /// Those whom a proxy names.
+    proxied: Mutex<HashMap<(String, Role), Caller>>,
     /// When each token was last used, until it is written down.
     used: Mutex<HashMap<String, i64>>,
 }
@@ -115,6 +117,7 @@ impl Callers {
         Self {
             tokens,
             known: Mutex::default(),
+            proxied: Mutex::default(),
             used: Mutex::default(),
         }
     }
@@ -162,6 +165,16 @@ impl Callers {
             },
         );
         Ok(caller)
+    }
+
+    /// Whom a proxy names, the same each time: what they ask is counted, and takes turns.
+    pub(crate) fn of_proxy(&self, user: &str, role: Role) -> Caller {
+        let mut all = self.proxied.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MOST_REMEMBERED {
+            all.clear();
+        }
+        let new = || Caller::new(&format!("proxy:{user}"), role, None, None);
+        all.entry((user.to_owned(), role)).or_insert_with(new).clone()
     }
 
     /// Whether somebody who listens may go on. Who has no token has none that ends.
@@ -235,5 +248,18 @@ mod tests {
             assert!(!agent.view.shows("audit"), "{role}");
             assert!(agent.view.shows("photos"), "{role}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_comes_by_a_proxy_has_the_limits_of_one_caller() {
+        let folder = tempfile::tempdir().unwrap();
+        let callers = Callers::new(Tokens::open(folder.path()).await.unwrap());
+        let asked = || callers.of_proxy("anna", Role::Public).count();
+        assert!((0..=10 * REQUESTS).any(|_| asked().is_err()));
+        assert!(callers.of_proxy("bert", Role::Public).count().is_ok());
+        assert!(callers.of_proxy("anna", Role::User).count().is_ok());
+        let turns = callers.of_proxy("anna", Role::User).turns;
+        assert!(Arc::ptr_eq(&turns, &callers.of_proxy("anna", Role::User).turns));
+        assert!(!Arc::ptr_eq(&turns, &callers.of_proxy("bert", Role::User).turns));
     }
 }

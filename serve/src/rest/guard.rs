@@ -218,8 +218,9 @@ async fn of_request(gateway: &Gateway, request: &Parts) -> Result<Caller, Proble
         .get::<ConnectInfo<SocketAddr>>()
         .map(|info| info.0.ip());
     if let (Some(proxy), Some(peer)) = (&gateway.config.proxy, peer)
-        && let Some(caller) = of_proxy(proxy, peer, headers)
+        && let Some((user, role)) = of_proxy(proxy, peer, headers)
     {
+        let caller = gateway.callers.of_proxy(user, role);
         check_certificate(gateway, &caller, request)?;
         return Ok(caller);
     }
@@ -243,9 +244,15 @@ fn check_certificate(gateway: &Gateway, caller: &Caller, request: &Parts) -> Res
     ))
 }
 
-/// Who a trusted proxy says somebody is.
-fn of_proxy(proxy: &Proxy, peer: IpAddr, headers: &HeaderMap) -> Option<Caller> {
-    if !proxy.addresses.contains(&peer) {
+/// Who a trusted proxy says somebody is, and their role.
+fn of_proxy<'a>(proxy: &Proxy, peer: IpAddr, headers: &'a HeaderMap) -> Option<(&'a str, Role)> {
+    // A listener for both kinds of addresses tells IPv4's as IPv6's (RFC 4291 §2.5.5.2).
+    let peer = peer.to_canonical();
+    if !proxy
+        .addresses
+        .iter()
+        .any(|address| address.to_canonical() == peer)
+    {
         return None;
     }
     let only = |name: &str| {
@@ -273,5 +280,40 @@ fn of_proxy(proxy: &Proxy, peer: IpAddr, headers: &HeaderMap) -> Option<Caller> 
         Role::Dev => 3,
     };
     let role = roles.max_by_key(power)?;
-    Some(Caller::new(&format!("proxy:{user}"), *role, None, None))
+    Some((user, *role))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_proxy_is_known_by_its_address_however_the_listener_tells_it() {
+        let proxy = Proxy {
+            addresses: vec!["10.0.0.2".parse().unwrap()],
+            user_header: "remote-user".to_owned(),
+            groups_header: "remote-groups".to_owned(),
+            roles: BTreeMap::from([("home".to_owned(), Role::User)]),
+            secret: None,
+        };
+        let headers = HeaderMap::from_iter([
+            (
+                HeaderName::from_static("remote-user"),
+                HeaderValue::from_static("anna"),
+            ),
+            (
+                HeaderName::from_static("remote-groups"),
+                HeaderValue::from_static("home"),
+            ),
+        ]);
+        for (peer, known) in [
+            ("10.0.0.2", Some(("anna", Role::User))),
+            ("::ffff:10.0.0.2", Some(("anna", Role::User))),
+            ("10.0.0.3", None),
+            ("::ffff:10.0.0.3", None),
+        ] {
+            assert_eq!(of_proxy(&proxy, peer.parse().unwrap(), &headers), known, "{peer}");
+        }
+    }
 }
