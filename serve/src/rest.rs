@@ -68,7 +68,12 @@ fn router(gateway: Arc<Gateway>, pulse: Pulse) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.clone()))
         .allow_methods([HttpMethod::GET, HttpMethod::POST, HttpMethod::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            guard::LAST_EVENT_ID,
+        ])
         .expose_headers([header::ETAG, header::LINK, header::RETRY_AFTER, guard::REQUEST_ID])
         .max_age(PREFLIGHT);
     let passing = || from_fn_with_state((gateway.clone(), pulse.clone()), guard::pass);

@@ -1034,6 +1034,11 @@ async fn a_revoked_token_is_refused_at_once() {
         .bearer_auth(&dev);
     assert_eq!(revoke.send().await.unwrap().status(), StatusCode::OK);
     assert_eq!(served.json(text, "/api/v1/datasets").await.0, 401);
+    // One that has ended is not made.
+    let past = json!({ "name": "past", "role": "user", "expires_at": "2020-01-01T00:00:00Z" });
+    let request = served.client.post(format!("{}/api/v1/tokens", served.url));
+    let (status, told) = answer(request.bearer_auth(&dev).json(&past).send().await.unwrap()).await;
+    assert_eq!(status, 422, "{told}");
     // A user makes none.
     let user = token(&lab, "user", &["--role", "user"]);
     let refused = served

@@ -91,8 +91,13 @@ async fn create(call: Call<'_>, input: CreateToken) -> Result<MadeToken, Problem
         visible(name, &call.caller.view)?;
     }
     let expires_at = input.expires_at.map(|text| {
-        let moment: Result<Timestamp, _> = text.parse();
-        moment.map_err(|_| Problem::unprocessable("`expires_at` is not a time such as 2027-01-01T00:00:00Z"))
+        let moment: Timestamp = text
+            .parse()
+            .map_err(|_| Problem::unprocessable("`expires_at` is not a time such as 2027-01-01T00:00:00Z"))?;
+        match moment > Timestamp::now() {
+            true => Ok(moment),
+            false => Err(Problem::unprocessable("`expires_at` must lie in the future")),
+        }
     });
     let new = NewToken {
         name: input.name,

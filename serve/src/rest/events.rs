@@ -4,12 +4,13 @@
 //! - A stream ends with its token: no event is sent after it.
 
 use super::format::{media_type, weight};
+use super::guard::LAST_EVENT_ID;
 use crate::caller::Caller;
 use crate::dispatcher::{Gateway, Ticket};
 use crate::operation::{Call, Face, Operation, Output, parse};
 use crate::operations::list_events::{ListEvents, first, next};
 use crate::problem::{Kind, Problem};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::Stream;
@@ -28,8 +29,6 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Events that wait for a client that reads slowly.
 const WAITING: usize = 64;
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Whether a request wants events as they happen more than what happened.
 pub(super) fn is_wanted(operation: &Operation, headers: &HeaderMap) -> bool {

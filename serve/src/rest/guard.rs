@@ -29,6 +29,9 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// What all routes begin with that are for whoever says who they are.
 const API: &str = "/api/";
 
+/// The event that a client heard last, where it comes back (WHATWG HTML §9.2.4).
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// What a proxy proves itself with, where others share its address.
 const PROXY_SECRET: HeaderName = HeaderName::from_static("x-dkc-proxy-secret");
 
