@@ -436,6 +436,19 @@ async fn filters_say_what_sql_says() {
 }
 
 #[tokio::test]
+async fn what_was_named_before_a_restart_is_sent_again() {
+    let lab = lab();
+    let path = "/api/v1/datasets/runs/rows?limit=1";
+    let (served, dev) = Served::start(&lab);
+    let before = served.get(&dev, path).send().await.unwrap();
+    let tag = before.headers()[ETAG].clone();
+    assert_eq!(served.stop(), Some(0));
+    let (served, _) = Served::start(&lab);
+    let after = served.get(&dev, path).header(IF_NONE_MATCH, tag);
+    assert_eq!(after.send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn what_is_not_in_the_lake_has_no_past() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);

@@ -11,7 +11,12 @@ use crate::dispatcher::Gateway;
 use crate::operation::{Operation, Original};
 use axum::http::{HeaderMap, header};
 use serde_json::Value;
+use std::sync::LazyLock;
 use store::export::Format;
+use uuid::Uuid;
+
+/// Tells the states of runs that this process has counted from those of one before it.
+static PROCESS: LazyLock<String> = LazyLock::new(|| Uuid::now_v7().simple().to_string());
 
 /// What a weak tag begins with.
 const WEAK: &str = "W/";
@@ -36,7 +41,7 @@ impl Tag {
             input,
             &*caller.view,
             format.name(),
-            (head.snapshot, head.state),
+            (head.snapshot, head.state, &*PROCESS),
             &head.fares.collected,
         );
         let digest = blake3::hash(&serde_json::to_vec(&named).unwrap_or_default()).to_hex();
