@@ -255,7 +255,11 @@ impl From<QueryError> for Problem {
             QueryError::Refused { plain, .. } => Self::refused_as(&plain),
             QueryError::Lost { .. } => {
                 tracing::error!(%error, "a query found the lake damaged");
-                Self::new(Kind::Internal, error.to_string())
+                // Which file it is is for whoever reads the log.
+                Self::new(
+                    Kind::Internal,
+                    "a data file of the lake is missing or damaged, so this has no answer; `dkc verify` and the log name it",
+                )
             }
             QueryError::TooMuch { .. } => Self::new(Kind::TooLarge, error.to_string()),
             error => Self::unprocessable(error.to_string()),
@@ -282,5 +286,20 @@ impl From<store::StoreError> for Problem {
 impl From<arrow_schema::ArrowError> for Problem {
     fn from(error: arrow_schema::ArrowError) -> Self {
         Self::internal(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_is_named_in_the_log_alone() {
+        let problem = Problem::from(QueryError::Lost {
+            file: "lake/main/emails/a.parquet".to_owned(),
+            how: "is gone".to_owned(),
+        });
+        assert_eq!(problem.kind, Kind::Internal);
+        assert!(!problem.detail.contains("parquet"), "{problem:?}");
     }
 }
