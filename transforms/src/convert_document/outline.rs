@@ -136,17 +136,27 @@ pub(super) fn line_of(lines: &[usize], at: usize) -> i64 {
     lines.partition_point(|start| *start <= at) as i64
 }
 
-/// The id that a heading begins with: a letter or two and digits, `B011` or, with a bracket, `A1)`.
+/// The id that a heading begins with: a letter or two and digits, `B011` or, with a bracket, `A1)`. What lies under one may
+/// be counted on, `A14.1`; `A14-B` names another section than `A14`, and has no id that is sure.
 fn section_id(heading: &str) -> Option<&str> {
     let letters = heading.bytes().take_while(u8::is_ascii_uppercase).count();
-    let digits = heading
-        .bytes()
-        .skip(letters)
-        .take_while(u8::is_ascii_digit)
-        .count();
-    let id = heading.get(..letters + digits)?;
-    let next = heading.get(letters + digits..)?.chars().next();
-    let is_alone = next.is_none_or(|next| matches!(next, ')' | '.' | ':' | ' ' | '-' | '–' | '—'));
+    let digits_at = |at: usize| heading.bytes().skip(at).take_while(u8::is_ascii_digit).count();
+    let digits = digits_at(letters);
+    let mut end = letters + digits;
+    while heading.get(end..).is_some_and(|rest| rest.starts_with('.')) {
+        match digits_at(end + 1) {
+            0 => break,
+            more => end += 1 + more,
+        }
+    }
+    let id = heading.get(..end)?;
+    let mut after = heading.get(end..)?.chars();
+    let next = after.next();
+    let is_alone = match next {
+        None | Some(')' | ':' | ' ' | '–' | '—') => true,
+        Some('.' | '-') => after.next().is_none_or(|letter| !letter.is_alphanumeric()),
+        Some(_) => false,
+    };
     let is_sure = digits >= 2 || next == Some(')');
     ((1..=2).contains(&letters) && digits >= 1 && is_alone && is_sure).then_some(id)
 }
@@ -162,6 +172,16 @@ mod tests {
             ("A1) Storage", Some("A1")),
             ("B011", Some("B011")),
             ("B011 – Backups", Some("B011")),
+            ("A14. Storage", Some("A14")),
+            ("A14 - Storage", Some("A14")),
+            ("A14- Storage", Some("A14")),
+            ("A14.1) Details", Some("A14.1")),
+            ("A14.1.12 Details", Some("A14.1.12")),
+            ("A14.1. Details", Some("A14.1")),
+            ("A1.2) Details", Some("A1.2")),
+            ("A14-B) Details", None),
+            ("A14.b) Details", None),
+            ("A14.1-2 Details", None),
             ("Q3 results", None),
             ("EC2 costs", None),
             ("ISO27001 audit", None),
