@@ -16,6 +16,7 @@ use crate::problem::{Kind, Problem};
 use beneath::{Beneath, EntryKind, Links, Named, Pinned};
 use jiff::Timestamp;
 use rustix::io::Errno;
+use secrets::holds_private_key;
 use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
@@ -202,6 +203,9 @@ impl Roots {
             Ok(text) => (text, false),
             Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), true),
         };
+        if holds_private_key(&text) {
+            return Err(secret(&shown));
+        }
         Ok(Text {
             path: shown,
             text,
@@ -521,10 +525,13 @@ mod tests {
             ".ssh/config",
             "sub/.aws/config",
             "kept/plain.txt",
+            "server.pem.bak",
+            "key.txt",
         ];
         for name in secrets {
             std::fs::write(root.join(name), "hunter2").unwrap();
         }
+        std::fs::write(root.join("key.txt"), "-----BEGIN EC PRIVATE KEY-----\nhunter2\n").unwrap();
         symlink(".env", root.join("innocent.txt")).unwrap();
         symlink("kept", root.join("folder")).unwrap();
         for name in secrets.into_iter().chain(["innocent.txt", "folder/plain.txt"]) {

@@ -1,6 +1,6 @@
-//! Which files look by their names as if they held a secret.
+//! Which files look by their names as if they held a secret, and which texts hold a private key.
 //!
-//! - In: a path. Out: whether its file is named only, and never read; the words for that.
+//! - In: a path, or a text. Out: whether its file is named only, and never read; the words for that.
 //! - Not here: the folders of credentials that the owner configured (`roots`).
 
 use ignore::Match;
@@ -9,8 +9,13 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 /// What is named and never read, in the syntax of `.gitignore`, in any case of letters: files by their names, and last
-/// folders (with a slash) with all that is in them.
+/// folders (with a slash) with all that is in them. Of several that match, the last one counts.
 const SECRET: &[&str] = &[
+    // Source and Markdown are about credentials, as their names say; what is named below is a secret with any end.
+    "credentials*",
+    "passwords*",
+    "!*.{adoc,c,cc,cpp,cs,css,dart,ex,exs,go,h,hpp,hs,java,js,jsx,kt,lua,markdown,md,mdx,org,php,pl,py,r,rb,rs,rst}",
+    "!*.{scala,scss,svelte,swift,tex,ts,tsx,vue,zig}",
     ".env*",
     "*.env",
     ".envrc",
@@ -18,6 +23,7 @@ const SECRET: &[&str] = &[
     "*.key",
     "*.p8",
     "*.p12",
+    "*.pkcs12",
     "*.pfx",
     "*.ppk",
     "*.jks",
@@ -38,7 +44,8 @@ const SECRET: &[&str] = &[
     "id_ecdsa_sk",
     "id_ed25519",
     "id_ed25519_sk",
-    "credentials*",
+    "id_{rsa,dsa,ecdsa,ecdsa_sk,ed25519,ed25519_sk}.{bak,old,orig}",
+    "*.{pem,key,p8,p12,pkcs12,pfx,ppk,jks,keystore,kdb,kdbx}.{bak,old,orig}",
     ".credentials*",
     "client_secret*.json",
     "service-account*.json",
@@ -53,15 +60,23 @@ const SECRET: &[&str] = &[
     "*_token.txt",
     "*-token",
     "password*.txt",
-    "passwords*",
+    "*[-_]password",
+    "*[-_]password.txt",
+    "*[-_]passwords.txt",
     "{secret,secrets}.{json,yaml,yml,toml,ini,txt}",
+    "*[-_]{secret,secrets}.{json,yaml,yml,toml,ini,txt}",
     ".netrc",
     "_netrc",
     ".pgpass",
     ".my.cnf",
     ".mylogin.cnf",
     ".npmrc",
+    ".yarnrc.yml",
     ".pypirc",
+    "auth.json",
+    "rclone.conf",
+    "wp-config.php",
+    ".vault_pass*",
     ".htpasswd",
     ".dockercfg",
     ".git-credentials",
@@ -84,6 +99,7 @@ const SECRET: &[&str] = &[
     ".kube/",
     ".docker/",
     "**/.config/gcloud/",
+    "**/.config/gh/",
     "**/share/keyrings/",
 ];
 
@@ -120,6 +136,17 @@ pub(crate) fn is_secret_folder(folder: &Path) -> bool {
         let is_one =
             |folder: &Path| matches!(rules.matched(folder, true), Match::Ignore(rule) if rule.is_only_dir());
         folder.ancestors().any(is_one)
+    })
+}
+
+/// Whether a text has a private key in it, as PEM or OpenPGP write one: a line of it begins the key.
+pub(crate) fn holds_private_key(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    lines.any(|line| {
+        line.starts_with("-----BEGIN ")
+            && ["PRIVATE KEY-----", "PRIVATE KEY BLOCK-----"]
+                .iter()
+                .any(|end| line.ends_with(end))
     })
 }
 
@@ -162,6 +189,23 @@ mod tests {
             "backup.asc",
             "a.tar.gpg",
             "a.age",
+            "credentials.json",
+            "credentials.old",
+            "auth.json",
+            "h/.config/gh/hosts.yml",
+            "rclone.conf",
+            ".yarnrc.yml",
+            ".vault_pass",
+            ".vault_pass.txt",
+            "id_rsa.bak",
+            "server.pem.bak",
+            "secrets/db_password",
+            "db_password.txt",
+            "my-secret.yaml",
+            "app_secrets.json",
+            "a.pkcs12",
+            "blog/wp-config.php",
+            ".env.js",
         ];
         for name in secret {
             assert!(is_secret(Path::new(name)), "{name}");
@@ -178,11 +222,38 @@ mod tests {
             "tokens.rs",
             "tokenizer.txt",
             "password.rs",
+            "passwords.md",
+            "src/credentials.rs",
+            "credentials.md",
+            "Credentials.PY",
+            "id_rsa.md",
+            "my-secrets.md",
+            "author.json",
+            "config/gh/hosts.yml",
             "tokens/a.md",
             "",
         ];
         for name in plain {
             assert!(!is_secret(Path::new(name)), "{name}");
         }
+    }
+
+    #[test]
+    fn private_keys_are_told_by_the_line_that_begins_them() {
+        for kind in [
+            "PRIVATE KEY",
+            "RSA PRIVATE KEY",
+            "OPENSSH PRIVATE KEY",
+            "PGP PRIVATE KEY BLOCK",
+        ] {
+            let begin = format!("-----BEGIN {kind}-----");
+            assert!(
+                holds_private_key(&format!("a: |\r\n  {begin}\r\n  MII\r\n")),
+                "{kind}"
+            );
+            assert!(!holds_private_key(&format!("`{begin}` begins a key\n")), "{kind}");
+        }
+        assert!(!holds_private_key("-----BEGIN PUBLIC KEY-----\nMII\n"));
+        assert!(!holds_private_key("-----BEGIN CERTIFICATE-----\nMII\n"));
     }
 }
