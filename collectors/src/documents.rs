@@ -4,6 +4,7 @@
 //!   names.
 //! - Out: originals, which converters take apart. A location is a path; an item is the SHA-256 of a file.
 //! - Cursor: that of `file_run`. A file with the size and time it had is not opened.
+//! - A file whose name is one of a secret is a reject, and not opened.
 //! - Not here: what is in a document.
 
 mod find;
@@ -123,6 +124,7 @@ fn read(run: &mut FileRun, files: &[File], max_document_bytes: u64, batch: &mut 
             local,
             media_type,
             project,
+            ..
         } = told.file;
         batch.originals.push(RawItem {
             item: told.meaning.item,
@@ -143,6 +145,14 @@ fn read(run: &mut FileRun, files: &[File], max_document_bytes: u64, batch: &mut 
 }
 
 fn bytes_of(file: &File, most: u64) -> Outcome<Bytes> {
+    if file.is_secret {
+        return Outcome::Rejected {
+            reason: "looks by its name as if it held a secret; those are not collected. If it holds none, rename it"
+                .to_owned(),
+            // What the lake has of it goes.
+            is_read: true,
+        };
+    }
     let unread = |reason: String| Outcome::Rejected {
         reason,
         is_read: false,

@@ -12,6 +12,7 @@ pub mod near;
 pub mod role;
 pub mod rows;
 pub mod search;
+pub mod secret_names;
 pub mod to_arrow;
 pub mod view;
 

@@ -181,3 +181,27 @@ fn later_runs_follow_what_is_edited_renamed_copied_ignored_and_deleted() {
     assert_eq!(lab.value("SELECT count(*) FROM rejects"), Value::from(0));
     lab.output(&["verify"]);
 }
+
+#[test]
+fn files_named_as_secrets_are_rejected_with_their_reason() {
+    let lab = Lab::new(NOTES);
+    lab.write("notes/passwords.txt", "hunter2");
+    lab.write("notes/tokens.md", "# Tokens\n");
+    lab.write("notes/later.txt", "hunter3");
+    lab.run();
+    assert_eq!(names(&lab), ["later.txt", "tokens.md"]);
+    let reasons =
+        "SELECT regexp_replace(item, '.*/', '') AS name FROM rejects WHERE reason LIKE '%a secret%'";
+    assert_eq!(lab.sql(reasons), [json!({"name": "passwords.txt"})]);
+    // What was collected under another name goes with it.
+    let notes = lab.path("notes");
+    fs::rename(notes.join("later.txt"), notes.join("token.txt")).unwrap();
+    lab.run();
+    assert_eq!(names(&lab), ["tokens.md"]);
+    assert_eq!(lab.sql(reasons).len(), 2);
+    // And what is renamed is collected.
+    fs::rename(notes.join("passwords.txt"), notes.join("about.txt")).unwrap();
+    lab.run();
+    assert_eq!(names(&lab), ["about.txt", "tokens.md"]);
+    assert_eq!(lab.sql(reasons).len(), 1);
+}

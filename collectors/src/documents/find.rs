@@ -7,8 +7,10 @@
 
 use super::project::Projects;
 use crate::local_files::{Listed, LocalFile, Roots, Tree, is_removed, leads_out, reject};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::overrides::OverrideBuilder;
 use ignore::{DirEntry, WalkBuilder};
+use schemas::secret_names::SECRET;
 use std::io;
 use std::path::{Path, PathBuf};
 use wildmatch::WildMatch;
@@ -54,6 +56,8 @@ pub(super) struct File {
     pub local: LocalFile,
     pub media_type: &'static str,
     pub project: Option<String>,
+    /// Whether its name, or that of what it links to, is one of a secret: it is rejected and not opened.
+    pub is_secret: bool,
 }
 
 impl Listed for File {
@@ -62,6 +66,10 @@ impl Listed for File {
     }
 
     fn version(&self) -> String {
+        // One that was collected before such names were known must not count as unchanged: then its rows would stay.
+        if self.is_secret {
+            return String::new();
+        }
         let LocalFile {
             size, modified_ns, ..
         } = self.local;
@@ -101,6 +109,7 @@ pub(super) fn find(
         let excluded = excluded
             .build()
             .map_err(|error| failed(io::Error::other(error)))?;
+        let secret = secret_names().map_err(|error| failed(io::Error::other(error)))?;
         let mut projects = Projects::within(root);
         let walk = WalkBuilder::new(root)
             .overrides(excluded)
@@ -110,7 +119,7 @@ pub(super) fn find(
             .build();
         for entry in walk {
             match entry {
-                Ok(entry) => take(&entry, roots, &include, &mut projects, &mut tree),
+                Ok(entry) => take(&entry, roots, &include, &secret, &mut projects, &mut tree),
                 Err(error) => miss(root, &error, &mut tree),
             }
         }
@@ -123,6 +132,7 @@ fn take(
     entry: &DirEntry,
     roots: &[PathBuf],
     include: &[WildMatch],
+    secret: &Gitignore,
     projects: &mut Projects,
     tree: &mut Tree<File>,
 ) {
@@ -140,10 +150,26 @@ fn take(
     if let Some(local) = tree.look_at(path, kind.is_symlink()) {
         tree.files.push(File {
             project: projects.of(path),
+            is_secret: is_secret(secret, path, kind.is_symlink()),
             local,
             media_type,
         });
     }
+}
+
+fn secret_names() -> Result<Gitignore, ignore::Error> {
+    let mut rules = GitignoreBuilder::new("");
+    rules.case_insensitive(true)?;
+    for rule in SECRET {
+        rules.add_line(None, rule)?;
+    }
+    rules.build()
+}
+
+/// Whether a file, or what a link leads to, is named as a secret is.
+fn is_secret(secret: &Gitignore, path: &Path, is_link: bool) -> bool {
+    let is_one = |path: &Path| secret.matched(path, false).is_ignore();
+    is_one(path) || (is_link && path.canonicalize().is_ok_and(|target| is_one(&target)))
 }
 
 fn media_type(path: &Path, include: &[WildMatch]) -> Option<&'static str> {
@@ -244,5 +270,45 @@ mod tests {
         let some = find(&[root.join("gone"), root.join("lib")], &[], &[], |_| true).unwrap();
         assert_eq!((some.files.len(), some.unread.len()), (2, 1), "{some:?}");
         assert_eq!(some.roots, [root.join("lib")]);
+    }
+
+    #[test]
+    fn files_named_as_secrets_are_known_and_what_is_about_them_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for name in [
+            "Passwords.txt",
+            "api_token.txt",
+            "credentials.md",
+            "credentials.rs",
+            "passwords.xlsx",
+            "secrets.txt",
+            "tokenizer.txt",
+            "tokens.md",
+        ] {
+            fs::write(root.join(name), name).unwrap();
+        }
+        symlink("secrets.txt", root.join("link.txt")).unwrap();
+        let found = find(&[root.to_owned()], &["*.rs".to_owned()], &[], |_| false).unwrap();
+        let (secret, plain): (Vec<_>, Vec<_>) = found.files.iter().partition(|file| file.is_secret);
+        let names = |files: &[&File]| -> Vec<String> {
+            let names = files.iter().filter_map(|file| file.local.path.file_name());
+            names.map(|name| name.to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(
+            names(&secret),
+            [
+                "Passwords.txt",
+                "api_token.txt",
+                "link.txt",
+                "passwords.xlsx",
+                "secrets.txt"
+            ]
+        );
+        assert_eq!(
+            names(&plain),
+            ["credentials.md", "credentials.rs", "tokenizer.txt", "tokens.md"]
+        );
+        assert!(secret.iter().all(|file| file.version().is_empty()));
     }
 }

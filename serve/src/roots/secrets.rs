@@ -1,107 +1,14 @@
 //! Which files look by their names as if they held a secret, and which texts hold a private key.
 //!
 //! - In: a path, or a text. Out: whether its file is named only, and never read; the words for that.
-//! - Not here: the folders of credentials that the owner configured (`roots`).
+//! - Not here: the names themselves (`schemas::secret_names`), the folders of credentials that the owner configured
+//!   (`roots`).
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use schemas::secret_names::SECRET;
 use std::path::Path;
 use std::sync::LazyLock;
-
-/// What is named and never read, in the syntax of `.gitignore`, in any case of letters: files by their names, and last
-/// folders (with a slash) with all that is in them. Of several that match, the last one counts.
-const SECRET: &[&str] = &[
-    // Source and Markdown are about credentials, as their names say; what is named below is a secret with any end.
-    "credentials*",
-    "passwords*",
-    "!*.{adoc,c,cc,cpp,cs,css,dart,ex,exs,go,h,hpp,hs,java,js,jsx,kt,lua,markdown,md,mdx,org,php,pl,py,r,rb,rs,rst}",
-    "!*.{scala,scss,svelte,swift,tex,ts,tsx,vue,zig}",
-    ".env*",
-    "*.env",
-    ".envrc",
-    "*.pem",
-    "*.key",
-    "*.p8",
-    "*.p12",
-    "*.pkcs12",
-    "*.pfx",
-    "*.ppk",
-    "*.jks",
-    "*.keystore",
-    "*.kdb",
-    "*.kdbx",
-    "*.gpg",
-    "*.pgp",
-    "*.asc",
-    "*.age",
-    "*.agekey",
-    "*.ovpn",
-    "*.keytab",
-    "*.mobileprovision",
-    "id_rsa",
-    "id_dsa",
-    "id_ecdsa",
-    "id_ecdsa_sk",
-    "id_ed25519",
-    "id_ed25519_sk",
-    "id_{rsa,dsa,ecdsa,ecdsa_sk,ed25519,ed25519_sk}.{bak,old,orig}",
-    "*.{pem,key,p8,p12,pkcs12,pfx,ppk,jks,keystore,kdb,kdbx}.{bak,old,orig}",
-    ".credentials*",
-    "client_secret*.json",
-    "service-account*.json",
-    "service_account*.json",
-    "*.secret",
-    "*.secrets",
-    "token",
-    "tokens",
-    "token.txt",
-    "*.token",
-    "*_token",
-    "*_token.txt",
-    "*-token",
-    "password*.txt",
-    "*[-_]password",
-    "*[-_]password.txt",
-    "*[-_]passwords.txt",
-    "{secret,secrets}.{json,yaml,yml,toml,ini,txt}",
-    "*[-_]{secret,secrets}.{json,yaml,yml,toml,ini,txt}",
-    ".netrc",
-    "_netrc",
-    ".pgpass",
-    ".my.cnf",
-    ".mylogin.cnf",
-    ".npmrc",
-    ".yarnrc.yml",
-    ".pypirc",
-    "auth.json",
-    "rclone.conf",
-    "wp-config.php",
-    ".vault_pass*",
-    ".htpasswd",
-    ".dockercfg",
-    ".git-credentials",
-    ".s3cfg",
-    ".boto",
-    "kubeconfig*",
-    "*.tfstate",
-    "*.tfstate.*",
-    "*.tfvars",
-    "*.tfvars.json",
-    ".*_history",
-    // An address in its configuration may have a password in it.
-    ".git/",
-    ".ssh/",
-    ".gnupg/",
-    ".password-store/",
-    ".aws/",
-    ".azure/",
-    ".oci/",
-    ".kube/",
-    ".docker/",
-    "**/.config/gcloud/",
-    "**/.config/gh/",
-    "**/share/keyrings/",
-];
 
 static RULES: LazyLock<Option<Gitignore>> = LazyLock::new(|| {
     let mut rules = GitignoreBuilder::new("");
