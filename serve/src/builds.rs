@@ -2,18 +2,20 @@
 //!
 //! - In: the name of a build. Out: how its program ended, and the last lines that it wrote.
 //! - A caller only ever picks an entry. The same build runs once at a time.
-//! - A plan rests on the command, the folder and the recipes in it, not on what else the folder holds.
+//! - A plan rests on the command, the files that it names, the folder and the recipes in it, not on what else the folder
+//!   holds.
 //! - Not here: how a program is run and ended (`exec`), approval (the dispatcher).
 
 use crate::config::{Build, Config};
 use crate::exec::{self, Command, Environment, ExecError, Output};
 use crate::operation::Plan;
 use crate::problem::{Kind, Problem};
+use crate::roots::modified_at;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -30,14 +32,24 @@ const MOST_OUTPUT: usize = 256 << 10;
 const RECIPES: &[&str] = &[
     "CMakeLists.txt",
     "Cargo.toml",
+    "Dockerfile",
     "GNUmakefile",
+    "Justfile",
     "Makefile",
+    "Taskfile.yaml",
     "Taskfile.yml",
+    "build.gradle",
+    "build.gradle.kts",
     "build.rs",
     "build.sh",
+    "go.mod",
     "justfile",
     "makefile",
+    "meson.build",
     "package.json",
+    "pom.xml",
+    "pyproject.toml",
+    "setup.py",
 ];
 
 /// Bytes of a recipe.
@@ -109,8 +121,8 @@ pub(crate) fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Build, Pro
 /// [`Problem`] when there is no such build, or a recipe in its folder cannot be read.
 pub(crate) async fn plan(config: &Config, name: &str) -> Result<Plan, Problem> {
     let build = named(config, name)?;
-    let place = build.folder.clone();
-    let recipes = tokio::task::spawn_blocking(move || recipes(&place));
+    let (place, command) = (build.folder.clone(), build.command.clone());
+    let recipes = tokio::task::spawn_blocking(move || recipes(&place, &command));
     let recipes = recipes.await.map_err(|error| Problem::internal(&error))??;
     let folder = shown(config, build);
     let place = blake3::hash(build.folder.as_os_str().as_encoded_bytes());
@@ -140,9 +152,17 @@ fn shown(config: &Config, build: &Build) -> String {
     }
 }
 
-/// The recipes in a folder, and the digest of what each says.
-fn recipes(folder: &Path) -> Result<BTreeMap<&'static str, String>, Problem> {
+/// The recipes in a folder and the files that words of the command name, such as the script that it runs, and the digest
+/// of what each says.
+fn recipes(folder: &Path, command: &[String]) -> Result<BTreeMap<String, String>, Problem> {
     let mut found = BTreeMap::new();
+    for word in command {
+        let path = folder.join(word);
+        // A program may be large, or there to be run only.
+        if let Some(digest) = digest(&path).unwrap_or_else(|_| size_and_time(&path)) {
+            found.insert(word.clone(), digest);
+        }
+    }
     for &name in RECIPES {
         let digest = digest(&folder.join(name)).map_err(|error| {
             tracing::warn!(%error, name, "a recipe of a build cannot be read");
@@ -152,10 +172,16 @@ fn recipes(folder: &Path) -> Result<BTreeMap<&'static str, String>, Problem> {
             ))
         })?;
         if let Some(digest) = digest {
-            found.insert(name, digest);
+            found.insert(name.to_owned(), digest);
         }
     }
     Ok(found)
+}
+
+/// What stands for what a file holds where it is not read.
+fn size_and_time(path: &Path) -> Option<String> {
+    let about = path.metadata().ok().filter(Metadata::is_file)?;
+    Some(format!("{} bytes, {}", about.len(), modified_at(&about)?))
 }
 
 /// The digest of a regular file, if there is one.
@@ -425,14 +451,44 @@ mod tests {
         assert_ne!(site.state, other.state);
     }
 
+    #[tokio::test]
+    async fn a_plan_rests_on_the_script_that_the_command_runs() {
+        let (folder, mut config) = configured(&[]);
+        let script = folder.path().join("make.sh");
+        let absolute = script.to_str().unwrap();
+        let large = std::fs::File::create(folder.path().join("large")).unwrap();
+        for command in [
+            &["./make.sh"][..],
+            &["sh", "make.sh", "large"],
+            &["sh", "-e", absolute],
+        ] {
+            config.builds[0].command = command.iter().map(|&word| word.to_owned()).collect();
+            std::fs::write(&script, "true\n").unwrap();
+            large.set_len(MOST_RECIPE + 1).unwrap();
+            let first = plan(&config, "site").await.unwrap();
+            assert_eq!(plan(&config, "site").await.unwrap().state, first.state);
+            std::fs::write(&script, "false\n").unwrap();
+            let edited = plan(&config, "site").await.unwrap();
+            assert_ne!(edited.state, first.state, "{command:?}");
+            large.set_len(MOST_RECIPE + 2).unwrap();
+            let is_other = plan(&config, "site").await.unwrap().state != edited.state;
+            assert_eq!(is_other, command.contains(&"large"), "{command:?}");
+        }
+    }
+
     #[test]
     fn a_recipe_that_is_too_large_is_not_planned_on() {
         let folder = tempfile::tempdir().unwrap();
         let file = std::fs::File::create(folder.path().join("justfile")).unwrap();
         file.set_len(MOST_RECIPE).unwrap();
-        assert_eq!(recipes(folder.path()).unwrap().len(), 1);
+        assert_eq!(recipes(folder.path(), &[]).unwrap().len(), 1);
         file.set_len(MOST_RECIPE + 1).unwrap();
-        assert!(recipes(folder.path()).unwrap_err().detail.contains("`justfile`"));
+        assert!(
+            recipes(folder.path(), &[])
+                .unwrap_err()
+                .detail
+                .contains("`justfile`")
+        );
     }
 
     proptest! {
