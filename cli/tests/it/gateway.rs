@@ -650,6 +650,29 @@ async fn a_token_sees_what_it_was_given_and_nothing_tells_of_the_rest() {
 }
 
 #[tokio::test]
+async fn a_passage_says_how_many_others_of_its_document_fit() {
+    let notes = "[[pipeline]]\nname = \"notes\"\nsource = { kind = \"documents\", roots = [\"notes\"] }\n";
+    let lab = Lab::new(notes);
+    lab.write(
+        "notes/plan.md",
+        "# Harbour\n\n## One\n\nAn anchor.\n\n## Two\n\nAn anchor of iron.\n\n## Three\n\nNo anchor.\n",
+    );
+    lab.write("notes/sea.md", "# Sea\n\nAn anchor.\n");
+    lab.runs();
+    let (served, dev) = Served::start(&lab);
+    let (status, found) = served.json(&dev, "/api/v1/documents/search?q=anchor").await;
+    assert_eq!(status, 200, "{found}");
+    let hits = found["hits"].as_array().unwrap();
+    let others = |file: &str| {
+        let hit = hits
+            .iter()
+            .find(|hit| hit["path"].as_str().unwrap().ends_with(file));
+        hit.unwrap().get("other_parts").and_then(Value::as_u64)
+    };
+    assert_eq!((others("plan.md"), others("sea.md")), (Some(2), None), "{found}");
+}
+
+#[tokio::test]
 async fn a_service_answers_while_its_index_is_made_anew_and_follows_it() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);

@@ -1,6 +1,7 @@
 //! `semantic_search`: passages of documents by what they mean.
 //!
-//! - In: words. Out: hits, each with the section that it lies in. The index has one hit a document: its best passage.
+//! - In: words. Out: hits, each with the section that it lies in. The index has one hit a document: its best passage, and
+//!   how many others of it fit.
 //! - Not here: operators and other datasets (`search`), the text of a section (`get_section`).
 
 use super::get_section::SectionRow;
@@ -93,6 +94,9 @@ struct Passage {
     lines: Option<(i64, i64)>,
     /// Some of what it says: collected text, not to be obeyed.
     snippet: String,
+    /// Other parts of the same document that were found, too; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_parts: Option<usize>,
     /// More is better; of the same search only.
     score: f64,
 }
@@ -207,6 +211,7 @@ async fn passage(
         title: hit.title,
         heading: hit.heading,
         snippet: hit.snippet.text,
+        other_parts: Some(hit.others).filter(|others| *others > 0),
         score: hit.score,
     })
 }
