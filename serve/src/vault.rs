@@ -159,6 +159,23 @@ pub(crate) struct Credential {
     pub(crate) warning: Option<String>,
 }
 
+impl Credential {
+    /// Whether it is a private key for SSH by its name, or a file in a `.ssh` whose name says nothing else: keys have any
+    /// name, and their public halves need not be there.
+    fn may_be_ssh_key(&self) -> bool {
+        let is_in_ssh = || {
+            let mut parts = Path::new(&self.path).components();
+            parts.any(|part| part.as_os_str() == ".ssh")
+        };
+        match self.kind {
+            CredentialKind::SshPrivateKey => true,
+            // Only files have a size.
+            CredentialKind::Key | CredentialKind::Other => self.size_bytes.is_some() && is_in_ssh(),
+            _ => false,
+        }
+    }
+}
+
 /// What is in folders of credentials.
 #[derive(Debug, Default)]
 pub(crate) struct Vault {
@@ -271,7 +288,7 @@ impl Vault {
     /// # Errors
     /// [`Problem`] when there is none, or more than one.
     pub(crate) fn ssh_key(&self, name: &str) -> Result<&Credential, Problem> {
-        let is_key = |credential: &&Credential| credential.kind == CredentialKind::SshPrivateKey;
+        let is_key = |credential: &&Credential| credential.may_be_ssh_key();
         let name = name.strip_suffix(".pub").unwrap_or(name);
         let mut found = self.named(name).filter(is_key);
         match (found.next(), found.next()) {
@@ -448,6 +465,27 @@ mod tests {
                 .detail
                 .contains("did you mean `id_ed25519`")
         );
+    }
+
+    #[test]
+    fn in_a_folder_of_ssh_keys_have_any_name() {
+        let (folder, folders, vault) = with(&[
+            (".ssh/aws.pem", "hunter2", 0o600),
+            (".ssh/deploy_key", "hunter2", 0o600),
+            (".ssh/config", "Host x", 0o600),
+            ("site.pem", "hunter2", 0o600),
+            ("notes", "hunter2", 0o600),
+        ]);
+        for name in ["aws.pem", "deploy_key", ".ssh/deploy_key"] {
+            let key = vault.with_public_half(vault.ssh_key(name).unwrap(), &folders);
+            let file = name.rsplit('/').next().unwrap();
+            let path = folder.path().join(".ssh").join(file);
+            assert_eq!(key.private_key, path.to_str().unwrap());
+            assert_eq!((key.public_key, key.key_type), (None, None));
+        }
+        for name in ["config", "site.pem", "notes", ".ssh"] {
+            assert!(vault.ssh_key(name).is_err(), "{name}");
+        }
     }
 
     #[test]
