@@ -49,7 +49,7 @@ pub(crate) enum Format {
     Cargo,
     /// `pyproject.toml`.
     Pyproject,
-    /// `requirements.txt` and others that begin and end so.
+    /// `requirements.txt`, `requirements.in` and others that begin and end so.
     Requirements,
 }
 
@@ -61,8 +61,10 @@ impl Format {
             "composer.json" => Some(Self::Composer),
             "Cargo.toml" => Some(Self::Cargo),
             "pyproject.toml" => Some(Self::Pyproject),
-            _ if name.starts_with("requirements") && name.ends_with(".txt") => Some(Self::Requirements),
-            _ => None,
+            _ => {
+                let is_list = name.ends_with(".txt") || name.ends_with(".in");
+                (name.starts_with("requirements") && is_list).then_some(Self::Requirements)
+            }
         }
     }
 
@@ -74,6 +76,25 @@ impl Format {
             Self::Pyproject | Self::Requirements => Ecosystem::Python,
         }
     }
+}
+
+/// Manifests that are known and not read.
+const UNREAD: &[&str] = &[
+    "Gemfile",
+    "Pipfile",
+    "build.gradle",
+    "build.gradle.kts",
+    "go.mod",
+    "pom.xml",
+    "pubspec.yaml",
+    "setup.cfg",
+    "setup.py",
+];
+
+/// What a file with this name is called, if it is a manifest that is not read.
+fn unread(name: &str) -> Option<&'static str> {
+    let known = UNREAD.iter().copied().find(|known| *known == name);
+    known.or_else(|| name.ends_with(".csproj").then_some("*.csproj"))
 }
 
 /// When something is needed.
@@ -214,28 +235,36 @@ pub(crate) fn read_at(roots: &Roots, path: &str) -> Result<(Vec<Manifest>, Vec<B
 
 /// The paths of manifests at a place, in the order of their names.
 fn paths_at(place: &Place<'_>) -> Result<Vec<(String, Format)>, Problem> {
-    let is_folder = place.is_folder()?;
-    let found: Vec<(String, Format)> = if is_folder {
+    let mut others = Vec::new();
+    let found: Vec<(String, Format)> = if place.is_folder()? {
         let (names, _) = place.list(MOST_NAMES)?;
-        let manifests = names.iter().filter(|named| named.kind != EntryKind::Folder);
-        let manifests = manifests.filter_map(|named| Some((named, Format::of(named.name.to_str()?)?)));
-        let path = |name: &std::ffi::OsString| place.shown_beneath(&place.path().join(name));
+        let files = names.iter().filter(|named| named.kind != EntryKind::Folder);
+        let files: Vec<&str> = files.filter_map(|named| named.name.to_str()).collect();
+        others.extend(files.iter().filter_map(|name| unread(name)));
+        others.dedup();
+        let manifests = files.iter().filter_map(|name| Some((name, Format::of(name)?)));
         manifests
-            .map(|(named, format)| (path(&named.name), format))
+            .map(|(name, format)| (place.shown_beneath(&place.path().join(name)), format))
             .take(MOST_OF_FOLDER)
             .collect()
     } else {
         let name = place.path().file_name().and_then(|name| name.to_str());
+        others.extend(name.and_then(unread));
         let format = name.and_then(Format::of);
         format.map(|format| (place.shown(), format)).into_iter().collect()
     };
-    match found.is_empty() {
-        false => Ok(found),
-        true => Err(Problem::unprocessable(
-            "there is no manifest: package.json, composer.json, Cargo.toml, pyproject.toml and requirements*.txt are \
-             known; `list_projects` finds them",
-        )),
+    if !found.is_empty() {
+        return Ok(found);
     }
+    let known = "package.json, composer.json, Cargo.toml, pyproject.toml, requirements*.txt and requirements*.in are \
+                 known";
+    Err(Problem::unprocessable(match others.is_empty() {
+        true => format!("there is no manifest: {known}; `list_projects` finds them"),
+        false => format!(
+            "there is no manifest that dkc reads, but {}: {known}; `read_file` reads others",
+            others.join(", ")
+        ),
+    }))
 }
 
 /// A value that is a text.
@@ -290,6 +319,17 @@ mod tests {
                 .contains("no manifest")
         );
         assert!(read_at(&roots, "home/gone").is_err());
+        std::fs::create_dir_all(folder.path().join("other")).unwrap();
+        for (name, told) in [("go.mod", "go.mod"), ("app.csproj", "*.csproj")] {
+            write(&format!("other/{name}"), "");
+            for path in ["home/other".to_owned(), format!("home/other/{name}")] {
+                let problem = read_at(&roots, &path).unwrap_err();
+                assert!(problem.detail.contains(told), "{problem:?}");
+            }
+        }
+        write("other/requirements.in", "flask\n");
+        let (list, _) = read_at(&roots, "home/other").unwrap();
+        assert_eq!(list[0].path, "home/other/requirements.in");
     }
 
     #[test]

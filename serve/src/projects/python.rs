@@ -2,7 +2,7 @@
 //!
 //! - In: a line, or a `requirements.txt`. Out: names, and which versions of them, as written.
 //! - Only the name is split off; no library of the workspace reads the rest, and nobody here needs it read. Options of
-//!   pip, lines that name a file or an address only, and what other files hold are passed over.
+//!   pip, lines that name a file or an address without a package, and what other files hold are passed over.
 
 use super::DependencyKind::{Development, Runtime};
 use super::Said;
@@ -12,6 +12,18 @@ use std::sync::LazyLock;
 /// A name, then extras, versions, an address, a marker.
 static LINE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*($|[\[<>=!~;@(].*$)").ok());
+
+/// The address of a repository that says which package it holds, `git+https://…#egg=name`, as pip takes it.
+static EGG: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^(?:(?:-e|--editable)[\s=]\s*)?(\S+?)[#&]egg=([A-Za-z0-9][A-Za-z0-9._-]*)").ok()
+});
+
+/// The package in an address, and the address.
+fn egg(line: &str) -> Option<(String, Option<String>)> {
+    let found = EGG.as_ref()?.captures(line.trim())?;
+    let (address, name) = (found.get(1)?.as_str(), found.get(2)?.as_str());
+    Some((name.to_owned(), Some(format!("@ {address}"))))
+}
 
 /// The name in a requirement, and the rest of it.
 pub(super) fn requirement(line: &str) -> Option<(String, Option<String>)> {
@@ -23,7 +35,7 @@ pub(super) fn requirement(line: &str) -> Option<(String, Option<String>)> {
     ))
 }
 
-/// A `requirements.txt`; those whose name says so are for development.
+/// A `requirements.txt` or `requirements.in`; those whose name says so are for development.
 pub(super) fn requirements(name: &str, text: &str) -> Said {
     let is_for_work = ["dev", "test", "lint", "doc"]
         .iter()
@@ -39,7 +51,7 @@ pub(super) fn requirements(name: &str, text: &str) -> Said {
         let line = without_comment(line);
         // Hashes and other options of a line.
         let line = line.split(" --").next().unwrap_or_default();
-        if let Some((package, which)) = requirement(line) {
+        if let Some((package, which)) = requirement(line).or_else(|| egg(line)) {
             said.needs(&package, which, kind, name);
         }
     }
@@ -88,7 +100,8 @@ mod tests {
 
     #[test]
     fn options_and_comments_are_passed_over() {
-        let text = "# all\n--index-url https://u:p@x.test\nflask==3.0 \\\n  --hash=sha256:abc\nrich # pretty\n-e .\n";
+        let text = "# all\n--index-url https://u:p@x.test\nflask==3.0 \\\n  --hash=sha256:abc\nrich # pretty\n-e .\n\
+             -e git+https://x.test/a.git@v1#egg=tool&subdirectory=b\n";
         let said = requirements("requirements-dev.txt", text);
         let found: Vec<_> = said
             .dependencies
@@ -97,7 +110,11 @@ mod tests {
             .collect();
         assert_eq!(
             found,
-            [("flask", Some("==3.0"), Development), ("rich", None, Development)]
+            [
+                ("flask", Some("==3.0"), Development),
+                ("rich", None, Development),
+                ("tool", Some("@ git+https://x.test/a.git@v1"), Development),
+            ]
         );
     }
 }

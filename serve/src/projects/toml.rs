@@ -89,7 +89,7 @@ fn from_where(value: &Value) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// A `pyproject.toml`: the standard tables, and those of Poetry.
+/// A `pyproject.toml`: the standard tables, and those of Poetry, uv and PDM.
 pub(super) fn pyproject(text: &str) -> Result<Said, String> {
     let manifest = parsed(text)?;
     let poetry = manifest.pointer("/tool/poetry");
@@ -144,6 +144,12 @@ pub(super) fn pyproject(text: &str) -> Result<Said, String> {
             &format!("dependency-groups.{group}"),
         );
     }
+    let uv = manifest.pointer("/tool/uv/dev-dependencies");
+    lines(&mut said, uv, Development, "tool.uv.dev-dependencies");
+    for (group, list) in pairs(manifest.pointer("/tool/pdm/dev-dependencies")) {
+        let section = format!("tool.pdm.dev-dependencies.{group}");
+        lines(&mut said, Some(list), Development, &section);
+    }
     let tables = [
         ("/tool/poetry/dependencies", Runtime, "tool.poetry.dependencies"),
         (
@@ -159,6 +165,13 @@ pub(super) fn pyproject(text: &str) -> Result<Said, String> {
         let kind = if group == "main" { Runtime } else { Development };
         let section = format!("tool.poetry.group.{group}.dependencies");
         crates(&mut said, table.get("dependencies"), kind, &section);
+    }
+    // Poetry has the version of Python among them; it is no package.
+    said.dependencies
+        .retain(|one| one.name != "python" || one.section != "tool.poetry.dependencies");
+    if let Some(version) = manifest.pointer("/tool/poetry/dependencies/python") {
+        let own = said.entries.entry("requires-python".to_owned());
+        own.or_insert_with(|| version.clone());
     }
     Ok(said)
 }
@@ -282,11 +295,13 @@ mod tests {
         );
         let poetry = pyproject(
             "[tool.poetry]\nname = \"p\"\n[tool.poetry.dependencies]\npython = \"^3.12\"\n\
-             [tool.poetry.group.dev.dependencies]\nruff = { version = \"*\" }\n",
+             [tool.poetry.group.dev.dependencies]\nruff = { version = \"*\" }\n\
+             [tool.uv]\ndev-dependencies = [\"pytest\"]\n[tool.pdm.dev-dependencies]\ntest = [\"tox>=4\"]\n",
         )
         .unwrap();
         let expected = [
-            ("python", Some("^3.12"), Runtime, "tool.poetry.dependencies"),
+            ("pytest", None, Development, "tool.uv.dev-dependencies"),
+            ("tox", Some(">=4"), Development, "tool.pdm.dev-dependencies.test"),
             (
                 "ruff",
                 Some("*"),
@@ -298,6 +313,7 @@ mod tests {
             (poetry.name.as_deref(), needs(&poetry)),
             (Some("p"), expected.to_vec())
         );
+        assert_eq!(poetry.entries.get("requires-python"), Some(&Value::from("^3.12")));
     }
 
     #[test]
