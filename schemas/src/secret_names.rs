@@ -6,12 +6,14 @@
 /// What is named and never read nor collected, in the syntax of `.gitignore`, in any case of letters: files by their
 /// names, and last folders (with a slash) with all that is in them. Of several that match, the last one counts.
 pub const SECRET: &[&str] = &[
-    // Source, Markdown and pages are about credentials, as their names say; what is named below is a secret however it
+    // Source, notes and pages are about credentials, as their names say; what is named below is a secret however it
     // ends.
     "credentials*",
     "passwords*",
     "!*.{adoc,c,cc,cpp,cs,css,dart,ex,exs,go,h,hpp,hs,htm,html,ipynb,java,js,jsx,kt,lua,markdown,md,mdx,org}",
     "!*.{php,pl,py,r,rb,rs,rst,scala,scss,svelte,swift,tex,ts,tsx,vue,zig}",
+    // A note of that name has them.
+    "passwords*.{adoc,markdown,md,mdx,org,rst}",
     ".env*",
     "*.env",
     ".envrc",
