@@ -434,6 +434,10 @@ fn a_mail_is_data_however_it_is_read() {
         );
         let whole = reader.text("get_email", json!({ "item": item, "with_quoted": true }));
         has_all(&whole, &words, &format!("get_email {id}"));
+        let message = reader.part("get_email", &json!({ "item": item }));
+        if let Some(body) = message["body_text"].as_str().filter(|body| !body.is_empty()) {
+            unfenced(body, &id);
+        }
         let story = reader.text("get_item", json!({ "dataset": "emails", "item": item }));
         has_all(&story, &words, &format!("get_item {id}"));
         let resource = reader.resource(&format!("dkc://emails/message/{item}"));
