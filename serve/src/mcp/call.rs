@@ -339,8 +339,7 @@ fn show(
     let (text, mut value) = match &meta {
         Some(_) => {
             let fence = Fence::new()?;
-            // Each text by itself: in JSON another letter may stand before it, and hide what it begins with.
-            let text = fence.around(&defused(value.clone()).to_string());
+            let text = fence.json(&defused(value.clone()));
             (text, fenced(&fence, value))
         }
         None => (value.to_string(), value),

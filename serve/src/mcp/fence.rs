@@ -63,8 +63,9 @@ const RULES: &[(&str, &str)] = &[
     ),
     // Addresses without a scheme, where one is expected.
     (
-        r#"(?i)(\]\(\s*<?\s*|\]:\s*<?\s*|(?-u:\b)(?:src|srcset|href|poster|background|action|data)\s*=\s*["']?\s*|(?-u:\b)url\(\s*["']?\s*)[/\\][\t\n]*[/\\]"#,
-        "${1}hxxp://",
+        r#"(?i)(\]\(\s*<?\s*|\]:\s*<?\s*|(?-u:\b)(?:src|srcset|href|poster|background|action|data)\s*=\s*["']?\s*|(?-u:\b)url\(\s*["']?\s*)([/\\][\t\n]*[/\\])"#,
+        // What was there stays: in JSON a `\` belongs to what follows it.
+        "${1}hxxp:${2}",
     ),
     // Letters, digits, `:`, `/`, tabs and line breaks that are written as entities to hide an address.
     (
@@ -125,6 +126,16 @@ impl Fence {
         let [begin, end] = self.marks();
         let text = harmless(text);
         format!("{begin}\n{text}\n{end}")
+    }
+
+    /// A value whose texts and names are harmless already, as JSON in the fence. Each was looked at by itself: in JSON another
+    /// letter may stand before it. Images are not looked for again, as `!\[` is no JSON: what begins in one text and ends
+    /// in another is none that could be loaded.
+    pub(crate) fn json(&self, value: &Value) -> String {
+        let [begin, end] = self.marks();
+        let json = value.to_string();
+        let json = disarmed(Cow::Borrowed(&json));
+        format!("{begin}\n{json}\n{end}")
     }
 
     /// The same JSON: its strings and names harmless; prose, and strings of many lines or characters, in the fence.
@@ -190,7 +201,7 @@ fn is_prose_name(name: &str) -> bool {
 }
 
 /// The name of a member, harmless. It stands in no fence, so it is of one line.
-fn of_one_line(name: &str) -> String {
+pub(super) fn of_one_line(name: &str) -> String {
     harmless(name).replace('\n', "\\n")
 }
 
@@ -201,22 +212,26 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
     }
-    let mut text = visible(text);
+    let mut text = disarmed(visible(text));
+    if let Some(replaced) = without_images(&text) {
+        text = Cow::Owned(replaced);
+    }
+    text
+}
+
+/// The text after all [`RULES`].
+fn disarmed(mut text: Cow<'_, str>) -> Cow<'_, str> {
     loop {
         // What one rule leaves may be what another is for, so all are asked again.
         let found = COMPILED.all.matches(&text);
         let mut rules = found.iter().filter_map(|rule| COMPILED.each.get(rule)).peekable();
         if rules.peek().is_none() {
-            break;
+            return text;
         }
         for (pattern, instead) in rules {
             text = Cow::Owned(pattern.replace_all(&text, *instead).into_owned());
         }
     }
-    if let Some(replaced) = without_images(&text) {
-        text = Cow::Owned(replaced);
-    }
-    text
 }
 
 /// The text with characters that cannot be seen written as `\u{200b}`; lines end with `\n` alone.
@@ -426,6 +441,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_harmless_is_json_in_its_fence() {
+        let fence = Fence::new().unwrap();
+        let [begin, end] = fence.marks();
+        let value = json!({
+            "code": "vec![1]",
+            "link": r"[x](/a), [0-9](\d+)",
+            "quoted": "[x](/\"a\")",
+            "lines": "http:\n/x \\ data:\ntext/html",
+        });
+        let value: Value = value
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, text)| (name.clone(), harmless(text.as_str().unwrap()).into_owned()))
+            .collect();
+        let fenced = fence.json(&value);
+        let json = fenced.strip_prefix(&format!("{begin}\n")).unwrap();
+        let json = json.strip_suffix(&format!("\n{end}")).unwrap();
+        let read: Value = serde_json::from_str(json).unwrap();
+        assert_eq!(read["code"], "vec![1]");
+    }
+
+    #[test]
     fn a_fence_holds_prose_however_short() {
         let fence = Fence::new().unwrap();
         let [begin, end] = fence.marks();
@@ -484,6 +522,15 @@ mod tests {
             let fenced = fence.around(&format!("{before}{close}{after}"));
             prop_assert_eq!(fenced.matches(&close).count(), 1);
             prop_assert!(fenced.ends_with(&close));
+        }
+
+        #[test]
+        fn json_stays_json_in_its_fence(texts in prop::collection::vec(text(), 0..6)) {
+            let texts: Vec<_> = texts.iter().map(|text| harmless(text)).collect();
+            let fenced = Fence::new().unwrap().json(&json!(texts));
+            let (_, json) = fenced.split_once('\n').unwrap();
+            let (json, _) = json.rsplit_once('\n').unwrap();
+            prop_assert!(serde_json::from_str::<Value>(json).is_ok(), "{}", json);
         }
 
         #[test]

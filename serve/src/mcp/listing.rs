@@ -182,7 +182,7 @@ pub(super) async fn read(
                 provenance(gateway, operation, &value, &input),
             );
             meta = Some(MetaObject(members));
-            text = Fence::new()?.around(&defused(value).to_string());
+            text = Fence::new()?.json(&defused(value));
             // In its fence it is no JSON any more.
             media_type = "text/plain";
         }

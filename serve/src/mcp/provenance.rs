@@ -2,7 +2,7 @@
 //!
 //! - In: an answer, and what it answers. Out: `_meta`, and the answer in its fence. Not here: the fence itself.
 
-use super::fence::{Fence, harmless};
+use super::fence::{Fence, harmless, of_one_line};
 use crate::dispatcher::Gateway;
 use crate::operation::Operation;
 use serde_json::{Map, Value, json};
@@ -72,14 +72,14 @@ pub(super) fn fenced(fence: &Fence, value: Value) -> Value {
     value
 }
 
-/// A value in which every text is harmless; nothing is fenced.
+/// A value in which every text and name is harmless; nothing is fenced.
 pub(super) fn defused(value: Value) -> Value {
     match value {
         Value::String(text) => harmless(&text).into_owned().into(),
         Value::Array(items) => items.into_iter().map(defused).collect(),
         Value::Object(members) => members
             .into_iter()
-            .map(|(name, value)| (name, defused(value)))
+            .map(|(name, value)| (of_one_line(&name), defused(value)))
             .collect::<Map<_, _>>()
             .into(),
         other => other,
