@@ -312,6 +312,16 @@ fn what_is_wrong_is_said_and_ends_nothing() {
     );
     assert!(near.to_string().contains("emails"), "{near}");
     assert_eq!(agent.ask("no/such/method", &json!({}))["error"]["code"], -32601);
+    for (method, params) in [
+        ("tools/call", json!({ "name": 5 })),
+        ("tools/call", json!({})),
+        ("tools/call", json!({ "name": "search", "arguments": [] })),
+        ("resources/read", json!({})),
+        ("prompts/get", json!({})),
+    ] {
+        let answer = agent.ask(method, &params);
+        assert_eq!(answer["error"]["code"], -32602, "{method} {params}: {answer}");
+    }
     // A line that is no JSON, or no request, is told so, and is no reason to leave.
     for (line, code) in NO_MESSAGES {
         agent.say(line);
