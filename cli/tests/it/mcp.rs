@@ -318,6 +318,9 @@ fn what_is_wrong_is_said_and_ends_nothing() {
         ("tools/call", json!({ "name": "search", "arguments": [] })),
         ("resources/read", json!({})),
         ("prompts/get", json!({})),
+        ("tools/list", json!({ "cursor": "bogus" })),
+        ("prompts/list", json!({ "cursor": "bogus" })),
+        ("resources/list", json!({ "cursor": "bogus" })),
     ] {
         let answer = agent.ask(method, &params);
         assert_eq!(answer["error"]["code"], -32602, "{method} {params}: {answer}");

@@ -18,7 +18,9 @@ use crate::resources::{self, Entry};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::ErrorData;
-use rmcp::model::{MetaObject, ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
+use rmcp::model::{
+    MetaObject, PaginatedRequestParams, ReadResourceResult, Resource, ResourceContents, ResourceTemplate,
+};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -63,13 +65,23 @@ fn page<T>(all: Vec<T>, cursor: Option<&str>) -> Result<(Vec<T>, Option<String>)
             .parse::<usize>()
             .ok()
             .filter(|from| *from < all.len())
-            .ok_or_else(|| {
-                ErrorData::invalid_params("the cursor is of no list here; begin without one", None)
-            })?,
+            .ok_or_else(no_such_page)?,
     };
     let end = from + PAGE;
     let next = (end < all.len()).then(|| end.to_string());
     Ok((all.into_iter().skip(from).take(PAGE).collect(), next))
+}
+
+fn no_such_page() -> ErrorData {
+    ErrorData::invalid_params("the cursor is of no list here; begin without one", None)
+}
+
+/// Refuses any cursor: what is asked for is a list of one page.
+pub(super) fn whole(request: Option<&PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match request.and_then(|request| request.cursor.as_ref()) {
+        None => Ok(()),
+        Some(_) => Err(no_such_page()),
+    }
 }
 
 /// A page of the resources that have an address of their own.

@@ -142,9 +142,10 @@ impl ServerHandler for Server {
 
     async fn list_tools(
         &self,
-        _: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        listing::whole(request.as_ref())?;
         let (caller, options) = self.caller(&context).await?;
         let tools = catalogue::tools(&self.gateway, &caller, &options);
         let mut result = ListToolsResult::with_all_items(tools);
@@ -211,9 +212,10 @@ impl ServerHandler for Server {
 
     async fn list_prompts(
         &self,
-        _: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
+        listing::whole(request.as_ref())?;
         let mut result = ListPromptsResult::with_all_items(prompts::list());
         result.ttl_ms = Some(LIST_AGE);
         result.cache_scope = Some(CacheScope::Private);
