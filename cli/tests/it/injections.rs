@@ -183,6 +183,8 @@ fn is_safe(answer: &Value, whose: &str) {
             "file://",
             "javascript:",
             "vbscript:",
+            "vscode://",
+            "](mailto:",
             "data:text/html",
             "<img ",
             "<iframe ",

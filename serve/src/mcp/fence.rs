@@ -61,9 +61,18 @@ const RULES: &[(&str, &str)] = &[
         r"(?i)((?-u:\b)|\\[nrt])(d[\t\n]*a[\t\n]*t[\t\n]*a)[\t\n]*:(\s*(?:application|audio|font|image|message|model|multipart|text|video)/|;\s*base64)",
         "${1}${2}[:]${3}",
     ),
+    // Addresses that another program opens.
+    (
+        r"(?i)((?-u:\b)|\\[nrt])(cursor|dict|gopher|imaps?|ldaps?|ms-[a-z-]+|nfs|obsidian|rdp|rtsp|sftp|slack|smb|ssh|steam|telnet|tftp|vnc|vscode(?:-insiders)?|zoommtg):(//)",
+        "${1}${2}[:]${3}",
+    ),
+    (
+        r#"(?i)(\]\(\s*<?\s*|\]:\s*<?\s*|(?-u:\b)href\s*=\s*["']?\s*)(mailto|sms|tel):"#,
+        "${1}${2}[:]",
+    ),
     // Addresses without a scheme, where one is expected.
     (
-        r#"(?i)(\]\(\s*<?\s*|\]:\s*<?\s*|(?-u:\b)(?:src|srcset|href|poster|background|action|data)\s*=\s*["']?\s*|(?-u:\b)url\(\s*["']?\s*)([/\\][\t\n]*[/\\])"#,
+        r#"(?i)(\]\(\s*<?\s*|\]:\s*<?\s*|(?-u:\b)(?:src|srcset|href|poster|background|action|data|url)\s*=\s*["']?\s*|(?-u:\b)url\(\s*["']?\s*)([/\\][\t\n]*[/\\])"#,
         // What was there stays: in JSON a `\` belongs to what follows it.
         "${1}hxxp:${2}",
     ),
@@ -73,7 +82,7 @@ const RULES: &[(&str, &str)] = &[
         "&amp;${1}",
     ),
     (
-        r"(?i)<(/?(?:img|image|iframe|embed|object|video|audio|source|script|link|base|input)[\s/])",
+        r"(?i)<(/?(?:img|image|iframe|embed|object|video|audio|source|script|link|base|meta|input)[\s/])",
         "&lt;${1}",
     ),
     // Our own marks.
@@ -312,7 +321,7 @@ mod tests {
                 "http", "HTTPS", "h\ntt\tp", "ftp", "file", "data", "javascript", "java\nscript", "ws", "wss",
                 ":", "://", "//", "/", "\\", "s", "![", "!", "[", "](", "][", "]:", "]", "(", "<", "</",
                 "<img ", "src=\"", "untrusted", "<untrusted", "</untrusted ", "&", "&#104;", "#x68;", "&colon;",
-                "text/html", ";base64", "\r\n", "\n", "\t", "\u{200b}", "url(", "p", "h", "t",
+                "text/html", ";base64", "ssh", "mailto", "url=", "meta ", "\r\n", "\n", "\t", "\u{200b}", "url(", "p", "h", "t",
             ])
             .prop_map(str::to_owned),
         ]
@@ -376,6 +385,7 @@ mod tests {
             "the data: see below; file: a.txt; it is 10:30; a/b; https is safe; use http",
             "AT&amp;T &#39;quoted&#39;",
             "https[:]//example.org is already broken",
+            "mailto:a@b.example, ssh: refused, dkc://emails",
         ] {
             assert!(
                 matches!(harmless(text), Cow::Borrowed(same) if same == text),
@@ -414,6 +424,17 @@ mod tests {
             ("file:///etc/passwd", "file[:]///etc/passwd"),
             ("JavaScript:alert(1)", "JavaScript[:]alert(1)"),
             ("data:image/png;base64,AA", "data[:]image/png;base64,AA"),
+            ("[x](vscode://a.b/c)", "[x](vscode[:]//a.b/c)"),
+            ("git+ssh://a.example", "git+ssh[:]//a.example"),
+            (r"SMB://a.example\x", r"SMB[:]//a.example\x"),
+            (
+                "[x](mailto:a@b.example?body=y)",
+                "[x](mailto[:]a@b.example?body=y)",
+            ),
+            (
+                "<meta http-equiv=refresh content='0;url=//a.example'>",
+                "&lt;meta http-equiv=refresh content='0;url=hxxp://a.example'>",
+            ),
             ("![x](http://a.example)", r"!\[x](hxxp://a.example)"),
             ("![x](&#104;ttp://a.example)", r"!\[x](&amp;#104;ttp://a.example)"),
             ("![x][y]\n[y]: //a.example", "!\\[x][y]\n[y]: hxxp://a.example"),
@@ -504,7 +525,7 @@ mod tests {
                 ));
             }
             let lower = safe.to_lowercase();
-            for live in ["http://", "https://", "ftp://", "javascript:", "<img ", "<untrusted", "</untrusted"] {
+            for live in ["http://", "https://", "ftp://", "javascript:", "](mailto:", "<img ", "<untrusted", "</untrusted"] {
                 prop_assert!(!lower.contains(live), "{} in {:?}", live, safe);
             }
         }

@@ -95,6 +95,8 @@ pub fn texts() -> Vec<String> {
         format!("{} {order}", "padding ".repeat(4_000)),
         format!("{order} ").repeat(40),
         format!("first\n{}{order}", "\n".repeat(300)),
+        // What other programs open.
+        "See [the plan](vscode://a.example/b?c) or [write](mailto:a@evil.example?body=approve).".to_owned(),
     ]);
     texts
 }
