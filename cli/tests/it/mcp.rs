@@ -306,6 +306,15 @@ fn what_is_wrong_is_said_and_ends_nothing() {
         let home = lab.path("").display().to_string();
         assert!(!answer.to_string().contains(&home), "{answer}");
     }
+    // A wrong limit or continuation is a mistake of input, which an agent can correct (MCP 2025-11-25, Tools, §Error Handling).
+    for wrong in [
+        json!({ "max_tokens": 100 }),
+        json!({ "max_tokens": "many" }),
+        json!({ "continue": 7 }),
+    ] {
+        let refused = agent.call("list_datasets", &wrong);
+        assert_eq!(refused["isError"], true, "{wrong}: {refused}");
+    }
     let near = agent.ask(
         "tools/call",
         &json!({ "name": "describe_dataset", "arguments": { "dataset": "emials" } }),

@@ -36,8 +36,8 @@ use uuid::Uuid;
 /// Tokens of an answer, when the agent does not say.
 const USUAL: usize = 8_000;
 /// The fewest and the most that it may say.
-const LEAST: usize = 200;
-const MOST: usize = 100_000;
+pub(super) const LEAST: usize = 200;
+pub(super) const MOST: usize = 100_000;
 
 /// Lines of progress that may wait to be sent.
 const LINES: usize = 256;
@@ -46,8 +46,8 @@ const LINES: usize = 256;
 struct Asked {
     operation: &'static Operation,
     given: Map<String, Value>,
-    most: usize,
-    after: Option<String>,
+    most: Option<Value>,
+    after: Option<Value>,
 }
 
 /// Calls a tool.
@@ -114,23 +114,6 @@ fn asked(
         value
     };
     let (most, after) = (take(MAX_TOKENS), take(CONTINUE));
-    let most = match most {
-        None => USUAL,
-        Some(most) => {
-            let most = most.as_u64().and_then(|most| usize::try_from(most).ok());
-            most.filter(|most| (LEAST..=MOST).contains(most))
-                .ok_or_else(|| wrong(format!("`{MAX_TOKENS}` must be a number from {LEAST} to {MOST}")))?
-        }
-    };
-    let after = match after {
-        None => None,
-        Some(Value::String(after)) => Some(after),
-        Some(_) => {
-            return Err(wrong(format!(
-                "`{CONTINUE}` must be the text that an answer gave"
-            )));
-        }
-    };
     if let Some(group) = catalogue::group(options, &params.name) {
         let (method, inner) = (take(METHOD), take(PARAMS));
         let method = method.as_ref().and_then(Value::as_str).unwrap_or_default();
@@ -189,7 +172,8 @@ async fn run(
     ticket: &mut Ticket,
 ) -> Result<CallToolResponse, Problem> {
     let operation = asked.operation;
-    let checked = checked(operation, asked.given, asked.after.as_deref());
+    let most = limit(asked.most.as_ref()).inspect_err(|problem| ticket.fail(problem.kind.name()))?;
+    let checked = checked(operation, asked.given, asked.after.as_ref());
     let (input, from) = checked.inspect_err(|problem| ticket.fail(problem.kind.name()))?;
     let digest = continuation::digest(&Value::Object(input.clone()));
     let mut pinned = input;
@@ -275,19 +259,39 @@ async fn run(
         };
         rest.encode()
     };
-    let shown = show(answer, asked.most, &params.name, meta, going_on);
+    let shown = show(answer, most, &params.name, meta, going_on);
     Ok(shown.map_err(|problem| failed(ticket, problem))?.into())
+}
+
+/// How many tokens an answer may take.
+fn limit(most: Option<&Value>) -> Result<usize, Problem> {
+    let Some(most) = most else {
+        return Ok(USUAL);
+    };
+    let most = most.as_u64().and_then(|most| usize::try_from(most).ok());
+    most.filter(|most| (LEAST..=MOST).contains(most)).ok_or_else(|| {
+        Problem::new(
+            Kind::BadRequest,
+            format!("`{MAX_TOKENS}` must be a number from {LEAST} to {MOST}"),
+        )
+    })
 }
 
 /// The input of an operation, and where its answer goes on.
 fn checked(
     operation: &'static Operation,
     given: Map<String, Value>,
-    after: Option<&str>,
+    after: Option<&Value>,
 ) -> Result<(Map<String, Value>, Option<Continuation>), Problem> {
     let given = given.into_iter().filter(|(_, value)| !value.is_null()).collect();
     let input = input::checked(operation, given)?;
-    let after = after.map(|text| {
+    let after = after.map(|after| {
+        let text = after.as_str().ok_or_else(|| {
+            Problem::new(
+                Kind::BadRequest,
+                format!("`{CONTINUE}` must be the text that an answer gave"),
+            )
+        })?;
         let digest = continuation::digest(&Value::Object(input.clone()));
         Continuation::decode(text, operation.name, &digest)
     });

@@ -5,6 +5,7 @@
 //! - Not here: what a tool does.
 
 use super::budget;
+use super::call::{LEAST, MOST};
 use super::options::Options;
 use crate::caller::Caller;
 use crate::config::Config;
@@ -119,12 +120,12 @@ fn tool(operation: &'static Operation) -> Tool {
     let properties = schema.entry("properties").or_insert_with(|| json!({}));
     if let Some(properties) = properties.as_object_mut() {
         properties.values_mut().for_each(thin);
-        let most = "Most tokens of the answer, 200 to 100000; 8000 if absent.";
+        let most = "Tokens of the answer; 8000 if absent.";
         properties.insert(
             MAX_TOKENS.to_owned(),
-            json!({ "type": "integer", "description": most }),
+            json!({ "type": "integer", "minimum": LEAST, "maximum": MOST, "description": most }),
         );
-        let rest = "The `continue` of an answer that was cut.";
+        let rest = "`continue` of a cut answer.";
         properties.insert(
             CONTINUE.to_owned(),
             json!({ "type": "string", "description": rest }),
@@ -239,7 +240,7 @@ fn grouped(toolset: &Toolset, operations: &[&'static Operation]) -> Tool {
         "properties": {
             METHOD: { "type": "string", "enum": methods },
             PARAMS: { "type": "object" },
-            MAX_TOKENS: { "type": "integer" },
+            MAX_TOKENS: { "type": "integer", "minimum": LEAST, "maximum": MOST },
             CONTINUE: { "type": "string" },
         },
     });
