@@ -264,7 +264,7 @@ fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether a character shows nothing of itself, or nothing that everybody sees alike.
-fn is_hidden(character: char) -> bool {
+pub(super) fn is_hidden(character: char) -> bool {
     match character {
         '\n' | '\t' | ' '..='~' => false,
         // Marks and letters that show nothing: joiners, fillers, vowels that are not pronounced, variation selectors.

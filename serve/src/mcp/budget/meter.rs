@@ -4,6 +4,7 @@
 //! - Not here: what is done about too many (`budget`).
 
 use super::shorten::{self, Form, TOO_DEEP};
+use crate::mcp::fence::is_hidden;
 use serde_json::Value;
 
 /// Adds up what characters take as tokens of `o200k_base`.
@@ -102,7 +103,7 @@ impl Meter {
         self.kind = kind;
     }
 
-    /// Another character of a string in JSON, as it is written there.
+    /// Another character of a string in JSON, as it is written there for an agent.
     pub(super) fn push_in_json(&mut self, character: char) {
         let escaped = match character {
             '"' | '\\' => character,
@@ -115,6 +116,12 @@ impl Meter {
                 for written in format!("\\u{:04x}", u32::from(character)).chars() {
                     self.push(written);
                 }
+                return;
+            }
+            // Agents get it written out; in JSON its `\` is two.
+            character if is_hidden(character) => {
+                self.push('\\');
+                character.escape_unicode().for_each(|written| self.push(written));
                 return;
             }
             character => {
@@ -388,6 +395,13 @@ mod tests {
         assert_eq!(measure(&value, usize::MAX), Some(meter.total()));
         assert_eq!(measure(&value, meter.total()), Some(meter.total()));
         assert_eq!(measure(&value, meter.total() - 1), None);
+    }
+
+    #[test]
+    fn what_is_hidden_takes_what_it_is_written_as() {
+        let hidden = "\u{e0041}\u{200b}".repeat(20);
+        let written = json!(crate::mcp::fence::harmless(&hidden));
+        assert_eq!(measure(&json!(hidden), usize::MAX), measure(&written, usize::MAX));
     }
 
     #[test]
