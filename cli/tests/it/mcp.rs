@@ -560,6 +560,8 @@ async fn without_a_token_an_agent_learns_only_where_to_get_one() {
         assert_eq!(about.status().as_u16(), 200);
         let about: Value = about.json().await.unwrap();
         assert_eq!(about["resource"], format!("{}/mcp", served.url), "{about}");
+        // What has no values is left out (RFC 9728 §3.2).
+        assert_eq!(about.get("authorization_servers"), None, "{about}");
     }
     let tools = result(&served, &token, "tools/list", json!({})).await;
     assert!(names(&tools["tools"], "name").contains("search"));

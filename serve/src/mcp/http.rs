@@ -118,7 +118,6 @@ async fn metadata(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Re
         "resource": format!("{base}{PATH}"),
         "resource_name": "Data Knowledge Center",
         "bearer_methods_supported": ["header"],
-        "authorization_servers": [],
         "resource_documentation": format!("{base}/docs"),
     }))
     .into_response()
