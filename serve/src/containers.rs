@@ -63,7 +63,7 @@ pub(crate) struct ContainerDetail {
     pub(crate) container: String,
     /// Its id; another after it was made anew.
     pub(crate) id: String,
-    /// running, exited, paused, restarting, created, dead.
+    /// running, exited, paused, restarting, created, dead; unknown, where it was restarted and its daemon does not tell.
     pub(crate) state: String,
     /// Its image.
     pub(crate) image: Option<String>,
@@ -316,7 +316,7 @@ pub(crate) async fn plan_restart(config: &Config, name: &str) -> Result<Plan, Pr
     })
 }
 
-/// Restarts a container, and tells how it is then. Once begun it goes on, whoever wants it or not.
+/// Restarts a container, and tells how it is then, if its daemon tells: it is restarted. Once begun it goes on, whoever wants it or not.
 ///
 /// # Errors
 /// As [`look`].
@@ -325,7 +325,15 @@ pub(crate) async fn restart(config: &Config, name: &str) -> Result<ContainerDeta
     let found = look(config, name).await?;
     let options = RestartContainerOptionsBuilder::new().t(STOP).build();
     within(connect(docker)?.restart_container(&found.id, Some(options))).await?;
-    look(config, name).await
+    let seen = look(config, name).await;
+    Ok(seen.unwrap_or_else(|_| ContainerDetail {
+        state: "unknown".to_owned(),
+        started_at: None,
+        finished_at: None,
+        exit_code: None,
+        health: None,
+        ..found
+    }))
 }
 
 /// What the daemon answers, if it does in time.

@@ -39,7 +39,7 @@ pub(crate) struct MachineState {
     pub(crate) cloud: Cloud,
     /// Its zone or region, if the configuration has it.
     pub(crate) location: Option<String>,
-    /// running, stopped, starting, stopping, or the cloud's own word.
+    /// running, stopped, starting, stopping, or the cloud's own word; unknown, where it was changed and its cloud does not tell.
     pub(crate) state: String,
     /// Its size, in the cloud's words.
     pub(crate) shape: Option<String>,
@@ -154,7 +154,8 @@ fn target(machine: &Machine) -> String {
     blake3::hash(parts.to_string().as_bytes()).to_hex().to_string()
 }
 
-/// Asks the cloud for a change, and tells how the machine is then. The cloud goes on with it by itself.
+/// Asks the cloud for a change, and tells how the machine is then, if its cloud tells: the change is done. The cloud goes on
+/// with it by itself.
 ///
 /// # Errors
 /// [`Problem`] when there is none of that name, or the cloud refuses.
@@ -166,7 +167,16 @@ pub(crate) async fn change(
 ) -> Result<MachineState, Problem> {
     let machine = named(config, name)?;
     ask(machine, Some(change), cancel).await?;
-    look(config, name, cancel).await
+    let seen = look(config, name, cancel).await;
+    Ok(seen.unwrap_or_else(|_| MachineState {
+        machine: machine.name.clone(),
+        cloud: machine.cloud,
+        location: machine.location.clone(),
+        state: "unknown".to_owned(),
+        shape: None,
+        created_at: None,
+        started_at: None,
+    }))
 }
 
 fn program(machine: &Machine) -> &OsStr {

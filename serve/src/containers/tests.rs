@@ -44,6 +44,12 @@ fn frame(stream: u8, text: &str) -> Vec<u8> {
     [&[stream, 0, 0, 0], length.as_slice(), text.as_bytes()].concat()
 }
 
+fn restarts(asked: &Asked) -> usize {
+    let asked = asked.lock().unwrap();
+    asked.iter().filter(|line| line.starts_with("POST")).count()
+}
+
+/// It tells nothing any more after the second restart.
 async fn daemon(State(asked): State<Asked>, method: Method, uri: Uri) -> Response {
     asked.lock().unwrap().push(format!("{method} {uri}"));
     let json = |value: Value| ([("content-type", "application/json")], value.to_string()).into_response();
@@ -56,6 +62,7 @@ async fn daemon(State(asked): State<Asked>, method: Method, uri: Uri) -> Respons
              "Command": "nginx SECRET", "Labels": {"a": "SECRET"}},
             {"Id": OTHER, "Names": ["/hidden"], "Image": "postgres", "State": "running", "Status": "Up 2 hours"},
         ])),
+        ["web" | ID, "json"] if restarts(&asked) > 1 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         ["web" | ID, "json"] => json(inspected("web", ID)),
         // The beginning of another's id.
         ["bdf", "json"] => json(inspected("hidden", OTHER)),
@@ -188,7 +195,7 @@ async fn a_restart_is_planned_on_the_state_and_done_to_the_id() {
     );
     assert!(plan.is_destructive);
     assert!(!asked.lock().unwrap().iter().any(|line| line.starts_with("POST")));
-    restart(&config, "web").await.unwrap();
+    assert_eq!(restart(&config, "web").await.unwrap().state, "running");
     let posted: Vec<String> = asked
         .lock()
         .unwrap()
@@ -197,6 +204,8 @@ async fn a_restart_is_planned_on_the_state_and_done_to_the_id() {
         .cloned()
         .collect();
     assert_eq!(posted, [format!("POST /containers/{ID}/restart?t=10")]);
+    // It is restarted, whether or not the daemon tells how it is.
+    assert_eq!(restart(&config, "web").await.unwrap().state, "unknown");
 }
 
 #[tokio::test]

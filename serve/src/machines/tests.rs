@@ -94,6 +94,15 @@ async fn gcloud_is_asked_with_the_words_of_the_configuration() {
 }
 
 #[tokio::test]
+async fn what_was_done_is_told_though_its_cloud_does_not_tell_how_it_is() {
+    let (folder, mut config) = faked(Cloud::Gcloud, "TERMINATED");
+    let program = fake::program(folder.path(), "mute", "case \"$*\" in *describe*) exit 1;; esac");
+    config.machines[0].program = Some(program);
+    let done = change(&config, "web", Change::Start, &never()).await.unwrap();
+    assert_eq!(done.state, "unknown");
+}
+
+#[tokio::test]
 async fn oci_is_asked_with_the_words_of_the_configuration() {
     let (folder, config) = faked(Cloud::Oci, "RUNNING");
     let seen = change(&config, "web", Change::Stop, &never()).await.unwrap();
