@@ -10,6 +10,7 @@ use crate::config::{Build, Config};
 use crate::exec::{self, Command, Environment, ExecError, Output};
 use crate::operation::Plan;
 use crate::problem::{Kind, Problem};
+use crate::projects::mask::hidden;
 use crate::roots::modified_at;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -267,7 +268,7 @@ pub(crate) async fn run(
 /// The last lines, and how many there were before.
 fn last_lines(output: &Output) -> (Vec<String>, u64) {
     let text = &output.output;
-    let mut lines: Vec<String> = text.text.lines().rev().take(LINES).map(str::to_owned).collect();
+    let mut lines: Vec<String> = text.text.lines().rev().take(LINES).map(hidden).collect();
     lines.reverse();
     let left_out = text.lines.saturating_sub(lines.len() as u64);
     (lines, left_out)

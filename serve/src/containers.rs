@@ -9,6 +9,7 @@ use crate::config::{Config, Docker};
 use crate::exec::Kept;
 use crate::operation::Plan;
 use crate::problem::{Kind, Problem};
+use crate::projects::mask::hidden;
 use bollard::ClientVersion;
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, HealthcheckResult};
@@ -240,7 +241,7 @@ fn check(check: &HealthcheckResult) -> HealthCheck {
     HealthCheck {
         at: moment(check.start.as_deref()),
         exit_code: check.exit_code,
-        output: output.chars().take(MOST_CHECK).collect(),
+        output: hidden(output).chars().take(MOST_CHECK).collect(),
     }
 }
 
@@ -293,7 +294,7 @@ pub(crate) async fn logs(
     let log = kept.text();
     Ok(ContainerLog {
         container: name.to_owned(),
-        text: log.text,
+        text: hidden(&log.text),
         lines: log.lines,
         left_out_bytes: log.dropped_bytes,
     })

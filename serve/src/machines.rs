@@ -8,6 +8,7 @@ use crate::config::{Cloud, Config, Machine};
 use crate::exec::{self, Command, Environment};
 use crate::operation::Plan;
 use crate::problem::{Kind, Problem};
+use crate::projects::mask::hidden;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -258,7 +259,7 @@ async fn ask(
     };
     let output = exec::run(command, cancel, None).await?;
     if output.code != Some(0) {
-        let (code, said) = (output.code, &output.errors.text);
+        let (code, said) = (output.code, last_words(&output.errors.text));
         tracing::warn!(machine = name, code, said, "a cloud's program failed");
         let login = match machine.cloud {
             Cloud::Gcloud => "`gcloud auth list` shows whether it is still logged in",
@@ -273,6 +274,12 @@ async fn ask(
         ));
     }
     Ok(output.output.text)
+}
+
+/// The last line that a program wrote, without what looks like a credential: the log is kept.
+fn last_words(said: &str) -> String {
+    let mut lines = said.lines().map(str::trim);
+    hidden(lines.rfind(|line| !line.is_empty()).unwrap_or_default())
 }
 
 /// What is read of a cloud's answer.

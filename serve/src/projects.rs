@@ -6,7 +6,7 @@
 //! - Not here: lock files, `go.mod` (no library for it is in the workspace), what is published anywhere.
 
 mod json;
-mod mask;
+pub(crate) mod mask;
 mod python;
 mod toml;
 

@@ -70,7 +70,7 @@ async fn daemon(State(asked): State<Asked>, method: Method, uri: Uri) -> Respons
             let parts = [
                 frame(1, "one\n"),
                 frame(2, "\u{1b}[31mtwo\u{1b}[0m\n"),
-                frame(1, "three"),
+                frame(1, "three API_TOKEN=abc"),
             ];
             parts.concat().into_response()
         }
@@ -171,7 +171,7 @@ async fn a_log_keeps_its_escapes_and_its_order() {
     let log = logs(&config, "web", 50, Some("2026-10-02T08:00:00Z"), &never())
         .await
         .unwrap();
-    assert_eq!(log.text, "one\n\u{1b}[31mtwo\u{1b}[0m\nthree");
+    assert_eq!(log.text, "one\n\u{1b}[31mtwo\u{1b}[0m\nthree API_TOKEN=***");
     assert_eq!((log.lines, log.left_out_bytes), (3, 0));
     let last = asked.lock().unwrap().last().unwrap().clone();
     assert!(last.contains(&format!("/containers/{ID}/logs?")), "{last}");

@@ -185,6 +185,14 @@ async fn what_fails_is_told_with_a_next_step_and_without_the_programs_words() {
 }
 
 #[test]
+fn of_what_a_program_says_the_last_line_is_logged_without_its_credentials() {
+    let said = "DEBUG: a long story\nERROR: https://me:hunter2@a.example?access_token=abc refused\n\n";
+    let logged = "ERROR: https://***@a.example?access_token=*** refused";
+    assert_eq!(last_words(said), logged);
+    assert_eq!(last_words(""), "");
+}
+
+#[test]
 fn states_have_the_same_words_for_all_clouds() {
     let told = [
         (Cloud::Gcloud, "TERMINATED", "stopped"),

@@ -1,4 +1,4 @@
-//! What looks like a credential in a line of a manifest, hidden.
+//! What looks like a credential in a line of a manifest or of a log, hidden.
 //!
 //! - In: a text. Out: the text with `***` for the user's part of addresses, for values of names such as `NPM_TOKEN`, for
 //!   the password in `-u user:password` and for what begins as tokens of known services do.
@@ -44,7 +44,7 @@ static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// A text without what looks like a credential.
-pub(super) fn hidden(text: &str) -> String {
+pub(crate) fn hidden(text: &str) -> String {
     let (Some(address), Some(value), Some(login), Some(token)) = (&*ADDRESS, &*VALUE, &*LOGIN, &*TOKEN)
     else {
         return HIDDEN.to_owned();
