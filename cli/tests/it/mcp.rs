@@ -424,6 +424,24 @@ fn the_catalogue_is_the_same_in_each_process_and_small() {
 }
 
 #[test]
+fn what_is_read_is_of_the_kind_that_was_listed() {
+    let lab = gateway::lab();
+    let mut agent = Agent::start(&lab, &[]);
+    agent.initialize("2025-11-25");
+    let listed = agent.ask("resources/list", &json!({}))["result"]["resources"].clone();
+    let mut kinds = BTreeSet::new();
+    for resource in listed.as_array().unwrap() {
+        let read = agent.ask("resources/read", &json!({ "uri": resource["uri"] }));
+        // What nobody configured cannot be read.
+        if let Some(content) = read["result"]["contents"].get(0) {
+            assert_eq!(content["mimeType"], resource["mimeType"], "{resource}: {read}");
+            kinds.insert(content["mimeType"].as_str().unwrap().to_owned());
+        }
+    }
+    assert!(kinds.contains("text/plain"), "{kinds:?}");
+}
+
+#[test]
 fn an_end_before_the_first_word_is_an_end_like_any_other() {
     let lab = gateway::lab();
     assert_eq!(Agent::start(&lab, &[]).end(), (Some(0), String::new()));

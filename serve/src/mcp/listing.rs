@@ -11,7 +11,7 @@ use super::provenance::{PROVENANCE, defused, provenance};
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use crate::input;
-use crate::operation::{Call, Effect, Face, Operation};
+use crate::operation::{Call, Effect, Face, Operation, Output};
 use crate::problem::{Kind, Problem};
 use crate::registry;
 use crate::resources::{self, Entry};
@@ -34,6 +34,9 @@ const MOST: usize = 25_000;
 /// What an answer is written in.
 const JSON: &str = "application/json";
 
+/// What an answer in a fence is written in.
+const FENCED: &str = "text/plain";
+
 /// The entries of a caller, of one kind.
 fn entries(gateway: &Gateway, caller: &Caller, options: &Options, templates: bool) -> Vec<&'static Entry> {
     let all = resources::ALL.iter().flat_map(|resource| resource.entries);
@@ -55,6 +58,16 @@ pub(super) fn operation(
             && options.reads(operation.toolset)
             && gateway.offers(operation, caller)
     })
+}
+
+/// What is read of an entry: what others wrote stands in a fence, and so is no JSON. A picture or attachment is of its own kind.
+fn media_type(entry: &Entry) -> Option<&'static str> {
+    let operation = registry::by_name(entry.operation)?;
+    match operation.output {
+        Output::Bytes => None,
+        _ if operation.holds_collected => Some(FENCED),
+        _ => Some(JSON),
+    }
 }
 
 /// A page of a list, and where the next one begins.
@@ -93,10 +106,13 @@ pub(super) fn resources(
 ) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
     let all = entries(gateway, caller, options, false);
     let all = all.into_iter().map(|entry| {
-        Resource::new(entry.uri, entry.name)
+        let resource = Resource::new(entry.uri, entry.name)
             .with_title(entry.title)
-            .with_description(entry.about)
-            .with_mime_type(JSON)
+            .with_description(entry.about);
+        match media_type(entry) {
+            Some(media_type) => resource.with_mime_type(media_type),
+            None => resource,
+        }
     });
     page(all.collect(), cursor)
 }
@@ -110,10 +126,13 @@ pub(super) fn templates(
 ) -> Result<(Vec<ResourceTemplate>, Option<String>), ErrorData> {
     let all = entries(gateway, caller, options, true);
     let all = all.into_iter().map(|entry| {
-        ResourceTemplate::new(entry.uri, entry.name)
+        let template = ResourceTemplate::new(entry.uri, entry.name)
             .with_title(entry.title)
-            .with_description(entry.about)
-            .with_mime_type(JSON)
+            .with_description(entry.about);
+        match media_type(entry) {
+            Some(media_type) => template.with_mime_type(media_type),
+            None => template,
+        }
     });
     page(all.collect(), cursor)
 }
@@ -195,8 +214,7 @@ pub(super) async fn read(
             );
             meta = Some(MetaObject(members));
             text = Fence::new()?.json(&defused(value));
-            // In its fence it is no JSON any more.
-            media_type = "text/plain";
+            media_type = FENCED;
         }
         let mut contents = vec![ResourceContents::text(text, uri).with_mime_type(media_type)];
         if let Some((media_type, bytes)) = answer.picture {
