@@ -424,6 +424,27 @@ fn the_catalogue_is_the_same_in_each_process_and_small() {
 }
 
 #[test]
+fn sections_are_completed_of_the_document_that_is_given() {
+    let lab = gateway::lab();
+    lab.write("notes/ice.md", "# Ice\n\n## A1) Thin\n\nText.\n");
+    lab.write("notes/snow.md", "# Snow\n\n## A2) Deep\n\nText.\n");
+    lab.runs();
+    let mut agent = Agent::start(&lab, &[]);
+    agent.initialize("2025-11-25");
+    let mut completed = |context: Value| {
+        let asked = json!({
+            "ref": { "type": "ref/resource", "uri": "dkc://masterplan-rag/section{?path,section}" },
+            "argument": { "name": "section", "value": "a" },
+            "context": context,
+        });
+        agent.ask("completion/complete", &asked)["result"]["completion"]["values"].clone()
+    };
+    assert_eq!(completed(json!({})), json!(["A1", "A2"]));
+    let path = lab.value("SELECT path FROM documents WHERE path LIKE '%ice.md'");
+    assert_eq!(completed(json!({ "arguments": { "path": path } })), json!(["A1"]));
+}
+
+#[test]
 fn what_is_read_is_of_the_kind_that_was_listed() {
     let lab = gateway::lab();
     let mut agent = Agent::start(&lab, &[]);

@@ -14,14 +14,15 @@ use crate::lake::visible;
 use crate::operation::{Face, Operation};
 use crate::problem::Problem;
 use crate::registry;
-use crate::resources::{self, Values};
+use crate::resources::{self, Entry, Values, Variable};
 use rmcp::ErrorData;
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, Reference};
 use schemas::{Column, Dataset, Kind, View};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::HashMap;
 use store::export::{Format, encode};
-use store::query::Query;
+use store::query::{Parameters, Query};
 use uuid::Uuid;
 
 /// Characters that may be typed: no value that is completed is longer.
@@ -47,9 +48,19 @@ pub(super) async fn complete(
         ErrorData::invalid_request(problem.detail, None)
     })?;
     let argument = &request.argument;
+    let mut beside = Vec::new();
     let (values, operation) = match &request.r#ref {
         Reference::Resource(reference) => {
-            of_template(gateway, caller, options, &reference.uri, &argument.name)?
+            let (entry, variable) = of_template(gateway, caller, options, &reference.uri, &argument.name)?;
+            let given = request
+                .context
+                .as_ref()
+                .and_then(|context| context.arguments.as_ref());
+            beside = others(entry, variable, given);
+            (
+                variable.values,
+                listing::operation(gateway, caller, options, entry),
+            )
         }
         Reference::Prompt(reference) => {
             let values = prompts::find(&reference.name)?.argument(&argument.name)?.values;
@@ -75,7 +86,7 @@ pub(super) async fn complete(
             roots
         }
         (Values::Column { dataset, column }, Some(operation)) => {
-            let found = of_column(gateway, caller, operation, dataset, column, &typed).await;
+            let found = of_column(gateway, caller, operation, dataset, column, &typed, beside).await;
             found.unwrap_or_else(|problem| {
                 tracing::warn!(
                     problem = problem.detail,
@@ -90,14 +101,14 @@ pub(super) async fn complete(
     Ok(CompleteResult::new(info(found)))
 }
 
-/// What completes a variable of a template, and the operation behind it.
+/// A template, and a variable of it.
 fn of_template(
     gateway: &Gateway,
     caller: &Caller,
     options: &Options,
     uri: &str,
     name: &str,
-) -> Result<(Values, Option<&'static Operation>), ErrorData> {
+) -> Result<(&'static Entry, &'static Variable), ErrorData> {
     let entries = resources::ALL.iter().flat_map(|resource| resource.entries);
     let offered = entries
         .filter(|entry| entry.is_template() && listing::operation(gateway, caller, options, entry).is_some());
@@ -107,10 +118,28 @@ fn of_template(
     let names = entry.variables.iter().map(|variable| variable.name);
     let variable = entry.variables.iter().find(|variable| variable.name == name);
     let variable = variable.ok_or_else(|| prompts::missing("variable", name, names))?;
-    Ok((
-        variable.values,
-        listing::operation(gateway, caller, options, entry),
-    ))
+    Ok((entry, variable))
+}
+
+/// Another part of an address, which is given already: a value of a column.
+struct Beside {
+    dataset: &'static str,
+    column: &'static str,
+    value: String,
+}
+
+/// The other parts of an address that are given already.
+fn others(entry: &Entry, variable: &Variable, given: Option<&HashMap<String, String>>) -> Vec<Beside> {
+    let others = entry.variables.iter().filter(|other| other.name != variable.name);
+    let others = others.filter_map(|other| match other.values {
+        Values::Column { dataset, column } => Some(Beside {
+            dataset,
+            column,
+            value: given?.get(other.name).filter(|value| !value.is_empty())?.clone(),
+        }),
+        Values::None | Values::Roots => None,
+    });
+    others.collect()
 }
 
 /// Whether a value begins with what is typed, which is in small letters.
@@ -133,6 +162,7 @@ async fn of_column(
     dataset: &str,
     column: &str,
     typed: &str,
+    beside: Vec<Beside>,
 ) -> Result<Vec<String>, Problem> {
     let Ok(dataset) = visible(dataset, &caller.view) else {
         return Ok(Vec::new());
@@ -141,8 +171,23 @@ async fn of_column(
     let Some(column) = column.filter(|column| caller.view.reads(column)) else {
         return Ok(Vec::new());
     };
-    let mut query = Query::from(select(dataset, column).as_str());
-    query.parameters.insert("typed".to_owned(), typed.into());
+    let mut conditions = Vec::new();
+    let mut parameters = Parameters::from([("typed".to_owned(), typed.into())]);
+    for (number, beside) in beside.into_iter().enumerate() {
+        let parameter = format!("given{number}");
+        let other = visible(beside.dataset, &caller.view).ok();
+        let condition = other.and_then(|other| {
+            let column = other.all_columns().find(|known| known.name == beside.column)?;
+            let column = Some(column).filter(|column| caller.view.reads(column))?;
+            condition(dataset, other, column, &parameter)
+        });
+        if let Some(condition) = condition {
+            conditions.push(condition);
+            parameters.insert(parameter, beside.value.into());
+        }
+    }
+    let mut query = Query::from(select(dataset, column, &conditions).as_str());
+    query.parameters = parameters;
     query.view = View::clone(&caller.view);
     let rows = gateway.ask(query).await?;
     let text = encode(&rows, Format::Json).map_err(|error| Problem::internal(&error))?;
@@ -154,16 +199,35 @@ async fn of_column(
     Ok(values.collect())
 }
 
-/// The statement that asks for values of a column.
-fn select(dataset: &Dataset, column: &Column) -> String {
+/// What is so of rows of a dataset that go with a value of a column, of it or another: a column of that name, or the same item.
+fn condition(dataset: &Dataset, other: &Dataset, column: &Column, parameter: &str) -> Option<String> {
+    let name = column.name;
+    let is_it = match column.kind {
+        Kind::TextList => format!("array_has(\"{name}\", :{parameter})"),
+        _ => format!("\"{name}\" = :{parameter}"),
+    };
+    if dataset.all_columns().any(|own| own.name == name) {
+        return Some(is_it);
+    }
+    let is_of_items = |dataset: &Dataset| dataset.key.starts_with(&["_source", "_item"]);
+    (is_of_items(dataset) && is_of_items(other))
+        .then(|| format!("_item IN (SELECT _item FROM {} WHERE {is_it})", other.name))
+}
+
+/// The statement that asks for values of a column, of rows of which all conditions are true.
+fn select(dataset: &Dataset, column: &Column, conditions: &[String]) -> String {
     let (from, name) = (dataset.name, column.name);
     let value = match column.kind {
         Kind::TextList => format!("unnest(\"{name}\")"),
         _ => format!("\"{name}\""),
     };
+    let rows = match conditions {
+        [] => String::new(),
+        conditions => format!(" WHERE {}", conditions.join(" AND ")),
+    };
     let most = CompletionInfo::MAX_VALUES + 1;
     format!(
-        "SELECT DISTINCT value FROM (SELECT {value} AS value FROM {from}) AS given \
+        "SELECT DISTINCT value FROM (SELECT {value} AS value FROM {from}{rows}) AS given \
          WHERE value <> '' AND length(value) <= 500 AND starts_with(lower(value), CAST(:typed AS VARCHAR)) ORDER BY value LIMIT {most}"
     )
 }
@@ -212,7 +276,7 @@ mod tests {
         let of = |dataset: &str, column: &str| {
             let dataset = datasets::by_name(dataset).unwrap();
             let column = dataset.all_columns().find(|known| known.name == column).unwrap();
-            select(dataset, column)
+            select(dataset, column, &[])
         };
         let list = of("emails", "folders");
         assert!(
@@ -225,6 +289,29 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(":typed") && text.ends_with("LIMIT 101"), "{text}");
+    }
+
+    #[test]
+    fn what_is_given_beside_it_says_of_which_rows() {
+        let beside = |dataset: &str, other: &str, column: &str| {
+            let other = datasets::by_name(other).unwrap();
+            let column = other.all_columns().find(|known| known.name == column).unwrap();
+            condition(datasets::by_name(dataset).unwrap(), other, column, "given0")
+        };
+        assert_eq!(
+            beside("git_file_changes", "git_commits", "repository").unwrap(),
+            "\"repository\" = :given0"
+        );
+        assert_eq!(
+            beside("emails", "emails", "folders").unwrap(),
+            "array_has(\"folders\", :given0)"
+        );
+        assert_eq!(
+            beside("document_sections", "documents", "path").unwrap(),
+            "_item IN (SELECT _item FROM documents WHERE \"path\" = :given0)"
+        );
+        // Which branches have a file is nowhere written.
+        assert_eq!(beside("git_branches", "git_file_changes", "path"), None);
     }
 
     /// The statements are planned and run over an empty lake.
@@ -240,19 +327,42 @@ mod tests {
             rows: None,
             bytes: None,
         };
-        let variables = resources::ALL.iter().flat_map(|resource| resource.entries);
-        let variables = variables
-            .flat_map(|entry| entry.variables)
-            .map(|variable| variable.values);
+        let of_column = |values: Values| match values {
+            Values::Column { dataset, column } => {
+                let dataset = datasets::by_name(dataset).unwrap();
+                let column = dataset.all_columns().find(|known| known.name == column);
+                Some((dataset, column.unwrap()))
+            }
+            Values::None | Values::Roots => None,
+        };
+        let entries = resources::ALL.iter().flat_map(|resource| resource.entries);
+        let mut asked = Vec::new();
+        for entry in entries {
+            let columns = entry
+                .variables
+                .iter()
+                .filter_map(|variable| of_column(variable.values));
+            let columns: Vec<_> = columns.collect();
+            for (dataset, column) in &columns {
+                let beside = columns.iter().enumerate();
+                let beside = beside.filter_map(|(number, (other, column))| {
+                    condition(dataset, other, column, &format!("given{number}"))
+                });
+                asked.push((*dataset, *column, beside.collect::<Vec<String>>()));
+            }
+        }
         let arguments = prompts::ALL.iter().flat_map(|prompt| prompt.arguments);
-        for values in variables.chain(arguments.map(|argument| argument.values)) {
-            let Values::Column { dataset, column } = values else {
-                continue;
-            };
-            let known = datasets::by_name(dataset).unwrap();
-            let column = known.all_columns().find(|known| known.name == column).unwrap();
-            let mut query = Query::from(select(known, column).as_str());
+        let arguments = arguments.filter_map(|argument| of_column(argument.values));
+        asked.extend(arguments.map(|(dataset, column)| (dataset, column, Vec::new())));
+        for (known, column, conditions) in asked {
+            let mut query = Query::from(select(known, column, &conditions).as_str());
             query.parameters.insert("typed".to_owned(), "a_%'b".into());
+            for number in 0..9 {
+                let parameter = format!("given{number}");
+                if query.text.contains(&format!(":{parameter}")) {
+                    query.parameters.insert(parameter, "a_%'b".into());
+                }
+            }
             let rows = store.reader(limits).answer(&query).await.unwrap();
             let batches: Vec<arrow_array::RecordBatch> = rows.try_collect().await.unwrap();
             assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 0);
