@@ -584,6 +584,19 @@ fn a_file_or_commit_is_data_however_it_is_read() {
 }
 
 #[test]
+fn a_name_is_found_as_it_was_told() {
+    let lab = harmless();
+    lab.write("notes/so\u{ad}ft.md", "# Soft\n\nIce.\n");
+    let mut reader = Reader::new(&lab);
+    let found = reader.text("find_file", json!({ "name": "*ft.md", "root": "notes" }));
+    let told = r"so\u{ad}ft.md";
+    assert!(found.contains(told), "{found}");
+    let read = reader.text("read_file", json!({ "path": format!("notes/{told}") }));
+    assert!(read.contains("Ice."), "{read}");
+    reader.end();
+}
+
+#[test]
 fn what_others_write_changes_nothing_that_dkc_says_of_itself() {
     let lab = harmless();
     let before = said_of_itself(&lab);

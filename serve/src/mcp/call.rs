@@ -13,11 +13,11 @@ use super::continuation::{self, Continuation};
 use super::fence::{Fence, harmless};
 use super::options::Options;
 use super::prompts::missing;
-use super::provenance::{PROVENANCE, defused, fenced, provenance};
+use super::provenance::{PROVENANCE, as_meant, defused, fenced, provenance};
 use crate::caller::Caller;
 use crate::dispatcher::{Gateway, Ticket};
 use crate::input;
-use crate::operation::{Call, Face, Operation, Reply};
+use crate::operation::{Call, Effect, Face, Operation, Reply};
 use crate::problem::{Kind, Problem};
 use crate::registry;
 use base64::Engine as _;
@@ -186,7 +186,7 @@ async fn run(
         pinned.insert("as_of".to_owned(), snapshot.to_string().into());
     }
     let from = from.map(|from| from.position);
-    let perform = async |ticket: &mut Ticket| {
+    let perform = async |ticket: &mut Ticket, input: Map<String, Value>| {
         let (sender, mut lines) = mpsc::channel(LINES);
         let call = Call {
             face: Face::Mcp,
@@ -195,7 +195,7 @@ async fn run(
             progress: Some(&sender),
             cancel: &context.ct,
         };
-        let performing = gateway.perform(operation, call, Value::Object(pinned.clone()), ticket);
+        let performing = gateway.perform(operation, call, Value::Object(input), ticket);
         let mut told = Told {
             gateway,
             caller,
@@ -216,7 +216,15 @@ async fn run(
         ticket.fail(problem.kind.name());
         problem
     };
-    let mut reply = match perform(ticket).await {
+    let mut reply = perform(ticket, pinned.clone()).await;
+    if let Err(problem) = &reply
+        && problem.kind == Kind::NotFound
+        && operation.effect == Effect::Read
+        && let Some(meant) = as_meant(operation, &pinned)
+    {
+        reply = perform(ticket, meant).await;
+    }
+    let mut reply = match reply {
         Ok(reply) => reply,
         Err(problem) => return Err(failed(ticket, problem)),
     };
@@ -226,7 +234,7 @@ async fn run(
             Word::Ask(request) => return Ok((*request).into()),
             Word::Given => {
                 ticket.fail("ok");
-                reply = match perform(ticket).await {
+                reply = match perform(ticket, pinned.clone()).await {
                     Ok(reply) => reply,
                     Err(problem) => return Err(failed(ticket, problem)),
                 };

@@ -6,7 +6,7 @@
 //! - Not here: who may see the text (`schemas::View`); how much of it (`budget`). Cut first: a fence must not be cut.
 
 use crate::problem::Problem;
-use regex::{Regex, RegexSet};
+use regex::{Captures, Regex, RegexSet};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::iter;
@@ -103,6 +103,9 @@ static COMPILED: LazyLock<Compiled> = LazyLock::new(|| Compiled {
         .filter_map(|(pattern, instead)| Some((Regex::new(pattern).ok()?, *instead)))
         .collect(),
 });
+
+/// A character as [`visible`] writes it. A test sees that it can be compiled.
+static WRITTEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\\u\{([0-9a-f]{1,6})\}").ok());
 
 /// A fence that is used for one answer, so that nobody can know its mark when they write.
 #[derive(Debug, Clone)]
@@ -263,6 +266,17 @@ fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(seen)
 }
 
+/// The text as it was before [`visible`] wrote characters out, if any are.
+pub(super) fn as_it_was(text: &str) -> Option<String> {
+    let was = WRITTEN.as_ref()?.replace_all(text, |found: &Captures<'_>| {
+        let part = |at: usize| found.get(at).map_or("", |part| part.as_str());
+        let code = u32::from_str_radix(part(1), 16).ok();
+        let hidden = code.and_then(char::from_u32).filter(|hidden| is_hidden(*hidden));
+        hidden.map_or_else(|| part(0).to_owned(), String::from)
+    });
+    Some(was.into_owned()).filter(|was| was != text)
+}
+
 /// Whether a character shows nothing of itself, or nothing that everybody sees alike.
 pub(super) fn is_hidden(character: char) -> bool {
     match character {
@@ -410,6 +424,16 @@ mod tests {
             ("one\r\ntwo\rthree", "one\ntwo\\u{d}three"),
         ] {
             assert_eq!(harmless(hidden), seen);
+        }
+    }
+
+    #[test]
+    fn what_was_written_out_is_undone_and_nothing_else() {
+        for text in ["a\u{200b}b", "❤\u{fe0f}.md", "so\u{ad}ft"] {
+            assert_eq!(as_it_was(&harmless(text)).unwrap(), text);
+        }
+        for text in ["plain", r"\u{2f}\u{41}", r"\u{110000}", r"\u{}"] {
+            assert_eq!(as_it_was(text), None, "{text}");
         }
     }
 

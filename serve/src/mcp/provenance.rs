@@ -2,8 +2,9 @@
 //!
 //! - In: an answer, and what it answers. Out: `_meta`, and the answer in its fence. Not here: the fence itself.
 
-use super::fence::{Fence, harmless, of_one_line};
+use super::fence::{Fence, as_it_was, harmless, of_one_line};
 use crate::dispatcher::Gateway;
+use crate::input;
 use crate::operation::Operation;
 use serde_json::{Map, Value, json};
 
@@ -49,6 +50,22 @@ pub(super) fn provenance(
         "rows": rows,
     });
     defused(meta)
+}
+
+/// An input as it is meant, where the agent says a name as it was told it, with what is hidden written out.
+pub(super) fn as_meant(
+    operation: &'static Operation,
+    input: &Map<String, Value>,
+) -> Option<Map<String, Value>> {
+    let mut is_other = false;
+    let members = input.iter().map(|(name, value)| {
+        let meant = value.as_str().and_then(as_it_was);
+        is_other |= meant.is_some();
+        (name.clone(), meant.map_or_else(|| value.clone(), Value::from))
+    });
+    let meant: Map<String, Value> = members.collect();
+    // What is allowed of the one may not be of the other.
+    is_other.then(|| input::checked(operation, meant).ok()).flatten()
 }
 
 /// A value in the fence, but for what begins the next page: that is sent back as it is.
