@@ -78,6 +78,9 @@ def main():
     arguments.add_argument("--lake", type=pathlib.Path, help="a data directory with mails and their index")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="dkc-bench-") as temporary:
+        if not options.lake:
+            # Without the static model there is no meaning to ask for.
+            subprocess.run([DKC, "index", "model", "--install"], check=True, stdout=subprocess.DEVNULL)
         data = options.lake or make_mails(pathlib.Path(temporary), index=True)
         asked, missed = questions(data), []
         with serving(data) as (address, token, process):

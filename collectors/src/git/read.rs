@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 /// Commits that one thread takes at once: neighbours share most of their trees.
-const SLICE_COMMITS: usize = 16;
+const SLICE_COMMITS: usize = 64;
 
 /// Slices that wait for who takes them.
-const SLICES_AHEAD: usize = 16;
+const SLICES_AHEAD: usize = 4;
 
 /// Bytes of files that are kept for when they are asked for again.
 const RECENT_FILES_BYTES: usize = 32 << 20;

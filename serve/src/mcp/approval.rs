@@ -6,13 +6,14 @@
 //!   itself has nobody: its acts wait for `dkc approve`.
 //! - Not here: whether an approval is needed (`consent`).
 
+use super::server::is_stateless;
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use crate::operation::OWNERS;
 use crate::problem::{Kind, Problem};
 use rmcp::model::{
     CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction,
-    ElicitationSchema, InputRequest, InputRequiredResult, ProtocolVersion,
+    ElicitationSchema, InputRequest, InputRequiredResult,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::json;
@@ -60,10 +61,7 @@ pub(super) async fn ask(
     if !has_person || !can_ask || (is_http && approval.request.untrusted) {
         return Ok(Word::Waits);
     }
-    let is_stateless = context
-        .protocol_version()
-        .is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str());
-    let result: ElicitResult = if is_stateless {
+    let result: ElicitResult = if is_stateless(context) {
         let said = params.input_responses.as_ref().and_then(|all| all.get(QUESTION));
         let is_of_this = params.request_state.as_deref() == Some(approval.id.as_str());
         let Some(said) = said.filter(|_| is_of_this) else {
