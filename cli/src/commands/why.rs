@@ -41,13 +41,13 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let store = Store::open(context.place()?).await.into_diagnostic()?;
     let ask = async |query: &str| ask(&workers, query, &item).await;
     let rows = ask(&format!("SELECT * FROM {} WHERE _item = :item", known.name)).await?;
-    let rejected = ask("SELECT _source, _run FROM rejects WHERE _item = :item").await?;
-    // What could not be read has no row but that of its reject.
-    let mut of_item = [&rows, &rejected]
-        .into_iter()
-        .filter_map(Value::as_array)
-        .flatten();
-    let first = of_item.next().ok_or_else(|| {
+    let first_of = |rows: &Value| rows.get(0).cloned();
+    let first = match first_of(&rows) {
+        Some(row) => Some(row),
+        // What could not be read has no row but that of its reject.
+        None => first_of(&ask("SELECT _source, _run FROM rejects WHERE _item = :item").await?),
+    };
+    let first = first.ok_or_else(|| {
         miette!(
             help = "`dkc sql -c 'SELECT _item FROM …'` lists them",
             "`{dataset}` has no row of the item `{item}`"
