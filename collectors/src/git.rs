@@ -11,6 +11,7 @@
 mod changes;
 mod commit;
 mod contents;
+mod decoded;
 mod doubt;
 mod find;
 mod history;

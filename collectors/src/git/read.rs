@@ -6,10 +6,10 @@
 use super::changes::{Comparer, FileChange};
 use super::commit;
 use super::contents::Contents;
+use super::decoded::Decoded;
 use super::recent::Recent;
 use bytes::Bytes;
 use gix::bstr::ByteSlice;
-use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 use gix::{ObjectId, ThreadSafeRepository};
 use schemas::datasets::git_commits::GitCommit;
 use schemas::datasets::git_file_changes::GitFileChange;
@@ -27,8 +27,8 @@ const SLICES_AHEAD: usize = 4;
 /// Bytes of files that are kept for when they are asked for again.
 const RECENT_FILES_BYTES: usize = 32 << 20;
 
-/// Bytes of objects that each thread keeps, for those that are stored as a difference to them.
-const PACK_CACHE_BYTES: usize = 48 << 20;
+/// Bytes of objects that are kept for those that are stored as a difference to them.
+const DECODED_BYTES: usize = 96 << 20;
 
 /// A commit with what it changed, or why it could not be read.
 pub(super) type ReadCommit = (ObjectId, Result<(GitCommit, Vec<GitFileChange>), String>);
@@ -40,6 +40,7 @@ pub(super) struct Reader<'a> {
     border: BTreeSet<ObjectId>,
     mailmap: gix::mailmap::Snapshot,
     files: Arc<Mutex<Recent>>,
+    decoded: Decoded,
 }
 
 impl<'a> Reader<'a> {
@@ -56,6 +57,7 @@ impl<'a> Reader<'a> {
             border,
             mailmap,
             files: Arc::new(Mutex::new(Recent::new(RECENT_FILES_BYTES))),
+            decoded: Decoded::new(DECODED_BYTES),
         }
     }
 
@@ -117,9 +119,10 @@ impl<'a> Reader<'a> {
 
     fn comparer(&self) -> gix::Result<Comparer> {
         let mut repository = self.shared.to_thread_local();
+        let decoded = self.decoded.clone();
         repository
             .objects
-            .set_pack_cache(|| Box::new(MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
+            .set_pack_cache(move || Box::new(decoded.clone()));
         Ok(Comparer::new(Contents::new(repository, Arc::clone(&self.files))?))
     }
 
