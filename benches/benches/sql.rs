@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, hint};
-use store::query::{Limits, Query, Workers};
+use store::query::{Limits, Query, Spare, Workers};
 use store::search::Models;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -42,7 +42,7 @@ async fn main() -> Outcome {
             .ok_or(format!("{name} is not set; run: make bench-sql"))
     };
     let (data, program) = (path("DKC_BENCH_LAKE")?, path("DKC")?);
-    let workers = Workers::start(&program, &data, LIMITS, Models::default(), true);
+    let workers = Workers::start(&program, &data, LIMITS, Models::default(), Spare::Always);
     let engine = plain(&data).await?;
     for query in io::stdin().lock().lines() {
         let query = query?;

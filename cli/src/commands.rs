@@ -38,7 +38,7 @@ use ::pipelines::index::searchable;
 use clap::Subcommand;
 use miette::{Diagnostic, Report, Result, miette};
 use schemas::{Dataset, datasets};
-use store::query::{Limits, Workers};
+use store::query::{Limits, Spare, Workers};
 use store::search::Models;
 
 /// Arguments that do not fit what is there: trying again helps nobody.
@@ -92,17 +92,11 @@ fn searchable_dataset(name: &str) -> Result<&'static Dataset> {
 ///
 /// # Errors
 /// That the configuration has a mistake.
-fn workers(context: &Context, keeps_ready: bool) -> Result<Workers> {
+fn workers(context: &Context, spare: Spare) -> Result<Workers> {
     let program = std::env::current_exe()
         .map_err(|error| miette!("cannot tell which program I am, to start it for the query: {error}"))?;
     let (limits, models) = asking(context)?;
-    Ok(Workers::start(
-        &program,
-        context.place()?,
-        limits,
-        models,
-        keeps_ready,
-    ))
+    Ok(Workers::start(&program, context.place()?, limits, models, spare))
 }
 
 /// What a query may use, and which models search asks.

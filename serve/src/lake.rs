@@ -77,7 +77,7 @@ pub struct Lake {
     listings: Mutex<HashMap<&'static str, Kept>>,
 }
 
-/// A dataset in memory, or on its way there; `None` within where it is too large.
+/// A dataset whose columns come into memory; `None` within where it is too large.
 #[derive(Debug, Clone)]
 struct Kept {
     snapshot: i64,
@@ -248,10 +248,10 @@ impl Lake {
         }
     }
 
-    /// A dataset in memory, at the newest snapshot; `None` where it is too large.
+    /// A dataset whose columns come into memory, at the newest snapshot; `None` where it is too large.
     ///
     /// # Errors
-    /// [`Problem`] when it cannot be read.
+    /// [`Problem`] when the catalog cannot be read.
     pub async fn listing(&self, dataset: &'static Dataset) -> Result<Option<Arc<Listing>>, Problem> {
         let snapshot = self.head().snapshot;
         let kept = {
@@ -267,7 +267,7 @@ impl Lake {
             kept.listing.clone()
         };
         let load = async || {
-            let listing = Listing::load(&self.store, dataset, snapshot).await?;
+            let listing = Listing::open(&self.store, dataset, snapshot).await?;
             Ok::<_, StoreError>(listing.map(Arc::new))
         };
         Ok(kept.get_or_try_init(load).await?.clone())

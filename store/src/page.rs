@@ -7,6 +7,7 @@
 //! - Not here: what a request looks like, who may see what (`serve`).
 
 mod cell;
+mod fitting;
 mod listing;
 
 pub use cell::Cell;
@@ -83,6 +84,16 @@ pub struct Filter {
     pub compare: Compare,
     /// With this; [`Cell::Null`] where it needs none.
     pub value: Cell,
+}
+
+impl Filter {
+    /// Whether what fits it stands together where rows are in the order of its column.
+    fn is_range(&self) -> bool {
+        !matches!(
+            self.compare,
+            Compare::NotEqual | Compare::Contains | Compare::Has | Compare::IsNotNull
+        )
+    }
 }
 
 /// Where the page before ended: the last row's value in the column of the order, and its key.

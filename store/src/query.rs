@@ -26,7 +26,7 @@ mod session;
 pub mod text;
 pub mod worker;
 
-pub use apart::Workers;
+pub use apart::{Spare, Workers};
 pub use error::QueryError;
 pub use functions::ALLOWED as FUNCTIONS;
 pub use parameters::{Parameters, parameter};

@@ -8,7 +8,7 @@ use miette::{IntoDiagnostic, Result};
 use store::Store;
 use store::export::Format;
 use store::lake::as_of::AsOf;
-use store::query::Query;
+use store::query::{Query, Spare};
 
 /// Lists the rows that were inserted, updated or deleted since a snapshot or a time.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub struct Arguments {
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
     let dataset = commands::dataset(&arguments.dataset)?;
-    let workers = commands::workers(context, false)?;
+    let workers = commands::workers(context, Spare::First)?;
     let store = Store::open(context.place()?).await.into_diagnostic()?;
     let mut query = Query::from(format!("SELECT * FROM changes('{}', :since)", dataset.name).as_str());
     let since = arguments.since.written().into();

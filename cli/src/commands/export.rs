@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use store::Store;
 use store::export::{self, Form, Format, Manifest, Origin, SendableRecordBatchStream};
 use store::lake::as_of::AsOf;
-use store::query::Query;
+use store::query::{Query, Spare};
 
 /// Writes rows to a file in the format of its extension, and a manifest beside it; or originals to a folder; or checks
 /// what was written.
@@ -203,7 +203,7 @@ async fn ask(
         is_newest,
         ..Query::from(query.as_str())
     };
-    let workers = commands::workers(context, false)?;
+    let workers = commands::workers(context, Spare::First)?;
     workers.run_user_sql(&query).await.into_diagnostic()
 }
 

@@ -6,10 +6,9 @@
 
 use crate::config::{self, Limits, Search, Serve};
 use crate::context::Context;
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Result};
 use pipelines::alerts::Watched;
 use pipelines::schedule::When;
-use schemas::Role;
 use secrecy::SecretString;
 use serve::config::{Build, Docker, GitHub, Machine, Pipeline, Proxy, Root, SavedQuery, Tls};
 use serve::dispatcher::Readers;
@@ -18,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use store::query::Workers;
+use store::query::{Spare, Workers};
 use tokio::runtime::Runtime;
 
 /// Threads for queries of dkc's own making.
@@ -148,18 +147,11 @@ impl Settings {
     /// The proxy that says who asks, with its secret.
     ///
     /// # Errors
-    /// That there is no such role, or that the secret is not where it should be.
+    /// That the secret is not where it should be.
     pub fn proxy(&self) -> Result<Option<Proxy>> {
         let Some(proxy) = &self.serve.proxy else {
             return Ok(None);
         };
-        let roles = proxy.roles.iter().map(|(group, role)| {
-            let role: Role = role.parse().map_err(|_| {
-                let names = Role::ALL.iter().map(|role| role.as_str());
-                miette!(help = config::nearest(role, names), "there is no role `{role}`")
-            })?;
-            Ok((group.clone(), role))
-        });
         let secret = proxy
             .secret
             .as_deref()
@@ -168,7 +160,7 @@ impl Settings {
             addresses: proxy.addresses.clone(),
             user_header: proxy.user_header.to_ascii_lowercase(),
             groups_header: proxy.groups_header.to_ascii_lowercase(),
-            roles: roles.collect::<Result<_>>()?,
+            roles: proxy.roles.clone(),
             secret: secret.transpose()?,
         }))
     }
@@ -231,7 +223,7 @@ pub async fn open(config: Config, settings: Settings, store: Store, context: &Co
     limits.bytes = Some(settings.serve.answer_mb.get().saturating_mul(1 << 20));
     let models = super::models(context, settings.search)?;
     let program = std::env::current_exe().into_diagnostic()?;
-    let workers = Workers::start(&program, context.place()?, limits, models.clone(), true);
+    let workers = Workers::start(&program, context.place()?, limits, models.clone(), Spare::Asked);
     let queries = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(QUERY_THREADS)
         .enable_all()

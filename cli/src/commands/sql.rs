@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use store::Store;
 use store::export::Format;
 use store::lake::as_of::AsOf;
-use store::query::parameter;
+use store::query::{Spare, parameter};
 
 /// Answers queries and prints their rows as they come. Nothing in the lake can be written, and no other file be read.
 ///
@@ -52,7 +52,11 @@ fn named(text: &str) -> Result<(String, serde_json::Value), &'static str> {
 
 /// Runs it.
 pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
-    let workers = commands::workers(context, arguments.command.is_none())?;
+    let spare = match arguments.command {
+        Some(_) => Spare::First,
+        None => Spare::Always,
+    };
+    let workers = commands::workers(context, spare)?;
     let mut shell = Shell {
         context,
         store: Store::open(context.place()?).await.into_diagnostic()?,

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use store::Store;
 use store::export::{self, Format};
-use store::query::{Query, Workers};
+use store::query::{Query, Spare, Workers};
 
 /// Shows where an item was found, its original, the run that stored it, and the rows made of it.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<()> {
         original,
     } = arguments;
     let known = commands::dataset(&dataset)?;
-    let workers = commands::workers(context, true)?;
+    let workers = commands::workers(context, Spare::Always)?;
     let store = Store::open(context.place()?).await.into_diagnostic()?;
     let ask = async |query: &str| ask(&workers, query, &item).await;
     let rows = ask(&format!("SELECT * FROM {} WHERE _item = :item", known.name)).await?;

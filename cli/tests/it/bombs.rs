@@ -7,7 +7,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::query::{Limits, Query, QueryError, Workers};
+use store::query::{Limits, Query, QueryError, Spare, Workers};
 use store::search::Models;
 
 const TIME: Duration = Duration::from_secs(4);
@@ -159,8 +159,8 @@ async fn explode_all() {
     lab.deliver("", &mails);
     lab.run();
     let dkc = assert_cmd::cargo::cargo_bin!("dkc");
-    let workers = Workers::start(dkc, lab.data(), limits(), Models::default(), false);
-    let quick = Workers::start(dkc, lab.data(), limits(), Models::default(), true);
+    let workers = Workers::start(dkc, lab.data(), limits(), Models::default(), Spare::First);
+    let quick = Workers::start(dkc, lab.data(), limits(), Models::default(), Spare::Always);
     assert_eq!(end_of(&quick, "select 1").await, Ok(1));
     let (before, _) = memory();
     let bombs = bombs();
@@ -228,7 +228,7 @@ async fn an_answer_that_is_too_large_is_an_error_and_not_a_part() {
         ..limits()
     };
     let dkc = assert_cmd::cargo::cargo_bin!("dkc");
-    let workers = Workers::start(dkc, lab.data(), few, Models::default(), true);
+    let workers = Workers::start(dkc, lab.data(), few, Models::default(), Spare::Always);
     let said = end_of(&workers, "select _item from emails")
         .await
         .unwrap_err()
@@ -245,7 +245,7 @@ async fn an_answer_that_is_too_large_is_an_error_and_not_a_part() {
         bytes: Some(1000),
         ..limits()
     };
-    let workers = Workers::start(dkc, lab.data(), small, Models::default(), false);
+    let workers = Workers::start(dkc, lab.data(), small, Models::default(), Spare::First);
     let said = end_of(&workers, "select _item from emails")
         .await
         .unwrap_err()
@@ -264,7 +264,7 @@ async fn a_process_answers_query_after_query_until_one_fails_or_is_left() {
     lab.write("dkc", script);
     std::fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
     let started = || std::fs::read_to_string(&log).unwrap().lines().count();
-    let workers = Workers::start(&program, lab.data(), limits(), Models::default(), true);
+    let workers = Workers::start(&program, lab.data(), limits(), Models::default(), Spare::Always);
     let mails = "select _item from emails";
     for _ in 0..20 {
         assert_eq!(end_of(&workers, mails).await, Ok(1));
@@ -289,6 +289,14 @@ async fn a_process_answers_query_after_query_until_one_fails_or_is_left() {
     drop(workers.run_user_sql(&Query::from(mails)).await.unwrap());
     assert_eq!(end_of(&workers, mails).await, Ok(2));
     assert_eq!(started(), 3);
+    drop(workers);
+    // Where nobody has asked yet, none waits.
+    let workers = Workers::start(&program, lab.data(), limits(), Models::default(), Spare::Asked);
+    assert_eq!(started(), 3);
+    for _ in 0..3 {
+        assert_eq!(end_of(&workers, mails).await, Ok(2));
+    }
+    assert_eq!(started(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,7 +306,7 @@ async fn what_goes_on_after_an_answer_is_not_in_the_way_of_the_next() {
     lab.deliver("", &mails.collect::<Vec<_>>());
     lab.run();
     let dkc = assert_cmd::cargo::cargo_bin!("dkc");
-    let workers = Workers::start(dkc, lab.data(), limits(), Models::default(), true);
+    let workers = Workers::start(dkc, lab.data(), limits(), Models::default(), Spare::Always);
     // Its second part compares 64 million pairs, and its first is all that is wanted.
     let left = "select 1 union all select count(*) from emails a join emails b on a.subject || b.subject like '%x%y%' \
                 join emails c on a.subject || c.subject like '%x%z%' or b.subject = 'mail 1' limit 1";

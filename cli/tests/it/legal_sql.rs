@@ -2,7 +2,7 @@
 
 use super::lab::{Lab, MAIL};
 use store::export::{self, Format};
-use store::query::{Limits, Query, Workers};
+use store::query::{Limits, Query, Spare, Workers};
 use store::search::Models;
 
 /// Each question with its answer as CSV without the header, rows separated by ` / `.
@@ -509,7 +509,7 @@ async fn ordinary_sql_is_answered() {
         bytes: Some(16 << 20),
     };
     let dkc = assert_cmd::cargo::cargo_bin!("dkc");
-    let workers = Workers::start(dkc, lab.data(), limits, Models::default(), true);
+    let workers = Workers::start(dkc, lab.data(), limits, Models::default(), Spare::Always);
     assert!(LEGAL.len() >= 100, "{}", LEGAL.len());
     let newest = lab.snapshot().to_string();
     let mut wrong = Vec::new();

@@ -114,9 +114,9 @@ async fn read(call: Call<'_>, input: ReadRows) -> Result<Reply, Problem> {
         true => lake.listing(dataset).await?,
         false => None,
     };
-    let found = match listing.filter(|listing| listing.snapshot() == snapshot && listing.has(&page)) {
-        Some(listing) => listing.page(&page)?,
-        None => {
+    let found = match listing.filter(|listing| listing.snapshot() == snapshot) {
+        Some(listing) if listing.read(&page).await? => listing.page(&page)?,
+        _ => {
             let (text, parameters) = page.to_sql();
             let query = Query {
                 text,

@@ -1,23 +1,27 @@
 //! The rows of a dataset at one snapshot, in memory: a page of them takes microseconds.
 //!
-//! - In: the live files of a dataset that is small enough. Out: pages. What is long (bytes, texts that are searched) is
-//!   not kept.
+//! - In: the live files of a dataset that is small enough. Out: pages. A column is read when it is first asked for. What is
+//!   long (bytes, texts that are searched) is not kept.
 //! - An order is made when it is first asked for, and finds equal values and ranges by bisection.
 //! - Not here: keeping it as new as the lake (`serve`).
 
+use super::fitting::fitting;
 use super::{After, Cell, Compare, Filter, Page, key_of};
 use crate::Store;
 use crate::error::StoreError;
+use crate::lake::catalog::LiveFile;
 use crate::lake::{data_file, index};
-use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow_schema::ArrowError;
+use arrow::compute::{SortColumn, SortOptions, concat, lexsort_to_indices, take};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, new_empty_array};
+use arrow_schema::{ArrowError, FieldRef, Schema};
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use schemas::to_arrow::arrow_schema;
 use schemas::{Column, Dataset, Home, Kind};
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Mutex;
 
 /// More rows, or bytes, are not kept.
 const MOST_ROWS: i64 = 400_000;
@@ -31,8 +35,19 @@ const WALKED_PART: usize = 8;
 pub struct Listing {
     dataset: &'static Dataset,
     snapshot: i64,
-    batch: RecordBatch,
-    orders: Vec<OnceLock<Arc<Order>>>,
+    files: Vec<LiveFile>,
+    columns: Vec<Kept>,
+    /// Bytes of all columns that were read, of one more than may be kept where they are too many.
+    bytes: AtomicUsize,
+    reading: Mutex<()>,
+}
+
+/// A column, once it was asked for.
+#[derive(Debug)]
+struct Kept {
+    field: FieldRef,
+    values: OnceLock<ArrayRef>,
+    order: OnceLock<Arc<Order>>,
 }
 
 /// Places of an order that stand together.
@@ -66,11 +81,11 @@ impl Order {
 }
 
 impl Listing {
-    /// Reads a dataset at a snapshot; `None` if there is too much of it, or it is not in the lake.
+    /// Opens a dataset at a snapshot; `None` if there is too much of it, or it is not in the lake.
     ///
     /// # Errors
-    /// [`StoreError`] when the catalog or a file cannot be read.
-    pub async fn load(
+    /// [`StoreError`] when the catalog cannot be read.
+    pub async fn open(
         store: &Store,
         dataset: &'static Dataset,
         snapshot: i64,
@@ -82,35 +97,23 @@ impl Listing {
         if files.iter().map(|file| file.rows).sum::<i64>() > MOST_ROWS {
             return Ok(None);
         }
-        tokio::task::spawn_blocking(move || {
-            let names: Vec<&'static str> = kept(dataset).map(|column| column.name).collect();
-            let schema = arrow_schema(dataset);
-            let positions = names
-                .iter()
-                .map(|name| schema.index_of(name))
-                .collect::<Result<Vec<_>, _>>()?;
-            let schema = Arc::new(schema.project(&positions)?);
-            let (mut batches, mut bytes) = (Vec::new(), 0);
-            for file in &files {
-                for batch in index::read_live_or_error(file, Some(&names)) {
-                    let batch = data_file::to_columns(dataset, &names, &batch?)?;
-                    bytes += batch.get_array_memory_size();
-                    if bytes > MOST_BYTES {
-                        return Ok(None);
-                    }
-                    batches.push(batch);
-                }
-            }
-            let batch = concat_batches(&schema, &batches)?;
-            let orders = batch.columns().iter().map(|_| OnceLock::new()).collect();
-            Ok(Some(Self {
-                dataset,
-                snapshot,
-                batch,
-                orders,
-            }))
-        })
-        .await?
+        let schema = arrow_schema(dataset);
+        let columns = kept(dataset).map(|column| {
+            let (_, field) = schema.fields().find(column.name)?;
+            Some(Kept {
+                field: field.clone(),
+                values: OnceLock::new(),
+                order: OnceLock::new(),
+            })
+        });
+        Ok(Some(Self {
+            dataset,
+            snapshot,
+            files,
+            columns: columns.flatten().collect(),
+            bytes: AtomicUsize::new(0),
+            reading: Mutex::new(()),
+        }))
     }
 
     /// The snapshot that it shows.
@@ -118,28 +121,101 @@ impl Listing {
         self.snapshot
     }
 
-    /// Whether it has all that a page asks for.
-    pub fn has(&self, page: &Page) -> bool {
-        page.dataset == self.dataset && page.read().all(|column| self.position(column).is_some())
+    /// Reads and orders what a page asks for and is not in memory yet. Whether all of it is: some columns are too long to be, or
+    /// would be with the others.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub async fn read(self: &Arc<Self>, page: &Page) -> Result<bool, StoreError> {
+        let wanted: Option<Vec<usize>> = page.read().map(|column| self.position(column)).collect();
+        let Some(wanted) = wanted.filter(|_| page.dataset == self.dataset) else {
+            return Ok(false);
+        };
+        let ranges = page.filters.iter().filter(|filter| filter.is_range());
+        let mut ordered: Vec<&'static Column> = ranges.map(|filter| filter.column).collect();
+        ordered.retain(|column| *column != page.order);
+        ordered.push(page.order);
+        let is_read = |at: &usize| {
+            self.columns
+                .get(*at)
+                .is_some_and(|kept| kept.values.get().is_some())
+        };
+        let is_ordered = |column: &&Column| {
+            self.kept(column)
+                .is_ok_and(|(kept, _)| kept.order.get().is_some())
+        };
+        let is_ready = || wanted.iter().all(is_read) && ordered.iter().all(is_ordered);
+        if is_ready() {
+            return Ok(true);
+        }
+        let _reading = self.reading.lock().await;
+        if is_ready() {
+            return Ok(true);
+        }
+        let mut missing: Vec<usize> = wanted.iter().copied().filter(|at| !is_read(at)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() && self.bytes.load(Relaxed) > MOST_BYTES {
+            return Ok(false);
+        }
+        let listing = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let read = missing.par_iter().filter_map(|&at| listing.columns.get(at));
+            let read: Vec<bool> = read.map(|kept| listing.load(kept)).collect::<Result<_, _>>()?;
+            if read.contains(&false) {
+                return Ok(false);
+            }
+            let orders = ordered.par_iter().map(|column| listing.order(column));
+            orders.collect::<Result<Vec<_>, _>>()?;
+            Ok(true)
+        })
+        .await?
+    }
+
+    /// Reads one column by itself: what it was put together from is free again for the next.
+    fn load(&self, kept: &Kept) -> Result<bool, StoreError> {
+        let name = [kept.field.name().as_str()];
+        let mut parts: Vec<ArrayRef> = Vec::new();
+        for file in &self.files {
+            for batch in index::read_live_or_error(file, Some(&name)) {
+                let batch = data_file::to_columns(self.dataset, &name, &batch?)?;
+                let bytes = batch.get_array_memory_size();
+                if self.bytes.fetch_add(bytes, Relaxed) + bytes > MOST_BYTES {
+                    return Ok(false);
+                }
+                parts.extend(batch.columns().first().cloned());
+            }
+        }
+        let values = match parts.as_slice() {
+            [] => new_empty_array(kept.field.data_type()),
+            [one] => one.clone(),
+            several => concat(&several.iter().map(AsRef::as_ref).collect::<Vec<_>>())?,
+        };
+        let _ = kept.values.set(values);
+        Ok(true)
     }
 
     fn position(&self, column: &Column) -> Option<usize> {
-        self.batch.schema_ref().index_of(column.name).ok()
+        self.columns
+            .iter()
+            .position(|kept| kept.field.name() == column.name)
     }
 
-    fn column(&self, column: &Column) -> Result<&ArrayRef, ArrowError> {
-        let found = self.batch.column_by_name(column.name);
+    fn kept(&self, column: &Column) -> Result<(&Kept, &ArrayRef), ArrowError> {
+        let kept = self.position(column).and_then(|at| self.columns.get(at));
+        let found = kept.and_then(|kept| Some((kept, kept.values.get()?)));
         found.ok_or_else(|| ArrowError::SchemaError(format!("`{}` is not in memory", column.name)))
     }
 
+    fn column(&self, column: &Column) -> Result<&ArrayRef, ArrowError> {
+        Ok(self.kept(column)?.1)
+    }
+
     fn order(&self, column: &'static Column) -> Result<Arc<Order>, ArrowError> {
-        let cell = self
-            .position(column)
-            .and_then(|position| self.orders.get(position));
-        if let Some(order) = cell.and_then(OnceLock::get) {
+        let (kept, values) = self.kept(column)?;
+        if let Some(order) = kept.order.get() {
             return Ok(order.clone());
         }
-        let values = self.column(column)?;
         let mut by = vec![self.sorted_by(column)?];
         for key in key_of(self.dataset) {
             by.push(self.sorted_by(key)?);
@@ -153,9 +229,7 @@ impl Listing {
         }
         let valued = values.len() - values.null_count();
         let order = Arc::new(Order { rows, places, valued });
-        if let Some(cell) = cell {
-            let _ = cell.set(order.clone());
-        }
+        let _ = kept.order.set(order.clone());
         Ok(order)
     }
 
@@ -169,7 +243,7 @@ impl Listing {
         })
     }
 
-    /// The rows of a page: its own columns, and those that tell where it ended; see [`Self::has`].
+    /// The rows of a page: its own columns, and those that tell where it ended; see [`Self::read`].
     ///
     /// # Errors
     /// [`ArrowError`] when a column is not in memory.
@@ -184,7 +258,7 @@ impl Listing {
             let Some(span) = self.range(filter)? else {
                 continue;
             };
-            let few = span.1.len() < self.batch.num_rows() / WALKED_PART;
+            let few = span.1.len() < order.rows.len() / WALKED_PART;
             if few
                 && narrowest
                     .as_ref()
@@ -223,10 +297,19 @@ impl Listing {
                 .take(page.rows)
                 .collect(),
         };
+        let rows = UInt32Array::from(rows);
         let mut wanted: Vec<usize> = page.given().filter_map(|column| self.position(column)).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        take_record_batch(&self.batch.project(&wanted)?, &UInt32Array::from(rows))
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        for kept in wanted.into_iter().filter_map(|at| self.columns.get(at)) {
+            let Some(values) = kept.values.get() else {
+                continue;
+            };
+            fields.push(kept.field.clone());
+            columns.push(take(values, &rows, None)?);
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
 
     /// The first place after a row.
@@ -255,11 +338,7 @@ impl Listing {
 
     /// Where the rows that fit a filter stand in the order of its column, if they stand together.
     fn range(&self, filter: &Filter) -> Result<Option<Span>, ArrowError> {
-        let compare = filter.compare;
-        if matches!(
-            compare,
-            Compare::NotEqual | Compare::Contains | Compare::Has | Compare::IsNotNull
-        ) {
+        if !filter.is_range() {
             return Ok(None);
         }
         let order = self.order(filter.column)?;
@@ -267,7 +346,7 @@ impl Listing {
         let valued = order.rows.get(..order.valued).unwrap_or_default();
         let below = valued.partition_point(|&row| filter.value.order_of(values, row as usize).is_lt());
         let up_to = valued.partition_point(|&row| filter.value.order_of(values, row as usize).is_le());
-        let range = match compare {
+        let range = match filter.compare {
             Compare::Equal => below..up_to,
             Compare::Less => 0..below,
             Compare::AtMost => 0..up_to,
@@ -287,44 +366,4 @@ fn kept(dataset: &'static Dataset) -> impl Iterator<Item = &'static Column> {
         let is_long = long.contains(&column.name) && !titles.contains(&column.name);
         column.kind != Kind::Bytes && !is_long
     })
-}
-
-/// Whether a row fits.
-fn fitting<'a>(filter: &'a Filter, column: &'a ArrayRef) -> Box<dyn Fn(usize) -> bool + 'a> {
-    let by_order = move |wanted: fn(Ordering) -> bool| -> Box<dyn Fn(usize) -> bool + 'a> {
-        Box::new(move |row| column.is_valid(row) && wanted(filter.value.order_of(column, row)))
-    };
-    match filter.compare {
-        Compare::IsNull => Box::new(move |row| column.is_null(row)),
-        Compare::IsNotNull => Box::new(move |row| column.is_valid(row)),
-        Compare::Equal => by_order(Ordering::is_eq),
-        Compare::NotEqual => by_order(Ordering::is_ne),
-        Compare::Less => by_order(Ordering::is_lt),
-        Compare::AtMost => by_order(Ordering::is_le),
-        Compare::More => by_order(Ordering::is_gt),
-        Compare::AtLeast => by_order(Ordering::is_ge),
-        Compare::Contains => {
-            let Cell::Text(wanted) = &filter.value else {
-                return Box::new(|_| false);
-            };
-            let wanted = wanted.to_lowercase();
-            Box::new(move |row| match Cell::of(column, row) {
-                Cell::Text(text) => text.to_lowercase().contains(&wanted),
-                _ => false,
-            })
-        }
-        Compare::Has => {
-            let (Cell::Text(wanted), Some(lists)) = (&filter.value, column.as_list_opt::<i32>()) else {
-                return Box::new(|_| false);
-            };
-            Box::new(move |row| {
-                let list = lists.is_valid(row).then(|| lists.value(row));
-                list.is_some_and(|list| (0..list.len()).any(|at| wanted_text(&list, at, wanted)))
-            })
-        }
-    }
-}
-
-fn wanted_text(list: &ArrayRef, at: usize, wanted: &str) -> bool {
-    matches!(Cell::of(list, at), Cell::Text(text) if text == wanted)
 }

@@ -18,7 +18,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -34,6 +34,9 @@ const SENT_BYTES: usize = 1 << 20;
 /// Most processes that wait for a query.
 const READY: usize = 2;
 
+/// After so long without a query nobody is asking.
+const UNASKED: Duration = Duration::from_secs(60);
+
 /// How often, and after how long, a process that has closed its output is looked after before it is killed.
 const LAST_BREATH: (u32, Duration) = (100, Duration::from_millis(10));
 
@@ -47,13 +50,25 @@ struct Desk {
     place: Place,
     limits: Limits,
     models: Models,
-    keeps_ready: bool,
+    spare: Spare,
     ready: Mutex<Vec<Worker>>,
+    /// When the last query came.
+    asked: Mutex<Instant>,
+}
+
+/// When a process waits for a query that nobody has asked yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spare {
+    /// From the start until the first one.
+    First,
+    /// From the start on, also after each.
+    Always,
+    /// After each, for a while: where nobody asks there is none, and its memory is free.
+    Asked,
 }
 
 impl Workers {
-    /// Who answers queries over the store at `place`, within `limits`. The first process is started at once, and
-    /// is ready when the first query comes; with `keeps_ready` there is one after it too.
+    /// Who answers queries over the store at `place`, within `limits`, in a runtime of tokio.
     ///
     /// `program` is `dkc`: it is started as `dkc --data DATA query-worker`, and calls `worker::serve`.
     pub fn start(
@@ -61,18 +76,24 @@ impl Workers {
         place: impl Into<Place>,
         limits: Limits,
         models: Models,
-        keeps_ready: bool,
+        spare: Spare,
     ) -> Self {
-        let workers = Self(Arc::new(Desk {
+        let desk = Arc::new(Desk {
             program: program.to_owned(),
             place: place.into(),
             limits,
             models,
-            keeps_ready,
+            spare,
             ready: Mutex::new(Vec::new()),
-        }));
-        workers.0.make_ready();
-        workers
+            asked: Mutex::new(Instant::now()),
+        });
+        match spare {
+            Spare::First | Spare::Always => desk.make_ready(),
+            Spare::Asked => {
+                tokio::spawn(end_unasked(Arc::downgrade(&desk)));
+            }
+        }
+        Self(desk)
     }
 
     /// Runs one statement that somebody wrote.
@@ -129,9 +150,24 @@ impl Workers {
     }
 }
 
+/// Ends processes that wait when nobody has asked for a while, as long as there is a desk.
+async fn end_unasked(desk: Weak<Desk>) {
+    loop {
+        tokio::time::sleep(UNASKED).await;
+        let Some(desk) = desk.upgrade() else {
+            return;
+        };
+        let asked = *desk.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.elapsed() >= UNASKED {
+            desk.ready().clear();
+        }
+    }
+}
+
 impl Desk {
     /// A process that waits for its query.
     fn take(&self) -> Result<Worker, QueryError> {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         while let Some(mut worker) = self.ready().pop() {
             // It may have been killed while it waited.
             if matches!(worker.child.try_wait(), Ok(None)) {
@@ -153,7 +189,7 @@ impl Desk {
     /// processors is limited (`worker::confine`), and what it may have lost of its memory goes with it.
     fn put_back(&self, worker: Worker) {
         let mut ready = self.ready();
-        if self.keeps_ready && worker.spent < self.limits.time && ready.len() < READY {
+        if self.spare != Spare::First && worker.spent < self.limits.time && ready.len() < READY {
             ready.push(worker);
         }
     }
@@ -353,7 +389,7 @@ impl Drop for Answer {
         if let Some(worker) = &mut self.worker {
             let _ = worker.child.kill();
         }
-        if self.desk.keeps_ready {
+        if self.desk.spare != Spare::First {
             self.desk.make_ready();
         }
     }
