@@ -42,9 +42,9 @@ writers: ## Have eight processes write 400 commits to one lake, merge beside the
 	DKC_WRITER_COMMITS=50 DKC_COMPACTIONS=20 DKC_QUEUED_RUNS=500 \
 	cargo test --workspace --test it -- --nocapture writers:: workers::
 
-load: ## Have 500 agents ask 20,000 times over HTTP, and 40 by processes of their own
+load: ## Have 500 agents ask 20,000 times over HTTP, 40 by processes of their own, and 200 clients of all kinds for a minute
 	@scripts/setup.sh test
-	DKC_LOAD_CALLS=20000 DKC_LOAD_AT_ONCE=500 DKC_LOAD_AGENTS=40 \
+	DKC_LOAD_CALLS=20000 DKC_LOAD_AT_ONCE=500 DKC_LOAD_AGENTS=40 DKC_LOAD_SECONDS=60 \
 	cargo test --workspace --test it -- --nocapture load::
 
 tidy: ## Check the shape of the tree: layers, headers, lengths, links

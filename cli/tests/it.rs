@@ -16,6 +16,7 @@ mod it {
     mod away;
     mod bad_input;
     mod bombs;
+    mod callers;
     mod churn;
     mod config;
     mod contracts;

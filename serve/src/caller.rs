@@ -134,10 +134,11 @@ impl Callers {
     pub async fn of_token(&self, text: &str) -> Result<Caller, Problem> {
         let digest = *blake3::hash(text.as_bytes()).as_bytes();
         let known = self.known().get(&digest).cloned();
-        let known = match known {
-            Some(known) if known.since.elapsed() < BELIEVED => return Ok(known.caller),
-            known => known,
-        };
+        if let Some(known) = known
+            && known.since.elapsed() < BELIEVED
+        {
+            return Ok(known.caller);
+        }
         let Some(token) = self.tokens.verify(text).await? else {
             self.known().remove(&digest);
             return Err(Problem::new(
@@ -150,21 +151,19 @@ impl Callers {
         used.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(token.id.clone(), now);
-        // Its count of requests goes on.
-        let caller = known.map_or_else(|| caller_of(&token), |known| known.caller);
         let mut all = self.known();
-        if all.len() >= MOST_REMEMBERED {
+        if all.len() >= MOST_REMEMBERED && !all.contains_key(&digest) {
             all.clear();
         }
         let since = Instant::now();
-        all.insert(
-            digest,
-            Known {
-                caller: caller.clone(),
-                since,
-            },
-        );
-        Ok(caller)
+        // Its count of requests goes on, and requests that were looked up at once share one.
+        let new = || Known {
+            caller: caller_of(&token),
+            since,
+        };
+        let known = all.entry(digest).or_insert_with(new);
+        known.since = since;
+        Ok(known.caller.clone())
     }
 
     /// Whom a proxy names, the same each time: what they ask is counted, and takes turns.
@@ -231,6 +230,8 @@ fn caller_of(token: &Token) -> Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secrecy::ExposeSecret as _;
+    use store::tokens::NewToken;
 
     #[test]
     fn only_dev_sees_the_audit_and_of_some_datasets_only_if_it_is_one() {
@@ -248,6 +249,30 @@ mod tests {
             assert!(!agent.view.shows("audit"), "{role}");
             assert!(agent.view.shows("photos"), "{role}");
         }
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_at_once_with_a_token_not_seen_before_share_its_limits() {
+        let folder = tempfile::tempdir().unwrap();
+        let callers = Callers::new(Tokens::open(folder.path()).await.unwrap());
+        let new = NewToken {
+            name: "agent".to_owned(),
+            role: Role::Automated,
+            datasets: None,
+            expires_at: None,
+            requests_per_second: Some(1),
+        };
+        let (text, _) = callers.tokens().create(new).await.unwrap();
+        let text = text.expose_secret();
+        let (one, other) = tokio::join!(callers.of_token(text), callers.of_token(text));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert!(Arc::ptr_eq(&one.turns, &other.turns));
+        one.count().unwrap();
+        let problem = other.count().unwrap_err();
+        assert_eq!(
+            (problem.kind, problem.retry_after),
+            (Kind::TooManyRequests, Some(1))
+        );
     }
 
     #[tokio::test]

@@ -341,12 +341,8 @@ impl Gateway {
             },
         };
         let done = match done {
-            Ok(reply)
-                if operation.holds_collected
-                    && !call.is_person()
-                    && !matches!(reply, Reply::Planned(_) | Reply::Waiting(_)) =>
-            {
-                self.taint(call.caller, operation).await.map(|()| reply)
+            Ok(reply) if !matches!(reply, Reply::Planned(_) | Reply::Waiting(_)) => {
+                self.note_given(operation, &call).await.map(|()| reply)
             }
             done => done,
         };
@@ -357,6 +353,17 @@ impl Gateway {
             Err(problem) => ticket.fail(problem.kind.name()),
         }
         done
+    }
+
+    /// Notes who is given what an operation answers: an agent may have read what others wrote.
+    ///
+    /// # Errors
+    /// As [`Self::taint`].
+    pub(crate) async fn note_given(&self, operation: &Operation, call: &Call<'_>) -> Result<(), Problem> {
+        match operation.holds_collected && !call.is_person() {
+            true => self.taint(call.caller, operation).await,
+            false => Ok(()),
+        }
     }
 
     /// An answer, if it comes in time.

@@ -2,9 +2,10 @@
 //!
 //! - In: a [`Gateway`]. Out: a router; [`listen`] serves it until it is told to stop.
 //! - Reading order: `guard` says whom a request comes from, `input` what it asks, `reply` writes the answer, `etag` names
-//!   it, `coding` says whether it may be compressed, `openapi` describes all of it, `pulse` tells whether the database
+//!   it, `answers` keeps it, `coding` says whether it may be compressed, `openapi` describes all of it, `pulse` tells whether the database
 //!   answers; `encryption` is what connections are accepted with.
 
+mod answers;
 mod coding;
 mod docs;
 mod encryption;
@@ -26,10 +27,11 @@ use crate::dispatcher::Gateway;
 use crate::operation::{Call, Face, Method, Operation, Output, Reply};
 use crate::problem::{Kind, Problem};
 use crate::registry;
+use answers::Answers;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{HeaderValue, Method as HttpMethod, header};
+use axum::http::{HeaderName, HeaderValue, Method as HttpMethod, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, any, get, on};
@@ -48,8 +50,9 @@ const PREFLIGHT: std::time::Duration = std::time::Duration::from_secs(600);
 /// All routes.
 fn router(gateway: Arc<Gateway>, pulse: Pulse) -> Router {
     let mut routes: Router<Arc<Gateway>> = Router::new();
+    let answers = Answers::new();
     for operation in registry::ALL.iter().copied() {
-        routes = routes.route(operation.path, route(operation));
+        routes = routes.route(operation.path, route(operation, &answers));
     }
     let routes = routes
         .route("/openapi.json", get(openapi::document))
@@ -73,17 +76,26 @@ fn router(gateway: Arc<Gateway>, pulse: Pulse) -> Router {
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
             guard::LAST_EVENT_ID,
+            // What a client of MCP says of each request (MCP 2026-07-28, Transports).
+            HeaderName::from_static("mcp-protocol-version"),
+            HeaderName::from_static("mcp-method"),
+            HeaderName::from_static("mcp-name"),
         ])
         .expose_headers([header::ETAG, header::LINK, header::RETRY_AFTER, guard::REQUEST_ID])
         .max_age(PREFLIGHT);
     let passing = || from_fn_with_state((gateway.clone(), pulse.clone()), guard::pass);
     // Whoever asks whether it lives asks often: no layer is before the answer, which does itself what they would do.
-    let others: MethodRouter<Arc<Gateway>> = any(no_method).layer(passing());
-    let alive = others.get(health::alive);
-    let (routes, alive) = match origins.is_empty() {
-        true => (routes, alive),
-        false => (routes.layer(cors.clone()), alive.layer(cors)),
+    let alive: MethodRouter<Arc<Gateway>> = get(health::alive);
+    let others: MethodRouter<Arc<Gateway>> = any(no_method);
+    let (routes, alive, others) = match origins.is_empty() {
+        true => (routes, alive, others),
+        false => (
+            routes.layer(cors.clone()),
+            alive.layer(cors.clone()),
+            others.layer(cors),
+        ),
     };
+    let others: MethodRouter<Arc<Gateway>> = others.layer(passing());
     let routes = routes
         .layer(CompressionLayer::new().compress_when(SizeAbove::default().and(coding::compresses)))
         .with_state(gateway.clone());
@@ -91,11 +103,12 @@ fn router(gateway: Arc<Gateway>, pulse: Pulse) -> Router {
     Router::new()
         .fallback_service(routes)
         .layer(passing())
-        .route("/healthz", alive)
+        .route("/healthz", others.merge(alive))
         .with_state(gateway)
 }
 
-fn route(operation: &'static Operation) -> MethodRouter<Arc<Gateway>> {
+fn route(operation: &'static Operation, answers: &Answers) -> MethodRouter<Arc<Gateway>> {
+    let answers = answers.clone();
     let method = match operation.method {
         Method::Get => MethodFilter::GET,
         Method::Post => MethodFilter::POST,
@@ -108,7 +121,7 @@ fn route(operation: &'static Operation) -> MethodRouter<Arc<Gateway>> {
                     RawQuery(query): RawQuery,
                     request: Request| {
             let id = guard::id_of(request.headers());
-            match call(&gateway, operation, path, query, request, &id).await {
+            match call(&gateway, operation, &answers, path, query, request, &id).await {
                 Ok(answer) => answer,
                 Err(problem) => reply::problem(&problem, &id),
             }
@@ -120,6 +133,7 @@ fn route(operation: &'static Operation) -> MethodRouter<Arc<Gateway>> {
 async fn call(
     gateway: &Arc<Gateway>,
     operation: &'static Operation,
+    answers: &Answers,
     path: Result<Path<Vec<(String, String)>>, PathRejection>,
     query: Option<String>,
     request: Request,
@@ -203,6 +217,17 @@ async fn call(
         ticket.fail("not-modified");
         return Ok(reply::not_modified(tag));
     }
+    if let Some(tag) = &foretold
+        && let Some(written) = answers.get(tag)
+    {
+        if known.is_any() {
+            ticket.fail("not-modified");
+            return Ok(reply::not_modified(tag));
+        }
+        let noted = gateway.note_given(operation, &call).await;
+        noted.inspect_err(|problem| ticket.fail(problem.kind.name()))?;
+        return Ok(written.answer(form, Some(tag), ticket));
+    }
     let performed = gateway.perform(operation, call, asked.input, &mut ticket);
     let performed = match operation.plan {
         // What is done outside goes on without the database, and its end is waited for.
@@ -219,7 +244,7 @@ async fn call(
         ticket.fail("not-modified");
         return Ok(reply::not_modified(tag));
     }
-    let written = reply::write(answer, operation, form, tag, ticket).await;
+    let written = reply::write(answer, operation, form, tag, answers, ticket).await;
     written.map_err(|problem| pulse.blame(problem))
 }
 

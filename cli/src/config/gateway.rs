@@ -8,6 +8,7 @@ mod check;
 pub(super) use check::{check_address, is_here, settle};
 
 use schemars::JsonSchema;
+use schemas::Role;
 use serde::Deserialize;
 use serve::config::Cloud;
 use std::collections::BTreeMap;
@@ -86,7 +87,8 @@ pub struct Proxy {
     #[serde(default = "remote_groups")]
     pub groups_header: String,
     /// The role of each group: public, automated, user or dev.
-    pub roles: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub roles: BTreeMap<String, Role>,
     /// What the proxy sends as `X-Dkc-Proxy-Secret`, where other programs share its address: env:, file: or keyring:.
     #[serde(default)]
     pub secret: Option<String>,

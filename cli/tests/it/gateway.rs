@@ -568,6 +568,58 @@ async fn an_answer_is_had_in_each_format_and_only_once() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_given_again_is_counted_and_is_nobody_elses() {
+    let lab = lab();
+    let (served, dev) = Served::start(&lab);
+    let public = token(&lab, "public", &["--role", "public"]);
+    let path = "/api/v1/datasets/emails/rows?columns=subject&sort=-date&limit=2";
+    let deadline = Instant::now() + PATIENCE;
+    // One that has just begun may learn of something between two requests.
+    let first = loop {
+        let twice = [served.json(&dev, path).await.1, served.json(&dev, path).await.1];
+        if twice[0] == twice[1] {
+            break twice[0].clone();
+        }
+        assert!(Instant::now() < deadline, "never twice the same: {twice:?}");
+    };
+    assert!(
+        first["rows"][0]["subject"].is_string() && first["next_url"].is_string(),
+        "{first}"
+    );
+    let (_, masked) = served.json(&public, path).await;
+    assert_eq!(masked["rows"][0]["subject"], Value::Null);
+    let response = served.get(&dev, path).send().await.unwrap();
+    assert!(
+        response.headers()["link"]
+            .to_str()
+            .unwrap()
+            .contains("rel=\"next\"")
+    );
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let query = "SELECT min(rows) AS least, min(bytes) AS bytes, count(*) AS n FROM audit WHERE operation = 'read_rows'";
+        let (_, counted) = served.sql(&dev, query).await;
+        let counted = &counted["rows"][0];
+        if counted["n"].as_i64() >= Some(4) {
+            assert_eq!(counted["least"], 2, "{counted}");
+            assert!(counted["bytes"].as_i64() > Some(100), "{counted}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{counted}");
+    }
+    lab.deliver("", &[mail(77)]);
+    lab.runs();
+    answered(
+        &served,
+        &dev,
+        &format!("{path}&filter=subject:contains:77"),
+        |_, told| told["rows"] != json!([]),
+    )
+    .await;
+    assert_ne!(served.json(&dev, path).await.1["snapshot"], first["snapshot"]);
+}
+
+#[tokio::test]
 async fn a_token_sees_what_it_was_given_and_nothing_tells_of_the_rest() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);
@@ -1186,14 +1238,15 @@ async fn whether_it_lives_is_answered_with_what_all_answers_say_and_to_who_may_a
     assert!(answer.headers().contains_key("x-request-id"));
 }
 
-const MANY_ROWS: &str =
+/// What takes long to answer and to read: 2,560,000 rows.
+pub const MANY_ROWS: &str =
     "SELECT a.subject AS a, b.subject AS b, c.subject AS c FROM emails a, emails b, emails c, emails d";
 
 #[tokio::test]
 async fn a_long_answer_comes_whole_in_each_format() {
     let lab = lab();
     let (served, dev) = Served::start(&lab);
-    // 2,560,000 rows: many times what may wait to be read.
+    // Many times what may wait to be read.
     let query = MANY_ROWS;
     for (format, least) in [
         ("ndjson", 64_000_000),

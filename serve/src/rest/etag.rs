@@ -22,7 +22,7 @@ static PROCESS: LazyLock<String> = LazyLock::new(|| Uuid::now_v7().simple().to_s
 const WEAK: &str = "W/";
 
 /// The name of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Tag(String);
 
 impl Tag {

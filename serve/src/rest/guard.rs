@@ -272,7 +272,7 @@ fn of_proxy<'a>(proxy: &Proxy, peer: IpAddr, headers: &'a HeaderMap) -> Option<(
         }
     }
     let user = only(&proxy.user_header).filter(|user| !user.is_empty())?;
-    let groups = only(&proxy.groups_header).unwrap_or_default();
+    let groups = only(&proxy.groups_header)?;
     let roles = groups
         .split(',')
         .filter_map(|group| proxy.roles.get(group.trim()));

@@ -6,6 +6,7 @@
 
 mod disposition;
 
+use super::answers::Answers;
 use super::etag::Tag;
 use super::format::media_type;
 use crate::dispatcher::Ticket;
@@ -74,6 +75,7 @@ pub(super) async fn write(
     operation: &Operation,
     format: Format,
     tag: Option<Tag>,
+    answers: &Answers,
     mut ticket: Ticket,
 ) -> Result<Response, Problem> {
     let mut answer = match reply {
@@ -82,7 +84,13 @@ pub(super) async fn write(
             ticket.count(0, body.len() as u64);
             response(StatusCode::OK, Some("application/json"), body.into())
         }
-        Reply::Page(page) => page_as(page, operation, format, &mut ticket)?,
+        Reply::Page(page) => {
+            let page = Written::of(page, operation, format)?;
+            if let Some(tag) = &tag {
+                answers.keep(tag, &page);
+            }
+            return Ok(page.answer(format, tag.as_ref(), ticket));
+        }
         Reply::Rows(rows) => rows_as(rows, format, ticket).await?,
         Reply::Planned(planned) => {
             let body = serde_json::to_vec(&planned).map_err(|error| Problem::internal(&error))?;
@@ -130,28 +138,51 @@ fn insert(answer: &mut Response, name: HeaderName, value: &str) {
     }
 }
 
-fn page_as(
-    page: Page,
-    operation: &Operation,
-    format: Format,
-    ticket: &mut Ticket,
-) -> Result<Response, Problem> {
-    let failed = |error: ExportError| Problem::internal(&error);
-    let next = page.next.as_ref().map(|next| url(operation, next, format));
-    let mut body = encode(&page.rows, format).map_err(failed)?;
-    if format == Format::Json {
-        let mut about = page.about;
-        if let Some(about) = about.as_object_mut() {
-            about.insert("next_url".to_owned(), next.clone().into());
+/// A page as its bytes.
+#[derive(Clone)]
+pub(super) struct Written {
+    body: Bytes,
+    rows: u64,
+    /// Where the next one is.
+    link: Option<HeaderValue>,
+}
+
+impl Written {
+    fn of(page: Page, operation: &Operation, format: Format) -> Result<Self, Problem> {
+        let next = page.next.as_ref().map(|next| url(operation, next, format));
+        let mut body = encode(&page.rows, format).map_err(|error| Problem::internal(&error))?;
+        if format == Format::Json {
+            let mut about = page.about;
+            if let Some(about) = about.as_object_mut() {
+                about.insert("next_url".to_owned(), next.clone().into());
+            }
+            body = around(&about, &body);
         }
-        body = around(&about, &body);
+        let link = next.map(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")));
+        Ok(Self {
+            body: body.into(),
+            rows: page.rows.num_rows() as u64,
+            link: link.and_then(Result::ok),
+        })
     }
-    ticket.count(page.rows.num_rows() as u64, body.len() as u64);
-    let mut answer = response(StatusCode::OK, Some(media_type(format)), body.into());
-    if let Some(next) = next {
-        insert(&mut answer, header::LINK, &format!("<{next}>; rel=\"next\""));
+
+    /// Bytes that it takes.
+    pub(super) fn size(&self) -> usize {
+        self.body.len() + self.link.as_ref().map_or(0, HeaderValue::len)
     }
-    Ok(answer)
+
+    /// It as a response.
+    pub(super) fn answer(self, format: Format, tag: Option<&Tag>, mut ticket: Ticket) -> Response {
+        ticket.count(self.rows, self.body.len() as u64);
+        let mut answer = response(StatusCode::OK, Some(media_type(format)), self.body.into());
+        if let Some(link) = self.link {
+            answer.headers_mut().insert(header::LINK, link);
+        }
+        if let Some(tag) = tag {
+            name(&mut answer, tag);
+        }
+        answer
+    }
 }
 
 /// What stands before and after rows in JSON: an object whose member `rows` they are.

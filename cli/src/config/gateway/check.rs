@@ -8,6 +8,7 @@ use crate::config::finding::Finding;
 use crate::config::mistake::nearest;
 use crate::config::secret::{FORMS, Reference};
 use crate::context::expand;
+use reqwest::header::HeaderName;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,13 @@ pub(in crate::config) fn settle(serve: &mut Serve, folder: &Path) -> Vec<Finding
         folder,
         findings: Vec::new(),
     };
+    for origin in &serve.origins {
+        check.origin(origin);
+    }
+    if let Some(proxy) = &serve.proxy {
+        check.header("user_header", &proxy.user_header);
+        check.header("groups_header", &proxy.groups_header);
+    }
     for (name, path) in &mut serve.roots {
         check.name(&["roots", name.as_str()], name);
         check.path(&["roots", name.as_str()], path);
@@ -85,6 +93,23 @@ impl Check<'_> {
         if schemas::SourceName::new(name).is_err() {
             let help = "use 1 to 64 lower case letters, digits, `-` and `_`";
             self.wrong(keys, format!("`{}`: `{name}` is not a name", dotted(keys)), help);
+        }
+    }
+
+    /// Refuses what no browser sends: it would allow nobody, and say so to nobody.
+    fn origin(&mut self, origin: &str) {
+        if !is_origin(origin) {
+            let help =
+                "write scheme, host and port as a browser sends them, such as https://home.example.org";
+            self.wrong(&["origins", origin], format!("`{origin}` is no origin"), help);
+        }
+    }
+
+    /// Refuses what no header is called.
+    fn header(&mut self, key: &str, name: &str) {
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            let message = format!("`serve.proxy.{key}`: `{name}` is not the name of a header");
+            self.wrong(&["proxy", key], message, "");
         }
     }
 
@@ -163,6 +188,18 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Whether it is one origin as browsers write it: in lower case, without the port that is usual, and with nothing after it.
+fn is_origin(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| {
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        // By the rules of addresses a host may be called `*`; here it would be meant as any.
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty() && !host.contains('*'));
+        host.is_some_and(|host| format!("{}://{host}{port}", url.scheme()) == text)
+    })
 }
 
 /// Whether GitHub allows it as a name of an owner, a repository or a file.
@@ -273,11 +310,51 @@ mod tests {
                 "[serve.machines.web]\ncloud = \"aws\"\nid = \"a\"".to_owned(),
                 "unknown variant `aws`",
             ),
+            (
+                "[serve.proxy]\naddresses = []\nroles = { home = \"boss\" }".to_owned(),
+                "unknown variant `boss`",
+            ),
+            (
+                "[serve.proxy]\naddresses = []\nroles = {}\nuser_header = \"Remote User\"".to_owned(),
+                "`serve.proxy.user_header`: `Remote User` is not the name of a header",
+            ),
             (format!("{build}[]"), "`serve.builds.site.command`: it is empty"),
             (format!("{build}[\"make\"]\nminutes = 0"), "nonzero"),
         ] {
             let told = parse(&text).unwrap_err();
             assert!(told.contains(words), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_one_as_a_browser_sends_it_and_never_everybody() {
+        let origins = |origin: &str| parse(&format!("[serve]\norigins = [\"{origin}\"]"));
+        for origin in [
+            "https://home.example.org",
+            "https://home.example.org:8443",
+            "http://localhost:3000",
+            "http://[::1]:3000",
+            "moz-extension://0a1b2c3d",
+        ] {
+            assert_eq!(origins(origin).unwrap().serve.origins, [origin]);
+        }
+        for origin in [
+            "*",
+            "null",
+            "",
+            "home.example.org",
+            "https://*.example.org",
+            "https://home.example.org/",
+            "https://home.example.org/app",
+            "https://home.example.org:443",
+            "https://Home.example.org",
+            "https://me@home.example.org",
+            "https://home.example.org?a=b",
+            "file://",
+            "https://home.example.org ",
+        ] {
+            let told = origins(origin).unwrap_err();
+            assert!(told.contains(&format!("`{origin}` is no origin")), "{told}");
         }
     }
 
