@@ -9,6 +9,7 @@
 mod cell;
 mod fitting;
 mod listing;
+mod order;
 
 pub use cell::Cell;
 pub use listing::Listing;

@@ -6,12 +6,13 @@
 //! - Not here: keeping it as new as the lake (`serve`).
 
 use super::fitting::fitting;
+use super::order::{self, Order};
 use super::{After, Cell, Compare, Filter, Page, key_of};
 use crate::Store;
 use crate::error::StoreError;
 use crate::lake::catalog::LiveFile;
 use crate::lake::{data_file, index};
-use arrow::compute::{SortColumn, SortOptions, concat, lexsort_to_indices, take};
+use arrow::compute::{concat, take};
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, new_empty_array};
 use arrow_schema::{ArrowError, FieldRef, Schema};
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
@@ -37,6 +38,7 @@ pub struct Listing {
     snapshot: i64,
     files: Vec<LiveFile>,
     columns: Vec<Kept>,
+    by_key: OnceLock<Order>,
     /// Bytes of all columns that were read, of one more than may be kept where they are too many.
     bytes: AtomicUsize,
     reading: Mutex<()>,
@@ -47,38 +49,13 @@ pub struct Listing {
 struct Kept {
     field: FieldRef,
     values: OnceLock<ArrayRef>,
+    /// See [`order::ranks`].
+    ranks: OnceLock<Vec<u32>>,
     order: OnceLock<Arc<Order>>,
 }
 
 /// Places of an order that stand together.
 type Span = (Arc<Order>, Range<usize>);
-
-/// The rows in the order of a column, then of the key.
-#[derive(Debug)]
-struct Order {
-    rows: Vec<u32>,
-    /// Where each row stands in it.
-    places: Vec<u32>,
-    /// So many rows have a value; the others come after them.
-    valued: usize,
-}
-
-impl Order {
-    /// Where a row stands in an order, or in one that is turned round.
-    fn place(&self, row: u32, descending: bool) -> usize {
-        let place = self.places.get(row as usize).map_or(0, |&place| place as usize);
-        self.turned(place, descending)
-    }
-
-    /// Turning round maps places to places, and is its own reverse.
-    fn turned(&self, place: usize, descending: bool) -> usize {
-        match (descending, place < self.valued) {
-            (false, _) => place,
-            (true, true) => self.valued - 1 - place,
-            (true, false) => self.valued + self.rows.len() - 1 - place,
-        }
-    }
-}
 
 impl Listing {
     /// Opens a dataset at a snapshot; `None` if there is too much of it, or it is not in the lake.
@@ -103,6 +80,7 @@ impl Listing {
             Some(Kept {
                 field: field.clone(),
                 values: OnceLock::new(),
+                ranks: OnceLock::new(),
                 order: OnceLock::new(),
             })
         });
@@ -111,6 +89,7 @@ impl Listing {
             snapshot,
             files,
             columns: columns.flatten().collect(),
+            by_key: OnceLock::new(),
             bytes: AtomicUsize::new(0),
             reading: Mutex::new(()),
         }))
@@ -153,7 +132,13 @@ impl Listing {
             return Ok(true);
         }
         let mut missing: Vec<usize> = wanted.iter().copied().filter(|at| !is_read(at)).collect();
-        missing.sort_unstable();
+        let mut ranked = ordered.clone();
+        if self.by_key.get().is_none() {
+            ranked.extend(key_of(self.dataset));
+        }
+        let is_ranked = |at: usize| ranked.iter().any(|column| self.position(column) == Some(at));
+        // What takes longest is begun first.
+        missing.sort_unstable_by_key(|&at| (!is_ranked(at), at));
         missing.dedup();
         if !missing.is_empty() && self.bytes.load(Relaxed) > MOST_BYTES {
             return Ok(false);
@@ -165,8 +150,13 @@ impl Listing {
             if read.contains(&false) {
                 return Ok(false);
             }
-            let orders = ordered.par_iter().map(|column| listing.order(column));
-            orders.collect::<Result<Vec<_>, _>>()?;
+            ranked
+                .par_iter()
+                .try_for_each(|column| listing.ranks(column).map(drop))?;
+            listing.by_key()?;
+            ordered
+                .par_iter()
+                .try_for_each(|column| listing.order(column).map(drop))?;
             Ok(true)
         })
         .await?
@@ -211,36 +201,39 @@ impl Listing {
         Ok(self.kept(column)?.1)
     }
 
+    fn ranks(&self, column: &Column) -> Result<&[u32], ArrowError> {
+        let (kept, values) = self.kept(column)?;
+        if let Some(ranks) = kept.ranks.get() {
+            return Ok(ranks);
+        }
+        let ranks = order::ranks(values)?;
+        Ok(kept.ranks.get_or_init(|| ranks))
+    }
+
+    fn by_key(&self) -> Result<&Order, ArrowError> {
+        if let Some(order) = self.by_key.get() {
+            return Ok(order);
+        }
+        let mut order: Option<Order> = None;
+        for column in key_of(self.dataset).into_iter().rev() {
+            let ranks = self.ranks(column)?;
+            let before = order.unwrap_or_else(|| Order::none(ranks.len()));
+            order = Some(before.sorted_by(ranks, ranks.len()));
+        }
+        Ok(self
+            .by_key
+            .get_or_init(|| order.unwrap_or_else(|| Order::none(0))))
+    }
+
     fn order(&self, column: &'static Column) -> Result<Arc<Order>, ArrowError> {
         let (kept, values) = self.kept(column)?;
         if let Some(order) = kept.order.get() {
             return Ok(order.clone());
         }
-        let mut by = vec![self.sorted_by(column)?];
-        for key in key_of(self.dataset) {
-            by.push(self.sorted_by(key)?);
-        }
-        let rows = lexsort_to_indices(&by, None)?.values().to_vec();
-        let mut places = vec![0; rows.len()];
-        for (place, &row) in (0..).zip(&rows) {
-            if let Some(found) = places.get_mut(row as usize) {
-                *found = place;
-            }
-        }
         let valued = values.len() - values.null_count();
-        let order = Arc::new(Order { rows, places, valued });
+        let order = Arc::new(self.by_key()?.sorted_by(self.ranks(column)?, valued));
         let _ = kept.order.set(order.clone());
         Ok(order)
-    }
-
-    fn sorted_by(&self, column: &Column) -> Result<SortColumn, ArrowError> {
-        Ok(SortColumn {
-            values: self.column(column)?.clone(),
-            options: Some(SortOptions {
-                descending: false,
-                nulls_first: false,
-            }),
-        })
     }
 
     /// The rows of a page: its own columns, and those that tell where it ended; see [`Self::read`].
