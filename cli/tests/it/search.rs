@@ -129,6 +129,36 @@ fn words_and_operators_find_rows_of_every_dataset() {
 }
 
 #[test]
+fn words_of_scripts_without_blanks_are_found_within_sentences() {
+    let lab = Lab::new(NOTES);
+    lab.write("notes/ja.md", "# 予定\n\n明日の会議は十時からです。\n");
+    lab.write("notes/zh.md", "# 记录\n\n我们决定不再使用旧的服务器。\n");
+    lab.write("notes/th.md", "# บันทึก\n\nวันนี้มีประชุมใหญ่\n");
+    lab.write(
+        "notes/en.md",
+        "# Site\n\nWe run www.example.org on it; Müller runs it.\n",
+    );
+    lab.runs();
+    for (query, title, marked) in [
+        ("会議", "予定", "会議"),
+        ("服务器", "记录", "服务器"),
+        ("服务器 旧", "记录", "旧"),
+        ("ประชุม", "บันทึก", "ประชุม"),
+        ("example", "Site", "example"),
+        ("muller", "Site", "Müller"),
+        ("running", "Site", "run"),
+    ] {
+        let found = hits(&lab, &[query, "--words"]);
+        assert_eq!(found.len(), 1, "{query}: {found:#?}");
+        let (hit, snippet) = (&found[0], found[0]["snippet"].as_str().unwrap());
+        assert_eq!(hit["title"], title, "{query}");
+        let bound = |at: usize| usize::try_from(hit["matches"][0][at].as_u64().unwrap()).unwrap();
+        let first: String = snippet.chars().take(bound(1)).skip(bound(0)).collect();
+        assert_eq!(first, marked, "{query}: {hit:#}");
+    }
+}
+
+#[test]
 fn a_phrase_must_be_there_and_what_every_text_has_finds_nothing() {
     let lab = collected();
     let both = ["Your invoice for March", "Re: Your invoice for March"];

@@ -10,10 +10,10 @@ use super::approval::{self, Word};
 use super::budget::{self, Cut, Position};
 use super::catalogue::{self, CONTINUE, MAX_TOKENS, METHOD, PARAMS};
 use super::continuation::{self, Continuation};
-use super::fence::{Fence, harmless};
+use super::fence::{Fence, defused, harmless};
 use super::options::Options;
 use super::prompts::missing;
-use super::provenance::{PROVENANCE, as_meant, defused, fenced, provenance};
+use super::provenance::{PROVENANCE, as_meant, fenced, provenance};
 use crate::caller::Caller;
 use crate::dispatcher::{Gateway, Ticket};
 use crate::input;
@@ -351,8 +351,8 @@ fn show(
     let (text, mut value) = match &meta {
         Some(_) => {
             let fence = Fence::new()?;
-            let text = fence.json(&defused(value.clone()));
-            (text, fenced(&fence, value))
+            let value = defused(value);
+            (fence.json(&value), fenced(&fence, value))
         }
         None => (value.to_string(), value),
     };

@@ -5,9 +5,9 @@
 
 use super::answer;
 use super::budget::{self, Cut};
-use super::fence::{Fence, harmless};
+use super::fence::{Fence, defused, harmless};
 use super::options::Options;
-use super::provenance::{PROVENANCE, defused, provenance};
+use super::provenance::{PROVENANCE, provenance};
 use crate::caller::Caller;
 use crate::dispatcher::Gateway;
 use crate::input;

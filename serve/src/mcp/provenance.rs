@@ -2,7 +2,7 @@
 //!
 //! - In: an answer, and what it answers. Out: `_meta`, and the answer in its fence. Not here: the fence itself.
 
-use super::fence::{Fence, as_it_was, harmless, of_one_line};
+use super::fence::{Fence, as_it_was, defused};
 use crate::dispatcher::Gateway;
 use crate::input;
 use crate::operation::Operation;
@@ -68,7 +68,7 @@ pub(super) fn as_meant(
     is_other.then(|| input::checked(operation, meant).ok()).flatten()
 }
 
-/// A value in the fence, but for what begins the next page: that is sent back as it is.
+/// A value that is [`defused`], in the fence, but for what begins the next page: that is sent back as it is.
 pub(super) fn fenced(fence: &Fence, value: Value) -> Value {
     let is_cursor = |text: &str| {
         text.bytes()
@@ -87,18 +87,4 @@ pub(super) fn fenced(fence: &Fence, value: Value) -> Value {
         }
     }
     value
-}
-
-/// A value in which every text and name is harmless; nothing is fenced.
-pub(super) fn defused(value: Value) -> Value {
-    match value {
-        Value::String(text) => harmless(&text).into_owned().into(),
-        Value::Array(items) => items.into_iter().map(defused).collect(),
-        Value::Object(members) => members
-            .into_iter()
-            .map(|(name, value)| (of_one_line(&name), defused(value)))
-            .collect::<Map<_, _>>()
-            .into(),
-        other => other,
-    }
 }

@@ -2,8 +2,10 @@
 //!
 //! - In: a text, the words of a query. Out: some of its words, and where in them those of the query stand.
 
+use crate::vectors::chunks::analysis;
 use regex_syntax::is_word_character;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// Characters of a snippet, about.
@@ -39,22 +41,57 @@ impl Snippet {
     }
 }
 
-/// Finds words of a query in texts.
-///
-/// No regular expression: compiling one of Unicode takes longer than reading the few texts that are shown.
+/// Finds words of a query in texts: quickly those that begin like them, else those that the index takes for them.
 #[derive(Debug)]
-pub(super) struct Finder(Vec<String>);
+pub(super) struct Finder {
+    /// In capitals, of which ς and σ share one.
+    folded: Vec<String>,
+    /// As the index has them.
+    analyzed: HashSet<String>,
+    /// Whether some are of a script without capitals. Many of those have no blanks either.
+    is_caseless: bool,
+}
 
 impl Finder {
     /// Finds these words, whatever their case and ending.
     pub(super) fn new<'a>(words: impl Iterator<Item = &'a str>) -> Self {
-        let words = words.flat_map(|word| word.split(|char: char| !char.is_alphanumeric()));
-        let words = words.filter(|word| !word.is_empty());
-        Self(words.map(|word| folded(word).collect()).collect())
+        let words = words.collect::<Vec<_>>().join(" ");
+        let mut finder = Self {
+            folded: Vec::new(),
+            analyzed: HashSet::new(),
+            is_caseless: words.contains(is_caseless),
+        };
+        analyze(&words, |word, _| {
+            finder.analyzed.insert(word.to_owned());
+        });
+        let parts = words.split(|char: char| !char.is_alphanumeric());
+        let parts = parts.filter(|part| !part.is_empty());
+        finder
+            .folded
+            .extend(parts.map(|part| folded(part).collect::<String>()));
+        finder
     }
 
-    /// Where in a text words begin with these, in bytes, each to its end.
-    fn found_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+    /// Where in a text the words stand, in bytes, each to its end; of those that are found quickly so many.
+    fn found_in(&self, text: &str, most: usize) -> Vec<Range<usize>> {
+        let mut found = match self.is_caseless {
+            true => Vec::new(),
+            false => self.begun_in(text).take(most).collect(),
+        };
+        if found.is_empty() && !self.analyzed.is_empty() {
+            analyze(text, |word, range| match found.last_mut() {
+                _ if !self.analyzed.contains(word) => {}
+                // Of scripts without blanks a word may be several to the index.
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => found.push(range),
+            });
+        }
+        found
+    }
+
+    /// Where words begin with these. No regular expression: compiling one of Unicode takes longer than reading the few
+    /// texts that are shown.
+    fn begun_in<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
         let (mut within, mut until) = (false, 0);
         text.char_indices().filter_map(move |(from, char)| {
             let begins = !std::mem::replace(&mut within, is_word_character(char));
@@ -62,7 +99,7 @@ impl Finder {
                 return None;
             }
             let rest = text.get(from..)?;
-            let begun = self.0.iter().filter_map(|word| after(rest, word));
+            let begun = self.folded.iter().filter_map(|word| after(rest, word));
             let rest = begun.min_by_key(|rest| rest.len())?;
             let end = rest.find(|char: char| !is_word_character(char));
             until = text.len() - end.map_or(0, |end| rest.len() - end);
@@ -72,7 +109,7 @@ impl Finder {
 
     /// The part of a text that has the first of the words, or its beginning.
     pub(super) fn snippet(&self, text: &str) -> Snippet {
-        let first = self.found_in(text).next().map_or(0, |first| first.start);
+        let first = self.found_in(text, 1).first().map_or(0, |first| first.start);
         let from = floor(text, first, BEFORE);
         let mut shown = String::new();
         let mut length = 0;
@@ -97,12 +134,27 @@ impl Finder {
             length += word.chars().count();
         }
         let chars = |bytes: usize| shown.get(..bytes).map_or(0, |before| before.chars().count());
-        let matches = self.found_in(&shown);
+        let matches = self.found_in(&shown, usize::MAX).into_iter();
         let matches = matches
             .map(|found| (chars(found.start), chars(found.end)))
             .collect();
         Snippet { text: shown, matches }
     }
+}
+
+/// Tells the words of a text as the index has them (small, without accent and ending), and where they stand.
+fn analyze(text: &str, mut tell: impl FnMut(&str, Range<usize>)) {
+    let Ok(mut analyzer) = analysis().build() else {
+        return;
+    };
+    let mut words = analyzer.token_stream_for_doc(text);
+    while let Some(word) = words.next() {
+        tell(&word.text, word.offset_from..word.offset_to);
+    }
+}
+
+fn is_caseless(char: char) -> bool {
+    char.is_alphabetic() && !char.is_uppercase() && !char.is_lowercase()
 }
 
 /// A text of which the case does not matter: in capitals, of which ς and σ share one.
@@ -177,6 +229,21 @@ mod tests {
             marked(&["in", "invoice"], "main invoices in"),
             "main [invoices] [in]"
         );
+    }
+
+    #[test]
+    fn other_forms_of_a_word_and_words_without_blanks_are_found() {
+        let marked = |words: &[&str], text| {
+            let snippet = Finder::new(words.iter().copied()).snippet(text);
+            snippet.marked("[", "]")
+        };
+        assert_eq!(marked(&["running"], "It runs or ran."), "It [runs] or ran.");
+        assert_eq!(marked(&["muller"], "Herr Müller"), "Herr [Müller]");
+        assert_eq!(
+            marked(&["会議"], "明日の会議は十時からです。"),
+            "明日の[会議]は十時からです。"
+        );
+        assert_eq!(marked(&["ประชุม"], "วันนี้มีประชุมใหญ่"), "วันนี้มี[ประชุม]ใหญ่");
     }
 
     #[test]

@@ -270,13 +270,8 @@ impl Chunks {
             if is_indexed || schema.field_with_name(column).is_err() {
                 continue;
             }
-            // Words that mean little stay, for phrases; BM25 makes little of them.
-            let index = FtsIndexBuilder::default()
-                .with_position(true)
-                .remove_stop_words(false)
-                .max_token_length(Some(LONGEST_WORD));
             self.table
-                .create_index(&[column], Index::FTS(index))
+                .create_index(&[column], Index::FTS(analysis()))
                 .execute()
                 .await
                 .map_err(self.failed())?;
@@ -339,6 +334,17 @@ pub(super) fn outdated(table: &Table, reason: &str) -> VectorError {
         table: table.name().to_owned(),
         reason: reason.to_owned(),
     }
+}
+
+/// How texts become words. Those of scripts without blanks (Chinese, Japanese, Thai, …) are told apart by the dictionaries of ICU;
+/// everywhere a word ends at what is no letter or digit. English endings and accents do not count.
+pub(crate) fn analysis() -> FtsIndexBuilder {
+    // Words that mean little stay, for phrases; BM25 makes little of them.
+    FtsIndexBuilder::default()
+        .base_tokenizer("icu/split".to_owned())
+        .with_position(true)
+        .remove_stop_words(false)
+        .max_token_length(Some(LONGEST_WORD))
 }
 
 /// Merges small files, and deletes versions that are older than any reader's.

@@ -37,6 +37,13 @@ pub(super) struct Planes {
     places: HashMap<Key, u32>,
 }
 
+/// What is looked for, in steps.
+struct Query {
+    high: Vec<i8>,
+    low: Vec<i8>,
+    step: f32,
+}
+
 /// A vector's place, and its product with the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Near {
@@ -119,20 +126,21 @@ impl Planes {
         if query.len() != self.dimension || self.dimension == 0 || most == 0 {
             return Vec::new();
         }
-        let (_, query_halves) = halves(query);
-        let high: Vec<i8> = query_halves.map(|(high, _)| high).collect();
+        let (step, query) = halves(query);
+        let (high, low) = query.unzip();
+        let query = Query { high, low, step };
         // The upper halves may put a vector a little too low.
         let candidates = 4 * most + 32;
         let parts: Vec<Best> = match among {
             Some(places) => places
                 .par_chunks(SHARE)
-                .map(|places| self.best(&high, candidates, places.iter().copied()))
+                .map(|places| self.best(&query.high, candidates, places.iter().copied()))
                 .collect(),
             None => self
                 .high
                 .par_chunks(SHARE * self.dimension)
                 .enumerate()
-                .map(|(part, vectors)| self.best_of_part(&high, candidates, part * SHARE, vectors))
+                .map(|(part, vectors)| self.best_of_part(&query.high, candidates, part * SHARE, vectors))
                 .collect(),
         };
         let mut best = Best::new(candidates);
@@ -143,7 +151,7 @@ impl Planes {
             .kept
             .into_iter()
             .map(|Reverse(near)| Near {
-                product: self.product(near.place, query),
+                product: self.product(near.place, &query),
                 ..near
             })
             .collect();
@@ -175,7 +183,7 @@ impl Planes {
     }
 
     /// The product of a vector and a query, within 1/32,000 of a part; within 1/2,000 where lower halves are rounded.
-    fn product(&self, place: u32, query: &[f32]) -> f32 {
+    fn product(&self, place: u32, query: &Query) -> f32 {
         let place = place as usize;
         let row = |width: usize| place * width..(place + 1) * width;
         let low_width = if self.is_whole {
@@ -190,19 +198,20 @@ impl Planes {
         ) else {
             return f32::NEG_INFINITY;
         };
-        let of = |low: &[i8]| -> f32 {
-            let numbers = high.iter().zip(low).zip(query);
-            numbers
-                .map(|((high, low), query)| f32::from(i16::from(*high) * 256 + i16::from(*low)) * query)
-                .sum()
+        let whole: Vec<i8>;
+        let low = match self.is_whole {
+            true => low,
+            false => {
+                let both = low.iter().flat_map(|two| [two << 4, two & !0xf]);
+                whole = both.take(self.dimension).collect();
+                &whole
+            }
         };
-        step * match self.is_whole {
-            true => of(low),
-            false => of(&low
-                .iter()
-                .flat_map(|two| [two << 4, two & !0xf])
-                .collect::<Vec<_>>()),
-        }
+        let of = |one: &[i8], other: &[i8]| i8::dot(one, other).unwrap_or(f64::NEG_INFINITY);
+        let both_high = of(high, &query.high) * 65_536.0;
+        let one_high = (of(high, &query.low) + of(low, &query.high)) * 256.0;
+        let product = both_high + one_high + of(low, &query.low);
+        (product * f64::from(*step) * f64::from(query.step)) as f32
     }
 }
 
@@ -212,6 +221,7 @@ fn rounded(low: i8) -> i8 {
 }
 
 /// What the upper halves say. Only its order counts.
+#[inline(always)]
 fn rough(query: &[i8], vector: &[i8], step: f32, place: u32) -> Near {
     let product = i8::dot(query, vector).unwrap_or(f64::NEG_INFINITY);
     Near {
@@ -238,6 +248,8 @@ fn halves(vector: &[f32]) -> (f32, impl Iterator<Item = (i8, i8)>) {
 struct Best {
     most: usize,
     kept: BinaryHeap<Reverse<Near>>,
+    /// What is below this is not among them.
+    least: f32,
 }
 
 impl Best {
@@ -245,16 +257,29 @@ impl Best {
         Self {
             most,
             kept: BinaryHeap::with_capacity(most + 1),
+            least: f32::NEG_INFINITY,
         }
     }
 
+    #[inline(always)]
     fn offer(&mut self, near: Near) {
+        // Nearly all end here.
+        if near.product >= self.least {
+            self.keep(near);
+        }
+    }
+
+    #[inline(never)]
+    fn keep(&mut self, near: Near) {
         if self.kept.len() < self.most {
             self.kept.push(Reverse(near));
         } else if let Some(mut least) = self.kept.peek_mut()
             && near > least.0
         {
             *least = Reverse(near);
+        }
+        if self.kept.len() == self.most {
+            self.least = self.kept.peek().map_or(self.least, |least| least.0.product);
         }
     }
 }
