@@ -78,6 +78,7 @@ class Peer:
     search: object = None
     headers: dict = field(default_factory=dict)
     env: dict = field(default_factory=dict)
+    path: str = "/mcp"
 
 
 def body(number, method, params):
@@ -131,7 +132,7 @@ class Http:
 
     def post(self, text):
         # In one piece: a head and a body that are sent apart wait for each other.
-        self.connection.request("POST", "/mcp", body=text.encode(), headers=self.headers)
+        self.connection.request("POST", self.peer.path, body=text.encode(), headers=self.headers)
         answer = self.connection.getresponse()
         said = answer.read().decode()
         if answer.status not in (200, 202):
@@ -279,9 +280,11 @@ def peers(work, lake, options):
     if "dkc" in options.only:
         base, made = [options.dkc, "--data", lake], make_token(options.dkc, lake)
         # Without a token an agent over stdio may ask only so often.
-        yield Peer("dkc", [*base, "mcp", "--token", "env:DKC_BENCH_TOKEN"],
+        # `list_pipelines` is of a toolset that agents are not given unless they say so.
+        yield Peer("dkc", [*base, "mcp", "--toolsets", "search,monitoring", "--token", "env:DKC_BENCH_TOKEN"],
                    lambda port: ([*base, "serve", "--listen", f"127.0.0.1:{port}", "--quiet"], {}),
-                   ("list_pipelines", {}), of_dkc, {"Authorization": f"Bearer {made}"}, {"DKC_BENCH_TOKEN": made})
+                   ("list_pipelines", {}), of_dkc, {"Authorization": f"Bearer {made}"}, {"DKC_BENCH_TOKEN": made},
+                   "/mcp?toolsets=search,monitoring")
     if "fastmcp" in options.only:
         script = work / "peer.py"
         script.write_text(FASTMCP)
