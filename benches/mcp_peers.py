@@ -280,11 +280,12 @@ def peers(work, lake, options):
     if "dkc" in options.only:
         base, made = [options.dkc, "--data", lake], make_token(options.dkc, lake)
         # Without a token an agent over stdio may ask only so often.
-        # `list_pipelines` is of a toolset that agents are not given unless they say so.
-        yield Peer("dkc", [*base, "mcp", "--toolsets", "search,monitoring", "--token", "env:DKC_BENCH_TOKEN"],
+        # `list_pipelines` is of one that agents are not given unless they say so.
+        toolsets = "search,monitoring"
+        yield Peer("dkc", [*base, "mcp", "--toolsets", toolsets, "--token", "env:DKC_BENCH_TOKEN"],
                    lambda port: ([*base, "serve", "--listen", f"127.0.0.1:{port}", "--quiet"], {}),
                    ("list_pipelines", {}), of_dkc, {"Authorization": f"Bearer {made}"}, {"DKC_BENCH_TOKEN": made},
-                   "/mcp?toolsets=search,monitoring")
+                   f"/mcp?toolsets={toolsets}")
     if "fastmcp" in options.only:
         script = work / "peer.py"
         script.write_text(FASTMCP)

@@ -243,7 +243,7 @@ fn of_one_line(name: &str) -> String {
 /// The text with all that is hidden written out, and all that a client would load or follow defused.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     // Most names and words: each rule needs one of these characters, or one that cannot be seen.
-    let is_plain = |byte: u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~') && !br":/\&<[".contains(&byte);
+    let is_plain = |byte: u8| is_shown(byte) && !br":/\&<[".contains(&byte);
     if text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
     }
@@ -272,7 +272,6 @@ fn disarmed(mut text: Cow<'_, str>) -> Cow<'_, str> {
 /// The text with characters that cannot be seen written as `\u{200b}`; lines end with `\n` alone.
 fn visible(text: &str) -> Cow<'_, str> {
     // Most texts have nothing else, which is told several times as soon.
-    let is_shown = |byte: u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
     if text.bytes().all(is_shown) || !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }
@@ -300,6 +299,11 @@ pub(super) fn as_it_was(text: &str) -> Option<String> {
         hidden.map_or_else(|| part(0).to_owned(), String::from)
     });
     Some(was.into_owned()).filter(|was| was != text)
+}
+
+/// Whether a character of ASCII shows itself.
+fn is_shown(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\t' | b' '..=b'~')
 }
 
 /// Whether a character shows nothing of itself, or nothing that everybody sees alike.

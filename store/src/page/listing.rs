@@ -134,7 +134,8 @@ impl Listing {
         let mut missing: Vec<usize> = wanted.iter().copied().filter(|at| !is_read(at)).collect();
         let mut ranked = ordered.clone();
         if self.by_key.get().is_none() {
-            ranked.extend(key_of(self.dataset));
+            let key = key_of(self.dataset).into_iter();
+            ranked.extend(key.filter(|column| !ordered.contains(column)));
         }
         let is_ranked = |at: usize| ranked.iter().any(|column| self.position(column) == Some(at));
         // What takes longest is begun first.

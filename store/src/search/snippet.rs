@@ -109,8 +109,8 @@ impl Finder {
 
     /// The part of a text that has the first of the words, or its beginning.
     pub(super) fn snippet(&self, text: &str) -> Snippet {
-        let first = self.found_in(text, 1).first().map_or(0, |first| first.start);
-        let from = floor(text, first, BEFORE);
+        let first = self.found_in(text, 1).first().map(|first| first.start);
+        let from = floor(text, first.unwrap_or_default(), BEFORE);
         let mut shown = String::new();
         let mut length = 0;
         if from > 0 {
@@ -134,8 +134,11 @@ impl Finder {
             length += word.chars().count();
         }
         let chars = |bytes: usize| shown.get(..bytes).map_or(0, |before| before.chars().count());
-        let matches = self.found_in(&shown, usize::MAX).into_iter();
+        // What the text does not have, its beginning has not.
+        let matches = first.map(|_| self.found_in(&shown, usize::MAX));
         let matches = matches
+            .into_iter()
+            .flatten()
             .map(|found| (chars(found.start), chars(found.end)))
             .collect();
         Snippet { text: shown, matches }

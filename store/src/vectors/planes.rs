@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
 use rayon::slice::ParallelSlice as _;
 use simsimd::SpatialSimilarity as _;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -198,19 +199,17 @@ impl Planes {
         ) else {
             return f32::NEG_INFINITY;
         };
-        let whole: Vec<i8>;
-        let low = match self.is_whole {
-            true => low,
+        let low: Cow<'_, [i8]> = match self.is_whole {
+            true => Cow::Borrowed(low),
             false => {
                 let both = low.iter().flat_map(|two| [two << 4, two & !0xf]);
-                whole = both.take(self.dimension).collect();
-                &whole
+                both.take(self.dimension).collect()
             }
         };
         let of = |one: &[i8], other: &[i8]| i8::dot(one, other).unwrap_or(f64::NEG_INFINITY);
         let both_high = of(high, &query.high) * 65_536.0;
-        let one_high = (of(high, &query.low) + of(low, &query.high)) * 256.0;
-        let product = both_high + one_high + of(low, &query.low);
+        let one_high = (of(high, &query.low) + of(&low, &query.high)) * 256.0;
+        let product = both_high + one_high + of(&low, &query.low);
         (product * f64::from(*step) * f64::from(query.step)) as f32
     }
 }
